@@ -6,3 +6,33 @@
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
+
+pub mod action;
+mod bitfield;
+pub mod command;
+mod config;
+mod ctx;
+mod engine;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod limits;
+pub mod metainfo;
+pub mod notice;
+mod rng;
+mod slab;
+mod stats;
+pub mod status;
+mod time;
+mod timer;
+
+pub use crate::action::{Action, Actions};
+pub use crate::bitfield::{Bitfield, BitfieldError};
+pub use crate::command::Command;
+pub use crate::config::{Config, SeedChoke};
+pub use crate::engine::{Engine, Reason, Wake};
+pub use crate::event::Event;
+pub use crate::notice::{Notice, TorrentState};
+pub use crate::rng::Seed;
+pub use crate::stats::Stats;
+pub use crate::time::{Instant, UnixTime};

@@ -1,0 +1,317 @@
+//! What comes out: everything that an [`Engine`](crate::Engine) wants done, as data.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::SocketAddr;
+
+use bytes::{Bytes, BytesMut};
+use serde::Serialize;
+
+use crate::bitfield::Bitfield;
+use crate::command::Reply;
+use crate::error::CommandError;
+use crate::id::{ConnId, OpId, RequestId, StorageKey, Ticket, TorrentId};
+use crate::metainfo::{Metainfo, PieceIndex};
+use crate::notice::Notice;
+
+/// One thing to do. Exhaustive: a new action must break a driver at compile time, not at run time.
+///
+/// | action | what the embedder owes for it |
+/// |---|---|
+/// | `Connect` | `Connected` or not, then one `Closed` |
+/// | `Accept` | one `Closed` |
+/// | `Refuse` | nothing |
+/// | `Send` | `Sent` as bytes leave, until `Closed` |
+/// | `Read` | `Received` up to the credit |
+/// | `Close` | one `Closed`, if none was given yet |
+/// | `Datagram` | nothing |
+/// | `Disk`, `Resolve`, `Http` | one `Done` |
+/// | `Cancel` | nothing beyond the operation's own `Done`, soon |
+/// | `Reply`, `Notify` | nothing |
+#[derive(Clone, Debug, Serialize)]
+pub enum Action {
+    /// Dial a peer over TCP.
+    Connect {
+        /// The connection's id from now on.
+        conn: ConnId,
+        /// Where to.
+        to: SocketAddr,
+    },
+    /// Keep a connection that came in.
+    Accept {
+        /// The driver's name for it.
+        ticket: Ticket,
+        /// The connection's id from now on.
+        conn: ConnId,
+    },
+    /// Drop a connection that came in.
+    Refuse {
+        /// The driver's name for it.
+        ticket: Ticket,
+    },
+    /// Send bytes, after those of earlier `Send`s for the same connection.
+    Send {
+        /// The connection.
+        conn: ConnId,
+        /// The bytes.
+        data: Bytes,
+    },
+    /// Allow more bytes to be received; credits add up, and a connection starts with none.
+    Read {
+        /// The connection.
+        conn: ConnId,
+        /// How many more.
+        credit: u32,
+    },
+    /// End a connection at once: what was not sent need not be.
+    Close {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Send a UDP packet from the port that the engine was told it listens on. May get lost.
+    Datagram {
+        /// Where to.
+        to: SocketAddr,
+        /// The payload.
+        data: Bytes,
+    },
+    /// Work on a torrent's storage.
+    Disk {
+        /// The operation.
+        op: OpId,
+        /// Whose storage.
+        torrent: TorrentId,
+        /// What to do.
+        job: DiskJob,
+    },
+    /// Look a host name up.
+    Resolve {
+        /// The operation.
+        op: OpId,
+        /// The name, or an address in text.
+        host: String,
+    },
+    /// Make an HTTP exchange.
+    Http {
+        /// The operation.
+        op: OpId,
+        /// The request.
+        request: Box<HttpRequest>,
+    },
+    /// The outcome of an operation is of no more interest: end it soon, with `Cancelled` or with
+    /// what it came to.
+    Cancel {
+        /// The operation.
+        op: OpId,
+    },
+    /// A command's answer.
+    Reply {
+        /// The command's request id.
+        request: RequestId,
+        /// What came of it.
+        result: Result<Reply, CommandError>,
+    },
+    /// Tell the user.
+    Notify(Notice),
+}
+
+/// Work on a torrent's storage. Jobs of one torrent may run side by side and end in any order, but
+/// `Close` and `Remove` wait for all that came before them.
+///
+/// Hashing is part of the jobs that touch a piece (`Store`, `Verify`) rather than an action of its
+/// own: the data is hashed on the worker that has it in its cache, and a piece costs one hand-over.
+#[derive(Clone, Debug, Serialize)]
+pub enum DiskJob {
+    /// Make the storage usable: find what is there, and create what must be. The first job, and again
+    /// after a failure or for a recheck.
+    Open(Box<OpenStorage>),
+    /// Read a piece and compare it with its digest.
+    Verify {
+        /// The piece.
+        piece: PieceIndex,
+        /// Its SHA-1.
+        digest: [u8; 20],
+    },
+    /// Compare a piece with its digest, and write it if it matches.
+    Store {
+        /// The piece.
+        piece: PieceIndex,
+        /// Its SHA-1.
+        digest: [u8; 20],
+        /// The whole piece, in order.
+        data: Vec<Segment>,
+        /// Whether a match must be answered with the SHA-1 of each block, too.
+        blocks: bool,
+    },
+    /// Write a part of a piece that is not complete, so that memory is freed. Not vouched for.
+    Write {
+        /// The piece.
+        piece: PieceIndex,
+        /// Where in the piece.
+        begin: u32,
+        /// The bytes, in order.
+        data: Vec<Bytes>,
+    },
+    /// Read a part of a piece that was stored.
+    Read {
+        /// The piece.
+        piece: PieceIndex,
+        /// Where in the piece.
+        begin: u32,
+        /// How many bytes, at most [`limits::READ_LEN`](crate::limits::READ_LEN).
+        len: u32,
+    },
+    /// From now on these files are wanted, and no others: create what is newly wanted, and move what
+    /// had been kept aside for it into it.
+    Select {
+        /// One entry a file.
+        wanted: Vec<bool>,
+    },
+    /// Make all that was stored durable, then record it as resume data, atomically and in that order.
+    Checkpoint {
+        /// The pieces to vouch for. All have been answered with `Stored`, `Verified` or `trusted`.
+        have: Bitfield,
+        /// Payload bytes uploaded, ever.
+        uploaded: u64,
+        /// Payload bytes downloaded, ever.
+        downloaded: u64,
+    },
+    /// After a failure: see whether the storage can be used again.
+    Probe {
+        /// How many bytes should fit.
+        space: u64,
+    },
+    /// Release the storage.
+    Close,
+    /// Release the storage, and delete its resume data; the files too if told so. Folders go when
+    /// they are empty.
+    Remove {
+        /// Whether the files are deleted.
+        data: bool,
+    },
+}
+
+/// A part of a piece on its way to the digest and the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Segment {
+    /// In memory.
+    Memory(Bytes),
+    /// Written before by a `Write` that has been answered: to be read back for the digest.
+    Stored {
+        /// How many bytes.
+        len: u32,
+    },
+}
+
+/// What `Open` must know.
+#[derive(Clone, Serialize)]
+pub struct OpenStorage {
+    /// Which storage: the caller's key from `AddTorrent`.
+    pub key: StorageKey,
+    /// The torrent. In a trace its info-hash stands for it.
+    #[serde(serialize_with = "info_hash_only")]
+    pub metainfo: Arc<Metainfo>,
+    /// Which files are wanted, one entry a file.
+    pub wanted: Vec<bool>,
+    /// Whether resume data is to be ignored: everything that is there is doubtful.
+    pub recheck: bool,
+}
+
+impl fmt::Debug for OpenStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenStorage")
+            .field("key", &self.key)
+            .field("info_hash", &self.metainfo.info_hash())
+            .field("recheck", &self.recheck)
+            .finish_non_exhaustive()
+    }
+}
+
+fn info_hash_only<S: serde::Serializer>(
+    metainfo: &Arc<Metainfo>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    metainfo.info_hash().serialize(serializer)
+}
+
+/// An HTTP `GET`. The driver follows redirects (never from a public address to a private one), undoes
+/// gzip, stops at the limits, and asks for no more than what is said here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HttpRequest {
+    /// The whole URL; `http` or `https`.
+    pub url: String,
+    /// The largest body, unpacked, in bytes.
+    pub body_limit: u32,
+    /// How many redirects may be followed.
+    pub redirects: u8,
+    /// How long the exchange may take, in milliseconds. The engine also cancels it.
+    pub timeout_ms: u32,
+}
+
+/// The buffer that actions are appended to. The caller owns it, drains it whenever it likes, and
+/// reuses it.
+#[derive(Debug, Default)]
+pub struct Actions {
+    list: Vec<Action>,
+    /// Small messages for one connection that are still being put together.
+    tail: Option<ConnId>,
+    scratch: BytesMut,
+}
+
+impl Actions {
+    /// An empty buffer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes all actions out, in order. The memory is kept for the next ones.
+    pub fn drain(&mut self) -> impl Iterator<Item = Action> + '_ {
+        self.seal();
+        self.list.drain(..)
+    }
+
+    /// The actions that wait.
+    pub fn as_slice(&mut self) -> &[Action] {
+        self.seal();
+        &self.list
+    }
+
+    /// How many actions wait.
+    pub fn len(&self) -> usize {
+        self.list.len() + usize::from(self.tail.is_some())
+    }
+
+    /// Whether no action waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn push(&mut self, action: Action) {
+        self.seal();
+        self.list.push(action);
+    }
+
+    /// Lets `write` append a message to what goes to `conn`. Messages that follow each other share
+    /// one `Send`.
+    pub(crate) fn send_with(&mut self, conn: ConnId, write: impl FnOnce(&mut BytesMut)) {
+        if self.tail != Some(conn) {
+            self.seal();
+            self.scratch.reserve(256);
+            self.tail = Some(conn);
+        }
+        write(&mut self.scratch);
+    }
+
+    /// Ends the `Send` under way.
+    pub(crate) fn seal(&mut self) {
+        if let Some(conn) = self.tail.take()
+            && !self.scratch.is_empty()
+        {
+            let data = self.scratch.split().freeze();
+            self.list.push(Action::Send { conn, data });
+        }
+    }
+}

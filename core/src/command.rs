@@ -1,0 +1,175 @@
+//! What a user can ask of an engine.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{StorageKey, TorrentId};
+use crate::metainfo::FileIndex;
+
+/// A user's wish, as data.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Command {
+    /// Take a torrent on. Answered with [`Reply::Added`].
+    AddTorrent(AddTorrent),
+    /// Forget a torrent: say goodbye to its peers and trackers, release its storage. Answered when
+    /// the storage is released.
+    RemoveTorrent {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Whether its files are deleted as well.
+        delete_data: bool,
+    },
+    /// Stop transferring; resume data is saved. Answered at once.
+    Pause {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// Go on after `Pause`, after a goal was reached, or at once after a failure.
+    Resume {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// Verify everything on the disk anew.
+    Recheck {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// Save resume data now. Answered when it is durable.
+    Checkpoint {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// Change what is wanted.
+    SetPriorities {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The files to change; others stay as they are.
+        files: Vec<(FileIndex, Priority)>,
+    },
+    /// Download in the order of the pieces, or not.
+    SetSequential {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Whether in order.
+        sequential: bool,
+    },
+    /// Change rate limits.
+    SetLimits {
+        /// The torrent; all together when none is named.
+        torrent: Option<TorrentId>,
+        /// The new limits.
+        limits: RateLimits,
+    },
+    /// Change when seeding ends.
+    SetGoal {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The new goal.
+        goal: SeedGoal,
+    },
+    /// Peers that the user knows.
+    AddPeers {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Where they listen.
+        peers: Vec<SocketAddr>,
+    },
+    /// A peer that the user knows by name.
+    AddPeerHost {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The name.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// Ask the trackers again as soon as their minimum interval allows.
+    Reannounce {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// The address that the driver listens on for peers, whose port is announced; none when it does
+    /// not listen.
+    Listening {
+        /// The address.
+        address: Option<SocketAddr>,
+    },
+    /// End everything in good order. Answered when nothing is left to do.
+    Shutdown,
+}
+
+/// A torrent to take on.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct AddTorrent {
+    /// The bytes of the .torrent file.
+    pub metainfo: Bytes,
+    /// Where its data lives, for the driver.
+    pub storage: StorageKey,
+    /// Whether it starts paused.
+    pub paused: bool,
+    /// Priorities by file; files past the end of the list have [`Priority::Normal`].
+    pub priorities: Vec<Priority>,
+    /// Whether pieces are downloaded in order.
+    pub sequential: bool,
+    /// Whether resume data is ignored.
+    pub recheck: bool,
+    /// Rate limits of this torrent.
+    pub limits: RateLimits,
+    /// When seeding ends.
+    pub goal: SeedGoal,
+    /// Peers that the user knows.
+    pub peers: Vec<SocketAddr>,
+    /// Tracker tiers in place of those that the torrent names, if any.
+    pub trackers: Option<Vec<Vec<String>>>,
+}
+
+/// How much a file is wanted.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum Priority {
+    /// Not at all: it is not even created.
+    Skip,
+    /// After the others.
+    Low,
+    /// As usual.
+    #[default]
+    Normal,
+    /// Before the others.
+    High,
+}
+
+/// Payload and protocol bytes a second; none is no limit. The smallest limit is 1 KiB a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateLimits {
+    /// Towards us.
+    pub download: Option<u64>,
+    /// Away from us.
+    pub upload: Option<u64>,
+}
+
+/// When a complete torrent stops seeding: as soon as one of the goals is reached, or never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeedGoal {
+    /// Uploaded bytes over the torrent's wanted bytes, in thousandths.
+    pub ratio_permille: Option<u32>,
+    /// Time spent seeding in this run.
+    pub time: Option<Duration>,
+}
+
+/// A command's success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The torrent was taken on.
+    Added {
+        /// Its id.
+        torrent: TorrentId,
+    },
+    /// It is done.
+    Done,
+}

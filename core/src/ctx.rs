@@ -1,0 +1,109 @@
+//! What a parent lends its children for the length of a call.
+
+use crate::action::{Action, Actions, DiskJob};
+use crate::config::Config;
+use crate::id::{ConnId, OpId, TorrentId};
+use crate::notice::Notice;
+use crate::rng::Rng;
+use crate::slab::Slab;
+use crate::stats::Stats;
+use crate::time::Instant;
+use crate::timer::Timers;
+
+/// The engine's shared parts, lent to whatever handles an event. Children append to `actions`, set
+/// timers and return verdicts; they keep no queue that somebody must remember to drain.
+pub(crate) struct Ctx<'a> {
+    pub(crate) now: Instant,
+    pub(crate) config: &'a Config,
+    pub(crate) rng: &'a mut Rng,
+    pub(crate) actions: &'a mut Actions,
+    pub(crate) timers: &'a mut Timers<Timer>,
+    pub(crate) ops: &'a mut Slab<OpId, Op>,
+    pub(crate) stats: &'a mut Stats,
+}
+
+impl Ctx<'_> {
+    pub(crate) fn push(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    pub(crate) fn notify(&mut self, notice: Notice) {
+        self.actions.push(Action::Notify(notice));
+    }
+
+    /// Starts a disk job, and remembers whose it is.
+    pub(crate) fn disk(&mut self, torrent: TorrentId, owner: Op, job: DiskJob) -> OpId {
+        let op = self.ops.insert(owner);
+        self.actions.push(Action::Disk { op, torrent, job });
+        op
+    }
+}
+
+/// Who waits for a timer. One timer each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// Connection: dialling or handshake takes too long, or a peer's periodic look.
+    Conn(ConnId),
+    /// A torrent's choker.
+    Choke(TorrentId),
+    /// A torrent wants to dial.
+    Dial,
+    /// A torrent's tracker schedule.
+    Tracker(TorrentId),
+    /// The shared UDP tracker client's retransmissions.
+    UdpTracker,
+    /// A torrent's resume data is due.
+    Checkpoint(TorrentId),
+    /// A torrent whose disk failed looks again.
+    Probe(TorrentId),
+    /// A torrent's seeding goal may be reached.
+    Goal(TorrentId),
+    /// A token bucket has refilled: connections that waited may go on.
+    Throttle,
+    /// The end must not wait any longer.
+    Goodbye,
+}
+
+/// Whose operation it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// A torrent's disk job; the torrent knows the details.
+    Disk(TorrentId, DiskOp),
+    /// An HTTP announce or scrape of a torrent's trackers.
+    TrackerHttp(TorrentId),
+    /// A name lookup by the shared UDP tracker client.
+    TrackerResolve,
+    /// A name lookup for a peer that the user named.
+    PeerResolve(TorrentId, u16),
+}
+
+/// What a torrent's disk job was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DiskOp {
+    Open,
+    Verify {
+        piece: u32,
+    },
+    Store {
+        piece: u32,
+        len: u32,
+    },
+    Write {
+        piece: u32,
+        begin: u32,
+        len: u32,
+    },
+    Read {
+        conn: ConnId,
+        piece: u32,
+        begin: u32,
+        len: u32,
+    },
+    Select,
+    Checkpoint {
+        reply: bool,
+    },
+    Probe,
+    Close,
+    Remove,
+}

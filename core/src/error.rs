@@ -1,0 +1,155 @@
+//! What can go wrong, by who is to blame.
+
+use alloc::string::String;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::id::TorrentId;
+use crate::metainfo::{FileIndex, InfoHash};
+
+/// A command that could not be carried out: the caller's mistake, and nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The torrent is not, or no longer, in this engine.
+    #[error("there is no torrent {0} (any more)")]
+    NoSuchTorrent(TorrentId),
+    /// A torrent with this info-hash is in this engine already.
+    #[error("torrent {info_hash} has been added already")]
+    Duplicate {
+        /// The info-hash.
+        info_hash: InfoHash,
+        /// The torrent that is there.
+        torrent: TorrentId,
+    },
+    /// The .torrent file cannot be used.
+    #[error("not a usable torrent: {0}")]
+    BadMetainfo(String),
+    /// The torrent has no such file.
+    #[error("the torrent has no file {}", .0.get())]
+    NoSuchFile(FileIndex),
+    /// A limit of the engine is reached.
+    #[error("at most {limit} torrents at a time")]
+    TooManyTorrents {
+        /// The limit.
+        limit: u32,
+    },
+    /// The engine is shutting down.
+    #[error("the engine is shutting down")]
+    ShuttingDown,
+    /// The disk failed while the command was carried out.
+    #[error("{0}")]
+    Disk(crate::event::DiskError),
+}
+
+/// A fault of a peer's.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Error,
+)]
+#[non_exhaustive]
+pub enum Blame {
+    /// It broke the protocol.
+    #[error("broke the protocol: {0}")]
+    Misbehaved(Misbehaviour),
+    /// It wants something else than we do; no fault, but no use.
+    #[error("incompatible: {0}")]
+    Incompatible(Incompatibility),
+    /// It sent data that is wrong.
+    #[error("sent corrupt data")]
+    Corrupt,
+}
+
+/// Ways to break the protocol.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Error,
+)]
+#[non_exhaustive]
+pub enum Misbehaviour {
+    /// A length prefix over the limit.
+    #[error("a message that is too long")]
+    MessageTooLong,
+    /// A message whose length does not fit its kind.
+    #[error("a message of the wrong length")]
+    MessageLength,
+    /// A piece map of the wrong length, or with spare bits set.
+    #[error("a bad bitfield")]
+    BadBitfield,
+    /// A piece map that does not come first, or again.
+    #[error("a bitfield out of place")]
+    LateBitfield,
+    /// A piece index past the end.
+    #[error("a piece that does not exist")]
+    PieceOutOfRange,
+    /// A request past the end, of nothing, or too large.
+    #[error("a request out of range")]
+    RequestOutOfRange,
+    /// More requests than we said that we accept.
+    #[error("a flood of requests")]
+    RequestFlood,
+    /// More messages that lead to nothing than anybody needs.
+    #[error("a flood of messages")]
+    MessageFlood,
+    /// Data that nobody asked for, again and again.
+    #[error("data that was not asked for")]
+    UnrequestedData,
+    /// A message of the fast extension without having it.
+    #[error("a fast extension message without the extension")]
+    FastWithoutExtension,
+    /// A malformed extension message.
+    #[error("a malformed extension message")]
+    BadExtension,
+    /// A handshake that is none.
+    #[error("not a BitTorrent handshake")]
+    BadHandshake,
+}
+
+/// Ways not to fit together.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Error,
+)]
+#[non_exhaustive]
+pub enum Incompatibility {
+    /// It is about another torrent, or about one that we do not have.
+    #[error("another torrent")]
+    InfoHash,
+    /// It is ourselves.
+    #[error("connected to ourselves")]
+    SelfConnection,
+    /// The handshake did not come in time.
+    #[error("no handshake in time")]
+    HandshakeTimeout,
+}
+
+/// What is done about a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reaction {
+    /// The connection ends; the address may be tried again later.
+    Close,
+    /// The connection ends, and the address is not talked to again.
+    Ban,
+}
+
+impl Blame {
+    /// The one place that decides what a fault leads to.
+    pub(crate) fn reaction(self) -> Reaction {
+        match self {
+            Self::Corrupt => Reaction::Ban,
+            Self::Incompatible(_) => Reaction::Close,
+            Self::Misbehaved(how) => match how {
+                Misbehaviour::RequestFlood
+                | Misbehaviour::MessageFlood
+                | Misbehaviour::UnrequestedData => Reaction::Ban,
+                Misbehaviour::MessageTooLong
+                | Misbehaviour::MessageLength
+                | Misbehaviour::BadBitfield
+                | Misbehaviour::LateBitfield
+                | Misbehaviour::PieceOutOfRange
+                | Misbehaviour::RequestOutOfRange
+                | Misbehaviour::FastWithoutExtension
+                | Misbehaviour::BadExtension
+                | Misbehaviour::BadHandshake => Reaction::Close,
+            },
+        }
+    }
+}

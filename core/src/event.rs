@@ -1,0 +1,258 @@
+//! What goes in: every input of an [`Engine`](crate::Engine), as data.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::bitfield::Bitfield;
+use crate::command::Command;
+use crate::id::{ConnId, OpId, RequestId, Ticket};
+use crate::time::UnixTime;
+
+/// One input. Owned and serialisable, so that configuration, seed and events fix a run bit for bit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Event {
+    /// A deadline that the engine returned has come. A tick too many is harmless.
+    Tick,
+    /// The wall clock's time: once at the start, and when it is known to have jumped.
+    Wall(UnixTime),
+    /// The user wants something; answered by exactly one [`Action::Reply`](crate::Action::Reply).
+    Command {
+        /// Returned in the reply.
+        request: RequestId,
+        /// What is wanted.
+        command: Box<Command>,
+    },
+    /// A connection came in. Answered at once by `Accept` or `Refuse` with the same ticket.
+    Incoming {
+        /// The driver's name for it.
+        ticket: Ticket,
+        /// Who dialled.
+        from: SocketAddr,
+    },
+    /// A `Connect` succeeded.
+    Connected {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Bytes arrived, no more than the credit given by `Read`.
+    Received {
+        /// The connection.
+        conn: ConnId,
+        /// The bytes; the engine keeps slices of them, so a driver must not hand out a large buffer
+        /// for a few bytes.
+        data: Bytes,
+    },
+    /// Bytes of `Send` actions were handed to the operating system.
+    Sent {
+        /// The connection.
+        conn: ConnId,
+        /// How many since the last such event.
+        len: u64,
+    },
+    /// A connection ended, or could not be made. The last event for its id: exactly one follows every
+    /// `Connect` and `Accept`, also after `Close`.
+    Closed {
+        /// The connection.
+        conn: ConnId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// A UDP packet arrived.
+    Datagram {
+        /// Who claims to have sent it.
+        from: SocketAddr,
+        /// The payload.
+        data: Bytes,
+    },
+    /// An operation ended. Exactly one follows every action that carries an [`OpId`], also after
+    /// `Cancel`; the order is free.
+    Done {
+        /// The operation.
+        op: OpId,
+        /// How it ended.
+        result: OpResult,
+    },
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The engine asked for it.
+    #[error("closed by us")]
+    Local,
+    /// The peer closed in good order.
+    #[error("closed by the peer")]
+    Remote,
+    /// Nobody listens there.
+    #[error("connection refused")]
+    Refused,
+    /// The peer, or something on the way, reset it.
+    #[error("connection reset")]
+    Reset,
+    /// The operating system gave up waiting.
+    #[error("connection timed out")]
+    TimedOut,
+    /// There is no way there.
+    #[error("network unreachable")]
+    Unreachable,
+    /// The driver's policy forbids this contact.
+    #[error("forbidden by policy")]
+    Denied,
+    /// This machine lacks something: descriptors, ports, memory.
+    #[error("out of local resources")]
+    Exhausted,
+    /// Anything else.
+    #[error("connection failed")]
+    Failed,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum OpResult {
+    /// A `Disk` action's outcome.
+    Disk(Result<DiskDone, DiskError>),
+    /// A `Resolve` action's outcome: addresses in order of preference.
+    Resolved(Result<Vec<IpAddr>, ContactError>),
+    /// An `Http` action's outcome: any reply that came whole, whatever its status.
+    Http(Result<HttpReply, ContactError>),
+    /// The operation was given up because of `Cancel`.
+    Cancelled,
+}
+
+/// What a disk job achieved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DiskDone {
+    /// `Open`: the storage is usable.
+    Opened(Box<Opened>),
+    /// `Verify`: whether what is stored matches the digest. Data that is not there does not match.
+    Verified {
+        /// Whether it matches.
+        matches: bool,
+    },
+    /// `Store`: the piece matched its digest and has been written.
+    Stored {
+        /// The SHA-1 of each block, where the job asked for them.
+        blocks: Option<Vec<[u8; 20]>>,
+    },
+    /// `Store`: the piece did not match its digest; nothing was written.
+    Mismatched {
+        /// The SHA-1 of each block, so that the next correct copy shows which of them was wrong.
+        blocks: Vec<[u8; 20]>,
+    },
+    /// `Write` is done.
+    Written,
+    /// `Read`: exactly the bytes that were asked for.
+    Read {
+        /// The bytes.
+        data: Bytes,
+    },
+    /// `Select` is done.
+    Selected,
+    /// `Checkpoint`: what was named is on the disk and will be trusted by a later `Open`.
+    Checkpointed,
+    /// `Probe`: the storage can take more.
+    Usable,
+    /// `Close` or `Remove` is done. The storage's last answer.
+    Closed,
+}
+
+/// What `Open` found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// Pieces that resume data vouches for, and whose files have not changed since.
+    pub trusted: Bitfield,
+    /// Pieces that may be there, and must be verified before they count. Disjoint from `trusted`.
+    pub doubtful: Bitfield,
+    /// Payload bytes uploaded in earlier runs.
+    pub uploaded: u64,
+    /// Payload bytes downloaded in earlier runs.
+    pub downloaded: u64,
+}
+
+/// A disk job failed. The torrent pauses and says so; the engine probes until the cause is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[error("{kind}: {file}: {message}")]
+pub struct DiskError {
+    /// What went wrong, as far as it can be told apart.
+    pub kind: DiskErrorKind,
+    /// The file or folder, as the user knows it.
+    pub file: String,
+    /// The operating system's words.
+    pub message: String,
+}
+
+/// The kinds of disk failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Error)]
+#[non_exhaustive]
+pub enum DiskErrorKind {
+    /// The disk or the quota is full.
+    #[error("no space left")]
+    NoSpace,
+    /// A file or folder is gone.
+    #[error("not found")]
+    NotFound,
+    /// The user may not do this.
+    #[error("permission denied")]
+    Permission,
+    /// The file system is read-only.
+    #[error("read-only file system")]
+    ReadOnly,
+    /// No more files may be open.
+    #[error("too many open files")]
+    TooManyFiles,
+    /// The path leads outside of the download folder, or through something that is not a folder.
+    #[error("unsafe path")]
+    UnsafePath,
+    /// The device failed, or anything else.
+    #[error("input/output error")]
+    Io,
+}
+
+/// A name could not be resolved, or an HTTP exchange did not come to an end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[non_exhaustive]
+pub enum ContactError {
+    /// The name is not known.
+    #[error("no such host")]
+    NoSuchHost,
+    /// Nobody listens there, or there is no way there.
+    #[error("cannot connect: {0}")]
+    Unreachable(String),
+    /// It took longer than allowed.
+    #[error("timed out")]
+    TimedOut,
+    /// The reply is larger than allowed.
+    #[error("the reply is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit that the request named.
+        limit: u32,
+    },
+    /// The certificate could not be trusted, or TLS failed otherwise.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// A redirect led somewhere it must not, or in circles.
+    #[error("refused redirect: {0}")]
+    Redirect(String),
+    /// The driver's policy forbids this contact.
+    #[error("forbidden by policy")]
+    Denied,
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// An HTTP reply, redirects followed and content encoding undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpReply {
+    /// The status code.
+    pub status: u16,
+    /// The body, within the limit that the request named.
+    pub body: Bytes,
+}

@@ -1,0 +1,81 @@
+//! Every bound that is not configuration, in one place, with what it can cost at worst.
+
+use core::time::Duration;
+
+/// Bytes of a block: what is asked for in one request.
+pub const BLOCK_LEN: u32 = 16 * 1024;
+
+/// The largest block that a peer may ask us for, in bytes.
+pub const MAX_REQUEST_LEN: u32 = 128 * 1024;
+
+/// The largest read from storage, in bytes: several requests for neighbouring blocks share one.
+pub const READ_LEN: u32 = 256 * 1024;
+
+/// Bytes that may be received on a connection ahead of what the engine has taken. What all
+/// connections together can have in transit between driver and engine is this times their number, but
+/// only [`Config::write_budget`](crate::Config::write_budget) of it can be kept.
+pub const READ_WINDOW: u32 = 1 << 20;
+
+/// Bytes handed to the driver for a connection and not sent, at most; an upload waits beyond it.
+pub const SEND_WINDOW: u32 = 1 << 20;
+
+/// What a connection costs at most beside payload in transit, in bytes: queues of requests in both
+/// directions (2,000 × 16 and 2,000 × 24), a piece map (256 KiB at two million pieces), a message
+/// under way.
+pub const CONN_MEMORY: u32 = 512 * 1024;
+
+/// The longest extension message, in bytes (BEP 10).
+pub const MAX_EXTENDED_LEN: u32 = 1 << 20;
+
+/// Peers that a torrent remembers without being connected to them: 2,000 × some 100 bytes.
+pub const MAX_CANDIDATES: usize = 2_000;
+
+/// Addresses that are not talked to any more: 4,096 × some 40 bytes. The oldest are forgotten.
+pub const MAX_BANNED: usize = 4_096;
+
+/// Requests that we keep outstanding with one peer, whatever it allows: 2,000 × 40 bytes.
+pub const MAX_OUTSTANDING: u32 = 2_000;
+
+/// Requests that we keep outstanding with one peer at least.
+pub const MIN_OUTSTANDING: u32 = 4;
+
+/// Pieces of a torrent that are under way at a time: 2,048 × (some 100 bytes + 40 a block).
+pub const MAX_PARTIAL_PIECES: usize = 2_048;
+
+/// Peers asked for the same block at the end of a download.
+pub const ENDGAME_COPIES: usize = 3;
+
+/// Failed copies of pieces whose block digests are kept to find out who lied: 64 × 20 bytes a block.
+pub const MAX_SUSPECTS: usize = 64;
+
+/// Bytes of an HTTP tracker's reply, unpacked.
+pub const TRACKER_REPLY_LEN: u32 = 1 << 20;
+
+/// Peers taken from one tracker reply.
+pub const MAX_TRACKER_PEERS: usize = 2_000;
+
+/// Trackers of one torrent, over all tiers.
+pub const MAX_TRACKERS: usize = 100;
+
+/// Redirects that an HTTP exchange follows.
+pub const MAX_REDIRECTS: u8 = 5;
+
+/// How long an HTTP exchange with a tracker may take.
+pub const TRACKER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of a name, a warning or a failure reason that a stranger gives us and that we keep.
+pub const MAX_FOREIGN_TEXT: usize = 512;
+
+/// How often the choker decides (BEP 3).
+pub const CHOKE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// After how many rounds of the choker the optimistic slot moves on (BEP 3: 30 s).
+pub const OPTIMISTIC_ROUNDS: u32 = 3;
+
+/// The least and the most that a request may take before it is asked of another peer.
+pub const REQUEST_TIMEOUT: core::ops::RangeInclusive<Duration> =
+    Duration::from_secs(20)..=Duration::from_secs(60);
+
+/// Events that may be handled for one timer wake-up before the caller is given control back with
+/// [`Wake::Now`](crate::Wake::Now).
+pub const TIMERS_PER_CALL: u32 = 64;

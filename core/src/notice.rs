@@ -1,0 +1,206 @@
+//! What users are told.
+
+use alloc::string::String;
+use core::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::error::Blame;
+use crate::event::{CloseReason, DiskError};
+use crate::id::TorrentId;
+use crate::metainfo::{FileIndex, InfoHash, PieceIndex};
+
+/// Something that a user of the engine may want to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A torrent was taken on.
+    Added {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Its info-hash.
+        info_hash: InfoHash,
+    },
+    /// A torrent and its storage are released.
+    Removed {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// A torrent's state changed.
+    State {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The new state.
+        state: TorrentState,
+    },
+    /// What was on the disk has been looked at.
+    Checked {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Pieces found complete.
+        have: u32,
+        /// Pieces in all.
+        pieces: u32,
+    },
+    /// A piece has been verified and written.
+    Piece {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+    },
+    /// A downloaded piece did not match its digest; it is fetched again.
+    PieceFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+    },
+    /// A wanted file is complete and verified.
+    FileCompleted {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The file.
+        file: FileIndex,
+    },
+    /// All that is wanted is complete, verified and written.
+    Completed {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// The goal of seeding was reached; the torrent is paused.
+    GoalReached {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// A peer completed the handshake.
+    PeerConnected {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The peer.
+        address: SocketAddr,
+        /// Whether it dialled us.
+        incoming: bool,
+    },
+    /// A peer that had completed the handshake is gone.
+    PeerDisconnected {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The peer.
+        address: SocketAddr,
+        /// Why.
+        reason: DisconnectReason,
+    },
+    /// An address is not talked to any more.
+    PeerBanned {
+        /// The torrent for which it was caught.
+        torrent: TorrentId,
+        /// The peer.
+        address: SocketAddr,
+        /// What it did.
+        blame: Blame,
+    },
+    /// A tracker answered an announce.
+    TrackerReplied {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The tracker's URL, without its query string.
+        url: String,
+        /// How many peers it named.
+        peers: u32,
+        /// What it wants the user to know.
+        warning: Option<String>,
+    },
+    /// A tracker could not be reached, or refused.
+    TrackerFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The tracker's URL, without its query string.
+        url: String,
+        /// What happened.
+        error: String,
+        /// Seconds until it is asked again.
+        retry_in: u32,
+    },
+    /// The disk failed; the torrent waits until it works again.
+    StorageFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Which file, and why.
+        error: DiskError,
+    },
+    /// The disk works again.
+    StorageRecovered {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+}
+
+impl Notice {
+    /// The torrent that it is about.
+    pub fn torrent(&self) -> TorrentId {
+        match self {
+            Self::Added { torrent, .. }
+            | Self::Removed { torrent }
+            | Self::State { torrent, .. }
+            | Self::Checked { torrent, .. }
+            | Self::Piece { torrent, .. }
+            | Self::PieceFailed { torrent, .. }
+            | Self::FileCompleted { torrent, .. }
+            | Self::Completed { torrent }
+            | Self::GoalReached { torrent }
+            | Self::PeerConnected { torrent, .. }
+            | Self::PeerDisconnected { torrent, .. }
+            | Self::PeerBanned { torrent, .. }
+            | Self::TrackerReplied { torrent, .. }
+            | Self::TrackerFailed { torrent, .. }
+            | Self::StorageFailed { torrent, .. }
+            | Self::StorageRecovered { torrent } => *torrent,
+        }
+    }
+}
+
+/// What a torrent is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum TorrentState {
+    /// Its storage is being opened, or looked through.
+    Checking,
+    /// Something wanted is missing.
+    Downloading,
+    /// All that is wanted is there, and others may have it.
+    Seeding,
+    /// The user, or a goal, stopped it.
+    Paused,
+    /// The disk failed; it goes on by itself when the cause is gone.
+    Failed,
+    /// It is on its way out.
+    Removing,
+}
+
+/// Why a peer is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// The connection ended.
+    #[error("{0}")]
+    Closed(CloseReason),
+    /// It broke a rule.
+    #[error("{0}")]
+    Blamed(Blame),
+    /// It was silent for too long.
+    #[error("silent for too long")]
+    TimedOut,
+    /// Neither side wants anything of the other.
+    #[error("of no use to each other")]
+    Useless,
+    /// It is connected twice.
+    #[error("connected twice")]
+    Duplicate,
+    /// Its place was needed.
+    #[error("place needed")]
+    Replaced,
+    /// The torrent was paused, failed or removed.
+    #[error("the torrent stopped")]
+    Stopped,
+}

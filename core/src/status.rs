@@ -1,0 +1,178 @@
+//! Snapshots of a torrent for users: what it does, how far it is, and what holds it back.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::command::Priority;
+use crate::id::TorrentId;
+use crate::metainfo::InfoHash;
+use crate::notice::TorrentState;
+
+/// A torrent at a glance. Bytes are payload unless told otherwise, rates are bytes a second over the
+/// last few seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TorrentStatus {
+    /// The torrent.
+    pub torrent: TorrentId,
+    /// Its info-hash.
+    pub info_hash: InfoHash,
+    /// Its name.
+    pub name: String,
+    /// What it is doing.
+    pub state: TorrentState,
+    /// What holds it back, from the state that decides; none when nothing does.
+    pub hindrance: Option<Hindrance>,
+    /// Bytes of all files.
+    pub total: u64,
+    /// Bytes of the wanted pieces.
+    pub wanted: u64,
+    /// Bytes of the wanted pieces that are verified.
+    pub have: u64,
+    /// Pieces in all.
+    pub pieces: u32,
+    /// Pieces verified, wanted or not.
+    pub pieces_have: u32,
+    /// Pieces still to be looked at while [`TorrentState::Checking`].
+    pub pieces_unchecked: u32,
+    /// Bytes downloaded, in this run and before.
+    pub downloaded: u64,
+    /// Bytes uploaded, in this run and before.
+    pub uploaded: u64,
+    /// Bytes downloaded in this run.
+    pub session_downloaded: u64,
+    /// Bytes uploaded in this run.
+    pub session_uploaded: u64,
+    /// Bytes downloaded in this run that were of no use.
+    pub wasted: u64,
+    /// Towards us.
+    pub download_rate: u64,
+    /// Away from us.
+    pub upload_rate: u64,
+    /// Seconds until all that is wanted is there, at the present rate.
+    pub eta: Option<u64>,
+    /// Peers connected, with the handshake done.
+    pub peers: u32,
+    /// Those of them that have everything.
+    pub seeds: u32,
+    /// Those of them that we download from.
+    pub unchoking_us: u32,
+    /// Those of them that we upload to.
+    pub unchoked: u32,
+    /// Peers known and not connected.
+    pub candidates: u32,
+    /// Whole copies of what is wanted among the peers, in thousandths.
+    pub availability_permille: u64,
+}
+
+/// What holds a torrent back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[non_exhaustive]
+pub enum Hindrance {
+    /// What is on the disk is being looked at.
+    #[error("checking what is there")]
+    Checking,
+    /// The user or a goal stopped it.
+    #[error("paused")]
+    Paused,
+    /// The disk failed.
+    #[error("{0}")]
+    Disk(crate::event::DiskError),
+    /// The disk does not keep up.
+    #[error("the disk is busy")]
+    DiskBusy,
+    /// No peer is known.
+    #[error("no peers known")]
+    NoPeers,
+    /// No peer is known because no tracker answers.
+    #[error("no peers: tracker: {0}")]
+    Tracker(String),
+    /// Peers are known, and none is connected (any more, or so far).
+    #[error("connecting to peers")]
+    Connecting,
+    /// No connected peer has what is missing.
+    #[error("no connected peer has what is missing")]
+    NothingToGet,
+    /// Everybody who has something for us chokes us.
+    #[error("choked by every peer")]
+    Choked,
+    /// A rate limit.
+    #[error("rate limit reached")]
+    RateLimit,
+}
+
+/// A connected peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PeerStatus {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its software, as far as it says so; escaped.
+    pub client: String,
+    /// Whether it dialled us.
+    pub incoming: bool,
+    /// We choke it.
+    pub am_choking: bool,
+    /// We want something of it.
+    pub am_interested: bool,
+    /// It chokes us.
+    pub peer_choking: bool,
+    /// It wants something of us.
+    pub peer_interested: bool,
+    /// It did not deliver in time.
+    pub snubbed: bool,
+    /// Pieces it has.
+    pub pieces: u32,
+    /// Towards us, in bytes a second.
+    pub download_rate: u64,
+    /// Away from us, in bytes a second.
+    pub upload_rate: u64,
+    /// Towards us, in bytes.
+    pub downloaded: u64,
+    /// Away from us, in bytes.
+    pub uploaded: u64,
+    /// Requests that we wait for.
+    pub requests_out: u32,
+    /// Requests that it waits for.
+    pub requests_in: u32,
+}
+
+/// A file of a torrent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FileStatus {
+    /// Its path below the download folder, components separated by `/`.
+    pub path: String,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Bytes of it in verified pieces.
+    pub have: u64,
+    /// How much it is wanted.
+    pub priority: Priority,
+}
+
+/// A tracker of a torrent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TrackerStatus {
+    /// Its URL, as the torrent has it.
+    pub url: String,
+    /// Its tier, from 0.
+    pub tier: u32,
+    /// What it answered last, if it answered.
+    pub working: bool,
+    /// Its last error or warning.
+    pub message: Option<String>,
+    /// Seeds that it knows of.
+    pub seeds: Option<u32>,
+    /// Other peers that it knows of.
+    pub leechers: Option<u32>,
+    /// Peers that its last answer named.
+    pub peers: u32,
+    /// Seconds until it is asked again.
+    pub next_announce: Option<u64>,
+}
