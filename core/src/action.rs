@@ -295,14 +295,16 @@ impl Actions {
     }
 
     /// Lets `write` append a message to what goes to `conn`. Messages that follow each other share
-    /// one `Send`.
-    pub(crate) fn send_with(&mut self, conn: ConnId, write: impl FnOnce(&mut BytesMut)) {
+    /// one `Send`. Says how many bytes were appended.
+    pub(crate) fn send_with(&mut self, conn: ConnId, write: impl FnOnce(&mut BytesMut)) -> usize {
         if self.tail != Some(conn) {
             self.seal();
             self.scratch.reserve(256);
             self.tail = Some(conn);
         }
+        let before = self.scratch.len();
         write(&mut self.scratch);
+        self.scratch.len() - before
     }
 
     /// Ends the `Send` under way.

@@ -62,10 +62,9 @@ pub struct Config {
     pub tracker_numwant: u32,
     /// How long `stopped` announces may hold up the end. Default 3 s.
     pub goodbye_timeout: Duration,
-    /// Whether two connections from one address (not port) to one torrent are allowed, and whether
-    /// peers on this very machine may hand out other ports of it. For tests and for swarms on one
-    /// machine; a public client has no use for it. Default: false.
-    pub allow_many_per_address: bool,
+    /// Connections with one address, whatever the port, that may come in. Default 16: enough for a
+    /// household behind one address or a swarm on one machine, too few to take all places.
+    pub max_connections_per_address: u32,
 }
 
 impl Default for Config {
@@ -96,7 +95,7 @@ impl Default for Config {
             },
             tracker_numwant: 200,
             goodbye_timeout: Duration::from_secs(3),
-            allow_many_per_address: false,
+            max_connections_per_address: 16,
         }
     }
 }

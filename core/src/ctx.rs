@@ -1,14 +1,20 @@
 //! What a parent lends its children for the length of a call.
 
+use core::net::SocketAddr;
+
 use crate::action::{Action, Actions, DiskJob};
 use crate::config::Config;
+use crate::connections::Connections;
 use crate::id::{ConnId, OpId, TorrentId};
 use crate::notice::Notice;
 use crate::rng::Rng;
 use crate::slab::Slab;
 use crate::stats::Stats;
+use crate::throttle::Throttle;
 use crate::time::Instant;
 use crate::timer::Timers;
+use crate::torrent::candidates::Banned;
+use crate::wire::handshake::PeerId;
 
 /// The engine's shared parts, lent to whatever handles an event. Children append to `actions`, set
 /// timers and return verdicts; they keep no queue that somebody must remember to drain.
@@ -20,6 +26,25 @@ pub(crate) struct Ctx<'a> {
     pub(crate) timers: &'a mut Timers<Timer>,
     pub(crate) ops: &'a mut Slab<OpId, Op>,
     pub(crate) stats: &'a mut Stats,
+    pub(crate) connections: &'a mut Connections,
+    pub(crate) throttle: &'a mut Throttle,
+    pub(crate) banned: &'a mut Banned,
+    pub(crate) identity: &'a Identity,
+}
+
+/// Who we are towards others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub(crate) peer_id: PeerId,
+    /// Where we listen for peers.
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+impl Identity {
+    /// The port to announce; 0 when nobody can dial us.
+    pub(crate) fn port(&self) -> u16 {
+        self.listen.map_or(0, |address| address.port())
+    }
 }
 
 impl Ctx<'_> {
@@ -32,8 +57,8 @@ impl Ctx<'_> {
     }
 
     /// Starts a disk job, and remembers whose it is.
-    pub(crate) fn disk(&mut self, torrent: TorrentId, owner: Op, job: DiskJob) -> OpId {
-        let op = self.ops.insert(owner);
+    pub(crate) fn disk(&mut self, torrent: TorrentId, about: DiskOp, job: DiskJob) -> OpId {
+        let op = self.ops.insert(Op::Disk(torrent, about));
         self.actions.push(Action::Disk { op, torrent, job });
         op
     }
@@ -42,12 +67,14 @@ impl Ctx<'_> {
 /// Who waits for a timer. One timer each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
-    /// Connection: dialling or handshake takes too long, or a peer's periodic look.
+    /// A connection: dialling or the handshake takes too long, or the periodic look at a peer.
     Conn(ConnId),
     /// A torrent's choker.
     Choke(TorrentId),
-    /// A torrent wants to dial.
+    /// More connections may be begun.
     Dial,
+    /// A candidate of a torrent may be dialled (again).
+    Candidates(TorrentId),
     /// A torrent's tracker schedule.
     Tracker(TorrentId),
     /// The shared UDP tracker client's retransmissions.
@@ -60,14 +87,14 @@ pub(crate) enum Timer {
     Goal(TorrentId),
     /// A token bucket has refilled: connections that waited may go on.
     Throttle,
-    /// The end must not wait any longer.
-    Goodbye,
+    /// A torrent on its way out must not wait any longer for its trackers.
+    Goodbye(TorrentId),
 }
 
 /// Whose operation it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
-    /// A torrent's disk job; the torrent knows the details.
+    /// A torrent's disk job.
     Disk(TorrentId, DiskOp),
     /// An HTTP announce or scrape of a torrent's trackers.
     TrackerHttp(TorrentId),
@@ -77,32 +104,16 @@ pub(crate) enum Op {
     PeerResolve(TorrentId, u16),
 }
 
-/// What a torrent's disk job was about.
+/// What a torrent's disk job is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DiskOp {
     Open,
-    Verify {
-        piece: u32,
-    },
-    Store {
-        piece: u32,
-        len: u32,
-    },
-    Write {
-        piece: u32,
-        begin: u32,
-        len: u32,
-    },
-    Read {
-        conn: ConnId,
-        piece: u32,
-        begin: u32,
-        len: u32,
-    },
+    Verify { piece: u32 },
+    Store { piece: u32, bytes: u32 },
+    Write { piece: u32, begin: u32, len: u32 },
+    Read { conn: ConnId, begin: u32, len: u32 },
     Select,
-    Checkpoint {
-        reply: bool,
-    },
+    Checkpoint,
     Probe,
     Close,
     Remove,

@@ -36,7 +36,9 @@ pub struct Stats {
     pub bans: u64,
     /// UDP packets that nobody waited for.
     pub stray_datagrams: u64,
-    /// Gauge: bytes of payload in memory on the way to the disk.
+    /// Gauge: bytes of incomplete pieces in memory.
+    pub partial_backlog: u64,
+    /// Gauge: bytes of payload handed to the disk and not written.
     pub write_backlog: u64,
     /// Gauge: bytes of payload in memory on the way from the disk.
     pub read_backlog: u64,

@@ -49,6 +49,11 @@ impl<K: Copy + Ord> Timers<K> {
         }
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.queue.clear();
+        self.by_key.clear();
+    }
+
     /// Takes the earliest key whose deadline has come.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<K> {
         let (at, _, key) = *self.queue.first()?;

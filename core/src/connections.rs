@@ -1,0 +1,177 @@
+//! Every connection of an engine, from the first contact until `Closed`, and how many there may be.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use crate::action::{Action, Actions};
+use crate::config::Config;
+use crate::id::{ConnId, TorrentId};
+use crate::peer::handshake::{Greeting, Stage};
+use crate::slab::Slab;
+use crate::time::Instant;
+
+/// What a connection is at the moment.
+#[derive(Debug)]
+pub(crate) enum Conn {
+    /// Being made or introduced.
+    Greeting(Greeting),
+    /// A peer of this torrent, which knows the rest.
+    Peer { torrent: TorrentId, address: SocketAddr },
+    /// We closed it; the driver has not answered.
+    Closing { address: SocketAddr },
+}
+
+impl Conn {
+    fn address(&self) -> SocketAddr {
+        match self {
+            Self::Greeting(greeting) => greeting.address,
+            Self::Peer { address, .. } | Self::Closing { address } => *address,
+        }
+    }
+}
+
+/// The table of connections.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    slab: Slab<ConnId, Conn>,
+    half_open: u32,
+    /// When the connections of this second began to be counted, and how many were begun since.
+    second: Instant,
+    begun: u32,
+}
+
+impl Connections {
+    /// Begins to dial.
+    pub(crate) fn dial(
+        &mut self,
+        torrent: TorrentId,
+        to: SocketAddr,
+        now: Instant,
+        actions: &mut Actions,
+    ) -> ConnId {
+        let greeting = Greeting::new(to, Stage::Dialling(torrent), now);
+        let conn = self.slab.insert(Conn::Greeting(greeting));
+        self.half_open += 1;
+        self.begun += 1;
+        actions.push(Action::Connect { conn, to });
+        conn
+    }
+
+    /// Takes in a connection that was made to us.
+    pub(crate) fn accept(&mut self, from: SocketAddr, now: Instant) -> ConnId {
+        self.slab.insert(Conn::Greeting(Greeting::new(from, Stage::Incoming, now)))
+    }
+
+    pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Conn> {
+        self.slab.get_mut(conn)
+    }
+
+    pub(crate) fn get(&self, conn: ConnId) -> Option<&Conn> {
+        self.slab.get(conn)
+    }
+
+    /// A dialled connection stands.
+    pub(crate) fn connected(&mut self, conn: ConnId) -> Option<&mut Greeting> {
+        let Some(Conn::Greeting(greeting)) = self.slab.get_mut(conn) else {
+            return None;
+        };
+        let Stage::Dialling(torrent) = greeting.stage else {
+            return None;
+        };
+        greeting.stage = Stage::Dialled(torrent);
+        self.half_open -= 1;
+        Some(greeting)
+    }
+
+    /// The handshake is complete: from now on the torrent answers for the connection.
+    pub(crate) fn promote(&mut self, conn: ConnId, torrent: TorrentId) {
+        if let Some(entry) = self.slab.get_mut(conn) {
+            *entry = Conn::Peer { torrent, address: entry.address() };
+        }
+    }
+
+    /// Ends a connection; `Closed` will follow.
+    pub(crate) fn close(&mut self, conn: ConnId, actions: &mut Actions) {
+        let Some(entry) = self.slab.get_mut(conn) else {
+            return;
+        };
+        let address = entry.address();
+        if matches!(entry, Conn::Closing { .. }) {
+            return;
+        }
+        if is_dialling(entry) {
+            self.half_open -= 1;
+        }
+        *entry = Conn::Closing { address };
+        actions.push(Action::Close { conn });
+    }
+
+    /// `Closed` came: the id is free.
+    pub(crate) fn closed(&mut self, conn: ConnId) -> Option<Conn> {
+        let entry = self.slab.remove(conn)?;
+        if is_dialling(&entry) {
+            self.half_open -= 1;
+        }
+        Some(entry)
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.slab.len() as u32
+    }
+
+    /// Whether one more may be dialled now, or from when on.
+    pub(crate) fn may_dial(&mut self, config: &Config, now: Instant) -> Result<(), Option<Instant>> {
+        if self.half_open >= config.max_half_open || self.len() >= config.max_connections {
+            // The end of another connection is the occasion.
+            return Err(None);
+        }
+        let second = Duration::from_secs(1);
+        if now.since(self.second) >= second {
+            self.second = now;
+            self.begun = 0;
+        }
+        if self.begun >= config.max_connects_per_second {
+            return Err(Some(self.second + second));
+        }
+        Ok(())
+    }
+
+    /// Connections with this address, whatever their port, that have not come to a peer or belong to
+    /// `torrent`.
+    pub(crate) fn from_address(&self, address: IpAddr) -> u32 {
+        let address = address.to_canonical();
+        let same = |conn: &Conn| conn.address().ip().to_canonical() == address;
+        self.slab.iter().filter(|(_, conn)| same(conn)).count() as u32
+    }
+
+    /// Connections that a torrent's handshakes are under way on.
+    pub(crate) fn greetings_of(&self, torrent: TorrentId) -> impl Iterator<Item = ConnId> + '_ {
+        self.slab.iter().filter_map(move |(id, conn)| match conn {
+            Conn::Greeting(greeting) => (greeting.torrent() == Some(torrent)).then_some(id),
+            Conn::Peer { .. } | Conn::Closing { .. } => None,
+        })
+    }
+
+    /// Connections with an address, for a ban.
+    pub(crate) fn with_address(&self, address: IpAddr) -> impl Iterator<Item = (ConnId, &Conn)> + '_ {
+        let address = address.to_canonical();
+        self.slab.iter().filter(move |(_, conn)| conn.address().ip().to_canonical() == address)
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ConnId> + '_ {
+        self.slab.keys()
+    }
+
+    /// Checks what must hold.
+    pub(crate) fn check(&self) {
+        let dialling = self.slab.iter().filter(|(_, conn)| is_dialling(conn)).count();
+        assert_eq!(dialling as u32, self.half_open, "half-open connections are counted right");
+    }
+}
+
+fn is_dialling(conn: &Conn) -> bool {
+    match conn {
+        Conn::Greeting(greeting) => matches!(greeting.stage, Stage::Dialling(_)),
+        Conn::Peer { .. } | Conn::Closing { .. } => false,
+    }
+}

@@ -1,0 +1,207 @@
+//! One connection to a peer, after the handshake: what each side has said, and what each side owes.
+
+pub(crate) mod allowed_fast;
+pub(crate) mod handshake;
+pub(crate) mod pipeline;
+pub(crate) mod upload;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use crate::action::Action;
+use crate::bitfield::Bitfield;
+use crate::ctx::Ctx;
+use crate::id::ConnId;
+use crate::limits;
+use crate::peer::pipeline::Pipeline;
+use crate::peer::upload::UploadQueue;
+use crate::rate::Rate;
+use crate::status::PeerStatus;
+use crate::time::Instant;
+use crate::wire::handshake::{PeerId, Reserved};
+use crate::wire::{Decoder, Message};
+
+/// A peer of a torrent.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) conn: ConnId,
+    /// The other end of the connection.
+    pub(crate) address: SocketAddr,
+    /// Where the peer can be dialled, as far as it is known.
+    pub(crate) dial_address: Option<SocketAddr>,
+    pub(crate) incoming: bool,
+    pub(crate) id: PeerId,
+    pub(crate) fast: bool,
+    pub(crate) extended: bool,
+    pub(crate) client: String,
+    pub(crate) decoder: Decoder,
+    /// Whether any message has come: a piece map must be the first (BEP 3).
+    pub(crate) spoken: bool,
+    /// Whether the peer has said what it has. Until then it has nothing.
+    pub(crate) mapped: bool,
+    pub(crate) have: Bitfield,
+    /// Pieces that it has, and that we want and lack.
+    pub(crate) interesting: u32,
+
+    pub(crate) am_choking: bool,
+    pub(crate) am_interested: bool,
+    pub(crate) peer_choking: bool,
+    pub(crate) peer_interested: bool,
+    pub(crate) snubbed: bool,
+    /// Pieces that we may ask for while choked.
+    pub(crate) allowed_to_us: Vec<u32>,
+    /// Pieces that the peer may ask for while choked.
+    pub(crate) allowed_to_it: Vec<u32>,
+    /// Pieces that the peer would rather give than others, oldest first.
+    pub(crate) suggested: Vec<u32>,
+
+    pub(crate) pipeline: Pipeline,
+    pub(crate) uploads: UploadQueue,
+    /// How many requests the peer takes from us.
+    pub(crate) allowed_requests: u32,
+
+    pub(crate) down: Rate,
+    pub(crate) up: Rate,
+    pub(crate) downloaded: u64,
+    pub(crate) uploaded: u64,
+    /// Bytes that the driver may still receive.
+    pub(crate) credit: u32,
+    /// Whether it waits in the throttle's queue for more credit.
+    pub(crate) credit_waits: bool,
+    /// Whether it waits in the throttle's queue to be sent more.
+    pub(crate) upload_waits: bool,
+    /// Bytes handed to the driver and not yet sent.
+    pub(crate) unsent: u64,
+    /// Bytes being read from the disk for it.
+    pub(crate) reading: u64,
+
+    pub(crate) connected_at: Instant,
+    pub(crate) last_received: Instant,
+    pub(crate) last_sent: Instant,
+    /// When either side last wanted something of the other.
+    pub(crate) last_useful: Instant,
+    pub(crate) unchoked_at: Instant,
+    pub(crate) adapt_at: Instant,
+    /// Blocks that came without having been asked for.
+    pub(crate) unrequested: u32,
+    /// Messages that led to nothing, fading with time.
+    pub(crate) chatter: u32,
+}
+
+/// What is known of a peer when its handshake is complete.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Introduction {
+    pub(crate) conn: ConnId,
+    pub(crate) address: SocketAddr,
+    pub(crate) incoming: bool,
+    pub(crate) id: PeerId,
+    pub(crate) reserved: Reserved,
+    /// Bytes that the driver may still receive.
+    pub(crate) credit: u32,
+    /// Bytes handed to the driver and not yet sent.
+    pub(crate) unsent: u64,
+}
+
+impl Peer {
+    pub(crate) fn new(introduction: Introduction, pieces: u32, default_reqq: u32, now: Instant) -> Self {
+        let Introduction { conn, address, incoming, id, reserved, credit, unsent } = introduction;
+        let decoder = Decoder::new(crate::wire::Limits {
+            max_block: limits::MAX_REQUEST_LEN,
+            max_bitfield: pieces.div_ceil(8),
+            max_extended: limits::MAX_EXTENDED_LEN,
+        });
+        Self {
+            conn,
+            address,
+            dial_address: (!incoming).then_some(address),
+            incoming,
+            id,
+            fast: reserved.fast(),
+            extended: reserved.extended(),
+            client: id.client(),
+            decoder,
+            spoken: false,
+            mapped: false,
+            have: Bitfield::new(pieces),
+            interesting: 0,
+            am_choking: true,
+            am_interested: false,
+            peer_choking: true,
+            peer_interested: false,
+            snubbed: false,
+            allowed_to_us: Vec::new(),
+            allowed_to_it: Vec::new(),
+            suggested: Vec::new(),
+            pipeline: Pipeline::new(now),
+            uploads: UploadQueue::default(),
+            allowed_requests: default_reqq,
+            down: Rate::new(now),
+            up: Rate::new(now),
+            downloaded: 0,
+            uploaded: 0,
+            credit,
+            credit_waits: false,
+            upload_waits: false,
+            unsent,
+            reading: 0,
+            connected_at: now,
+            last_received: now,
+            last_sent: now,
+            last_useful: now,
+            unchoked_at: now,
+            adapt_at: now,
+            unrequested: 0,
+            chatter: 0,
+        }
+    }
+
+    /// Sends a message.
+    pub(crate) fn send(&mut self, ctx: &mut Ctx<'_>, message: &Message) {
+        let written = ctx.actions.send_with(self.conn, |buffer| message.encode(buffer));
+        self.unsent += written as u64;
+        self.last_sent = ctx.now;
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) fn send_bytes(&mut self, ctx: &mut Ctx<'_>, data: bytes::Bytes) {
+        self.unsent += data.len() as u64;
+        self.last_sent = ctx.now;
+        ctx.push(Action::Send { conn: self.conn, data });
+    }
+
+    /// Whether it has every piece.
+    pub(crate) fn is_seed(&self) -> bool {
+        self.mapped && self.have.is_full()
+    }
+
+    /// Whether blocks may be asked of it, of any piece.
+    pub(crate) fn is_open(&self) -> bool {
+        self.am_interested && !self.peer_choking
+    }
+
+    /// Whether something is expected of it or done for it.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.pipeline.is_empty() || self.uploads.len() > 0
+    }
+
+    pub(crate) fn status(&self, now: Instant) -> PeerStatus {
+        PeerStatus {
+            address: self.address,
+            client: self.client.clone(),
+            incoming: self.incoming,
+            am_choking: self.am_choking,
+            am_interested: self.am_interested,
+            peer_choking: self.peer_choking,
+            peer_interested: self.peer_interested,
+            snubbed: self.snubbed,
+            pieces: self.have.count(),
+            download_rate: self.down.per_second(now),
+            upload_rate: self.up.per_second(now),
+            downloaded: self.downloaded,
+            uploaded: self.uploaded,
+            requests_out: self.pipeline.len(),
+            requests_in: self.uploads.len(),
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! The storage of a torrent: opening, checking, checkpoints, failures and the way back.
+
+use core::time::Duration;
+
+use crate::action::{DiskJob, OpenStorage};
+use crate::bitfield::Bitfield;
+use crate::ctx::{Ctx, DiskOp, Timer};
+use crate::event::{DiskDone, DiskError, DiskErrorKind, Opened};
+use crate::id::{OpId, StorageKey};
+use crate::metainfo::PieceIndex;
+use crate::notice::{Notice, TorrentState};
+use crate::torrent::Torrent;
+use crate::tracker::UdpTrackers;
+
+/// How soon a disk that failed is looked at again, at first and at most.
+const PROBE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+
+/// What must fit before a full disk counts as usable again, in pieces.
+const PROBE_PIECES: u64 = 4;
+
+/// How often resume data is saved when only the count of uploaded bytes has changed.
+const UPLOAD_CHECKPOINT: Duration = Duration::from_secs(300);
+
+/// Where a torrent's storage stands.
+#[derive(Debug)]
+pub(super) struct Storage {
+    key: StorageKey,
+    stage: Stage,
+    /// Whether resume data is ignored at the next opening.
+    recheck: bool,
+    /// Whether something was stored that no checkpoint vouches for.
+    dirty: bool,
+    checkpointing: bool,
+    /// `Select` jobs under way.
+    pub(super) selecting: u32,
+    error: Option<DiskError>,
+    probe_after: Duration,
+    probing: bool,
+    /// Pieces to be verified, and how far that is.
+    doubtful: Bitfield,
+    next_doubtful: u32,
+    verifying: u32,
+    unchecked: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Closed,
+    Opening,
+    Checking,
+    Open,
+    /// Being closed; to be opened again after that, or for good.
+    Closing { reopen: bool },
+    Released,
+}
+
+impl Storage {
+    pub(super) fn new(key: StorageKey, recheck: bool) -> Self {
+        Self {
+            key,
+            stage: Stage::Closed,
+            recheck,
+            dirty: false,
+            checkpointing: false,
+            selecting: 0,
+            error: None,
+            probe_after: PROBE.0,
+            probing: false,
+            doubtful: Bitfield::default(),
+            next_doubtful: 0,
+            verifying: 0,
+            unchecked: 0,
+        }
+    }
+
+    /// Whether it can be used.
+    pub(super) fn is_open(&self) -> bool {
+        self.stage == Stage::Open
+    }
+
+    /// Whether files are being moved about, so that nothing should be written.
+    pub(super) fn is_busy_opening(&self) -> bool {
+        self.stage != Stage::Open || self.selecting > 0
+    }
+
+    /// Whether it was given up for good.
+    pub(super) fn is_released(&self) -> bool {
+        self.stage == Stage::Released
+    }
+
+    pub(super) fn unchecked(&self) -> u32 {
+        self.unchecked
+    }
+
+    pub(super) fn error(&self) -> Option<&DiskError> {
+        self.error.as_ref()
+    }
+
+    pub(super) fn take_error(&mut self) -> Option<DiskError> {
+        self.error.take()
+    }
+}
+
+impl Torrent {
+    pub(super) fn open_storage(&mut self, ctx: &mut Ctx<'_>) {
+        self.storage.stage = Stage::Opening;
+        self.set_state(ctx, TorrentState::Checking);
+        let open = OpenStorage {
+            key: self.storage.key,
+            metainfo: self.metainfo.clone(),
+            wanted: self.wanted_files(),
+            recheck: core::mem::take(&mut self.storage.recheck),
+        };
+        ctx.disk(self.id, DiskOp::Open, DiskJob::Open(alloc::boxed::Box::new(open)));
+    }
+
+    /// Closes the storage and opens it anew.
+    pub(super) fn reopen_storage(&mut self, ctx: &mut Ctx<'_>, recheck: bool) {
+        self.storage.recheck |= recheck;
+        self.set_state(ctx, TorrentState::Checking);
+        match self.storage.stage {
+            Stage::Closed => self.open_storage(ctx),
+            Stage::Closing { .. } => self.storage.stage = Stage::Closing { reopen: true },
+            Stage::Opening | Stage::Checking | Stage::Open => {
+                self.storage.stage = Stage::Closing { reopen: true };
+                ctx.disk(self.id, DiskOp::Close, DiskJob::Close);
+            }
+            Stage::Released => {}
+        }
+    }
+
+    /// Closes the storage for good.
+    pub(super) fn release_storage(&mut self, ctx: &mut Ctx<'_>) {
+        if self.storage.stage == Stage::Open && self.storage.dirty && !self.delete_data {
+            self.checkpoint(ctx);
+        }
+        self.drop_all_partials(ctx);
+        self.storage.stage = Stage::Closing { reopen: false };
+        if self.removal.is_some() {
+            ctx.disk(self.id, DiskOp::Remove, DiskJob::Remove { data: self.delete_data });
+        } else {
+            ctx.disk(self.id, DiskOp::Close, DiskJob::Close);
+        }
+    }
+
+    /// A disk job ended.
+    pub(crate) fn on_disk(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        udp: &mut UdpTrackers,
+        op: OpId,
+        about: DiskOp,
+        result: Result<DiskDone, DiskError>,
+    ) {
+        match (about, result) {
+            (DiskOp::Open, Ok(DiskDone::Opened(opened))) => self.on_opened(ctx, *opened),
+            (DiskOp::Verify { piece }, Ok(DiskDone::Verified { matches })) => {
+                self.on_verified(ctx, piece, matches);
+            }
+            (DiskOp::Store { piece, bytes }, Ok(DiskDone::Stored { blocks })) => {
+                self.on_stored(ctx, piece, bytes, blocks.as_deref());
+            }
+            (DiskOp::Store { piece, bytes }, Ok(DiskDone::Mismatched { blocks })) => {
+                self.on_mismatched(ctx, piece, bytes, &blocks);
+            }
+            (DiskOp::Write { piece, begin, len }, Ok(DiskDone::Written)) => {
+                self.on_written(ctx, piece, begin, len, true);
+            }
+            (DiskOp::Read { conn, begin, len }, Ok(DiskDone::Read { data })) => {
+                self.on_read(ctx, op, conn, begin, len, Some(data));
+            }
+            (DiskOp::Select, Ok(DiskDone::Selected)) => self.on_selected(ctx),
+            (DiskOp::Checkpoint, Ok(DiskDone::Checkpointed)) => self.on_checkpointed(ctx),
+            (DiskOp::Probe, Ok(DiskDone::Usable)) => self.on_usable(ctx),
+            (DiskOp::Close | DiskOp::Remove, Ok(DiskDone::Closed)) => self.on_closed(ctx),
+            (about, Err(error)) => self.on_failed_job(ctx, udp, op, about, error),
+            (about, Ok(done)) => {
+                // A driver that answers another question than was asked.
+                let error = DiskError {
+                    kind: DiskErrorKind::Io,
+                    file: self.name(),
+                    message: alloc::format!("{about:?} was answered with {done:?}"),
+                };
+                self.on_failed_job(ctx, udp, op, about, error);
+            }
+        }
+    }
+
+    /// Resume data is due.
+    pub(crate) fn checkpoint(&mut self, ctx: &mut Ctx<'_>) {
+        if self.storage.stage != Stage::Open {
+            return;
+        }
+        if self.storage.checkpointing {
+            // What came since then needs another one.
+            self.checkpoint_later(ctx);
+            return;
+        }
+        self.storage.dirty = false;
+        self.storage.checkpointing = true;
+        ctx.timers.cancel(Timer::Checkpoint(self.id));
+        let job = DiskJob::Checkpoint {
+            have: self.have.clone(),
+            uploaded: self.earlier_uploaded + self.session_uploaded,
+            downloaded: self.earlier_downloaded + self.session_downloaded,
+        };
+        ctx.disk(self.id, DiskOp::Checkpoint, job);
+    }
+
+    /// Something was stored: sees to it that it gets into resume data.
+    pub(super) fn checkpoint_later(&mut self, ctx: &mut Ctx<'_>) {
+        self.storage.dirty = true;
+        let at = ctx.now + ctx.config.checkpoint_interval;
+        ctx.timers.set_no_later(Timer::Checkpoint(self.id), at);
+    }
+
+    pub(super) fn uploaded_since_checkpoint(&mut self, ctx: &mut Ctx<'_>) {
+        ctx.timers.set_no_later(Timer::Checkpoint(self.id), ctx.now + UPLOAD_CHECKPOINT);
+    }
+
+    /// Looks whether a disk that failed can be used again.
+    pub(crate) fn probe(&mut self, ctx: &mut Ctx<'_>) {
+        if self.state != TorrentState::Failed || self.storage.probing {
+            return;
+        }
+        self.storage.probing = true;
+        let piece = u64::from(self.layout.piece_length());
+        let missing = self.wanted_bytes() - self.wanted_have_bytes();
+        let job = DiskJob::Probe { space: missing.min(PROBE_PIECES * piece) };
+        ctx.disk(self.id, DiskOp::Probe, job);
+    }
+
+    fn on_opened(&mut self, ctx: &mut Ctx<'_>, opened: Opened) {
+        if self.storage.stage != Stage::Opening {
+            return;
+        }
+        let pieces = self.layout.piece_count();
+        self.earlier_uploaded = self.earlier_uploaded.max(opened.uploaded);
+        self.earlier_downloaded = self.earlier_downloaded.max(opened.downloaded);
+        for piece in opened.trusted.iter().filter(|piece| *piece < pieces) {
+            self.recover_piece(piece);
+        }
+        self.storage.unchecked = opened.doubtful.count();
+        self.storage.doubtful = opened.doubtful;
+        self.storage.next_doubtful = 0;
+        self.storage.stage = Stage::Checking;
+        self.set_state(ctx, TorrentState::Checking);
+        self.verify_more(ctx);
+    }
+
+    fn verify_more(&mut self, ctx: &mut Ctx<'_>) {
+        if self.storage.stage != Stage::Checking {
+            return;
+        }
+        while self.storage.verifying < ctx.config.check_depth {
+            let next = self.storage.next_doubtful;
+            let Some(piece) = (next..self.storage.doubtful.len())
+                .find(|piece| self.storage.doubtful.contains(*piece))
+            else {
+                self.storage.next_doubtful = self.storage.doubtful.len();
+                break;
+            };
+            self.storage.next_doubtful = piece + 1;
+            let Some(digest) = self.metainfo.piece_hash(PieceIndex::new(piece)).copied() else {
+                continue;
+            };
+            self.storage.verifying += 1;
+            let job = DiskJob::Verify { piece: PieceIndex::new(piece), digest };
+            ctx.disk(self.id, DiskOp::Verify { piece }, job);
+        }
+        if self.storage.verifying == 0 {
+            self.on_checked(ctx);
+        }
+    }
+
+    fn on_verified(&mut self, ctx: &mut Ctx<'_>, piece: u32, matches: bool) {
+        self.storage.verifying = self.storage.verifying.saturating_sub(1);
+        if self.storage.stage != Stage::Checking {
+            return;
+        }
+        self.storage.unchecked = self.storage.unchecked.saturating_sub(1);
+        if matches {
+            self.storage.dirty = true;
+            self.recover_piece(piece);
+        }
+        self.verify_more(ctx);
+    }
+
+    fn on_checked(&mut self, ctx: &mut Ctx<'_>) {
+        self.storage.stage = Stage::Open;
+        self.storage.doubtful = Bitfield::default();
+        self.storage.unchecked = 0;
+        self.storage.probe_after = PROBE.0;
+        self.count_missing();
+        let (have, pieces) = (self.have.count(), self.layout.piece_count());
+        ctx.notify(Notice::Checked { torrent: self.id, have, pieces });
+        if self.storage.dirty {
+            self.checkpoint(ctx);
+        }
+        self.go(ctx);
+    }
+
+    /// A piece turned out to be on the disk.
+    fn recover_piece(&mut self, piece: u32) {
+        if self.have.insert(piece) {
+            self.picker.set_have(piece);
+        }
+    }
+
+    fn on_selected(&mut self, ctx: &mut Ctx<'_>) {
+        self.storage.selecting = self.storage.selecting.saturating_sub(1);
+        if self.storage.selecting == 0 {
+            self.checkpoint_later(ctx);
+            self.request_blocks_of_all(ctx);
+        }
+    }
+
+    fn on_checkpointed(&mut self, ctx: &mut Ctx<'_>) {
+        self.storage.checkpointing = false;
+        if self.storage.dirty {
+            self.checkpoint_later(ctx);
+        }
+    }
+
+    fn on_usable(&mut self, ctx: &mut Ctx<'_>) {
+        self.storage.probing = false;
+        if self.state != TorrentState::Failed {
+            return;
+        }
+        let full = self.storage.error.take().is_some_and(|error| error.kind == DiskErrorKind::NoSpace);
+        ctx.timers.cancel(Timer::Probe(self.id));
+        ctx.notify(Notice::StorageRecovered { torrent: self.id });
+        if full && self.storage.stage == Stage::Open {
+            // What is there is as good as before.
+            self.go(ctx);
+        } else {
+            self.forget_pieces(ctx);
+            self.reopen_storage(ctx, false);
+        }
+    }
+
+    fn on_closed(&mut self, ctx: &mut Ctx<'_>) {
+        match self.storage.stage {
+            Stage::Closing { reopen: true } => {
+                self.storage.stage = Stage::Closed;
+                self.storage.verifying = 0;
+                if self.state == TorrentState::Checking {
+                    self.open_storage(ctx);
+                }
+            }
+            Stage::Closing { reopen: false } => self.storage.stage = Stage::Released,
+            Stage::Closed | Stage::Opening | Stage::Checking | Stage::Open | Stage::Released => {}
+        }
+    }
+
+    fn on_failed_job(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        udp: &mut UdpTrackers,
+        op: OpId,
+        about: DiskOp,
+        error: DiskError,
+    ) {
+        match about {
+            DiskOp::Open => {
+                if self.storage.stage == Stage::Opening {
+                    self.storage.stage = Stage::Closed;
+                }
+            }
+            DiskOp::Verify { piece } => {
+                // What can't be read is not there; that the disk fails will show when it is written.
+                self.on_verified(ctx, piece, false);
+                return;
+            }
+            DiskOp::Store { piece, bytes } => self.on_store_failed(ctx, piece, bytes),
+            DiskOp::Write { piece, begin, len } => self.on_written(ctx, piece, begin, len, false),
+            DiskOp::Read { conn, begin, len } => {
+                self.on_read(ctx, op, conn, begin, len, None);
+            }
+            DiskOp::Select => self.storage.selecting = self.storage.selecting.saturating_sub(1),
+            DiskOp::Checkpoint => {
+                self.storage.checkpointing = false;
+                self.storage.dirty = true;
+            }
+            DiskOp::Probe => self.storage.probing = false,
+            DiskOp::Close | DiskOp::Remove => {
+                // There is nothing left to be done about it but to tell.
+                self.storage.error = Some(error);
+                self.on_closed(ctx);
+                return;
+            }
+        }
+        self.fail(ctx, udp, error);
+    }
+
+    /// The disk failed: everything stops, and the disk is looked at again later.
+    fn fail(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, error: DiskError) {
+        if self.state == TorrentState::Removing {
+            return;
+        }
+        let again = self.state == TorrentState::Failed;
+        let news = self.storage.error.as_ref() != Some(&error);
+        self.storage.error = Some(error.clone());
+        if !again {
+            self.storage.probe_after = PROBE.0;
+            self.halt(ctx, udp);
+            self.drop_all_partials(ctx);
+        }
+        if news {
+            ctx.notify(Notice::StorageFailed { torrent: self.id, error });
+        }
+        if !self.paused {
+            self.set_state(ctx, TorrentState::Failed);
+            ctx.timers.set_no_later(Timer::Probe(self.id), ctx.now + self.storage.probe_after);
+            self.storage.probe_after = (self.storage.probe_after * 2).min(PROBE.1);
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! Which blocks are asked of whom, and what becomes of them (BEP 3, 6).
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use crate::action::DiskJob;
+use crate::bitfield::Bitfield;
+use crate::ctx::{Ctx, DiskOp, Timer};
+use crate::error::{Blame, Misbehaviour};
+use crate::id::ConnId;
+use crate::limits;
+use crate::metainfo::{FileIndex, PieceIndex};
+use crate::notice::{Notice, TorrentState};
+use crate::peer::pipeline::Arrival;
+use crate::torrent::Torrent;
+use crate::torrent::partial::{Contributor, Receipt};
+use crate::wire::{Block, BlockRequest, Message};
+
+/// Blocks that nobody asked for, after which a peer is not listened to any more.
+const MAX_UNREQUESTED: u32 = 64;
+
+/// Requests made in one go: below this share of the depth, a peer is not bothered for the room of a
+/// block or two, so that requests travel, and are sent, in groups.
+const REFILL_SHARE: u32 = 4;
+
+/// A piece between its last block and the disk's answer.
+#[derive(Debug)]
+pub(crate) struct Storing {
+    /// Who gave which block.
+    contributors: Vec<Contributor>,
+}
+
+impl Torrent {
+    /// A block came.
+    pub(super) fn on_block(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        conn: ConnId,
+        block: Block,
+    ) -> Result<(), Blame> {
+        let request = BlockRequest {
+            piece: block.piece,
+            begin: block.begin,
+            len: block.data.len() as u32,
+        };
+        let bytes = u64::from(request.len);
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return Ok(());
+        };
+        let arrival = peer.pipeline.arrived(request, ctx.now);
+        if arrival == Arrival::Unrequested {
+            self.waste(ctx, bytes);
+            let Some(peer) = self.peers.get_mut(&conn) else {
+                return Ok(());
+            };
+            peer.unrequested += 1;
+            if peer.unrequested > MAX_UNREQUESTED {
+                return Err(Blame::Misbehaved(Misbehaviour::UnrequestedData));
+            }
+            return Ok(());
+        }
+        peer.down.add(ctx.now, bytes);
+        peer.downloaded += bytes;
+        peer.snubbed = false;
+        let contributor = Contributor { conn, address: peer.address.ip() };
+        self.down.add(ctx.now, bytes);
+        self.session_downloaded += bytes;
+        ctx.stats.payload_received += bytes;
+        match self.partials.receive(request, block.data, contributor) {
+            Receipt::Useless => {
+                self.waste(ctx, bytes);
+                return Ok(());
+            }
+            Receipt::Kept { others, complete } => {
+                for other in others {
+                    self.cancel_elsewhere(ctx, other, request);
+                }
+                if complete {
+                    self.store(ctx, request.piece);
+                }
+            }
+        }
+        self.relieve_memory(ctx);
+        Ok(())
+    }
+
+    /// The peer does not serve us any more.
+    pub(super) fn on_choke(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) -> Result<(), Blame> {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return Ok(());
+        };
+        if peer.peer_choking {
+            return self.on_chatter(conn);
+        }
+        peer.peer_choking = true;
+        // With the fast extension each request is rejected by itself (BEP 6); without, all are void.
+        if !peer.fast {
+            for block in peer.pipeline.withdraw_all() {
+                self.partials.withdraw(block, conn);
+            }
+            self.request_blocks_of_all(ctx);
+        }
+        self.on_chatter(conn)
+    }
+
+    /// A request will not be served.
+    pub(super) fn on_reject(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        conn: ConnId,
+        block: BlockRequest,
+    ) -> Result<(), Blame> {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return Ok(());
+        };
+        if !peer.pipeline.rejected(block) {
+            return self.on_chatter(conn);
+        }
+        // Who rejects while choking us has taken its leave to ask back; so have single pieces.
+        let choking = peer.peer_choking;
+        if choking {
+            peer.allowed_to_us.retain(|piece| *piece != block.piece);
+        }
+        self.partials.withdraw(block, conn);
+        self.request_blocks_of_all_but(ctx, conn);
+        // An unchoked peer that rejects on and on would be asked on and on.
+        if choking { Ok(()) } else { self.on_chatter(conn) }
+    }
+
+    /// Asks a peer for as many blocks as its pipeline has room for.
+    pub(super) fn request_blocks(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        if self.state != TorrentState::Downloading || self.storage.is_busy_opening() {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        if !peer.am_interested || (peer.peer_choking && peer.allowed_to_us.is_empty()) {
+            return;
+        }
+        let mut room = peer.pipeline.room(peer.allowed_requests, peer.snubbed);
+        let depth = peer.pipeline.depth().min(peer.allowed_requests);
+        if room == 0 || (room < depth / REFILL_SHARE && !peer.pipeline.is_empty()) {
+            return;
+        }
+        let was_empty = peer.pipeline.is_empty();
+        while room > 0 {
+            let Some(block) = self.choose_block(ctx, conn) else {
+                break;
+            };
+            let Some(peer) = self.peers.get_mut(&conn) else {
+                return;
+            };
+            peer.pipeline.push(block, ctx.now);
+            peer.send(ctx, &Message::Request(block));
+            room -= 1;
+        }
+        if was_empty {
+            // From now on the peer is looked at every second.
+            let soon = ctx.now + core::time::Duration::from_secs(1);
+            ctx.timers.set_no_later(Timer::Conn(conn), soon);
+        }
+    }
+
+    /// Something was freed: whoever has room may ask for it.
+    pub(super) fn request_blocks_of_all(&mut self, ctx: &mut Ctx<'_>) {
+        let conns: Vec<ConnId> =
+            self.peers.values().filter(|peer| peer.is_open()).map(|peer| peer.conn).collect();
+        for conn in conns {
+            self.request_blocks(ctx, conn);
+        }
+    }
+
+    fn request_blocks_of_all_but(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        let conns: Vec<ConnId> = self
+            .peers
+            .values()
+            .filter(|peer| peer.is_open() && peer.conn != conn)
+            .map(|peer| peer.conn)
+            .collect();
+        for conn in conns {
+            self.request_blocks(ctx, conn);
+        }
+    }
+
+    /// A peer does not deliver in time: its blocks are free for others.
+    pub(super) fn snub(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        peer.snubbed = true;
+        let fast = peer.fast;
+        let blocks: Vec<BlockRequest> = peer.pipeline.withdraw_all().collect();
+        for block in &blocks {
+            self.partials.withdraw(*block, conn);
+            if let Some(peer) = self.peers.get_mut(&conn)
+                && fast
+            {
+                peer.send(ctx, &Message::Cancel(*block));
+            }
+        }
+        self.request_blocks_of_all_but(ctx, conn);
+    }
+
+    /// The digest of a piece fitted, and it is written.
+    pub(super) fn on_stored(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        piece: u32,
+        bytes: u32,
+        digests: Option<&[[u8; 20]]>,
+    ) {
+        ctx.stats.write_backlog = ctx.stats.write_backlog.saturating_sub(u64::from(bytes));
+        if self.storing.remove(&piece).is_none() {
+            return;
+        }
+        ctx.stats.pieces_verified += 1;
+        if let Some(digests) = digests {
+            for address in self.suspects.passed(piece, digests) {
+                // The port is not known any more, and a ban is by address.
+                self.ban(ctx, SocketAddr::new(address, 0), Blame::Corrupt);
+            }
+        }
+        self.gain(ctx, piece);
+        self.checkpoint_later(ctx);
+        self.update_completion(ctx);
+    }
+
+    /// The digest of a piece did not fit.
+    pub(super) fn on_mismatched(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        piece: u32,
+        bytes: u32,
+        digests: &[[u8; 20]],
+    ) {
+        ctx.stats.write_backlog = ctx.stats.write_backlog.saturating_sub(u64::from(bytes));
+        let Some(storing) = self.storing.remove(&piece) else {
+            return;
+        };
+        ctx.stats.pieces_failed += 1;
+        let size = u64::from(self.piece_size(piece));
+        self.waste(ctx, size);
+        ctx.notify(Notice::PieceFailed { torrent: self.id, piece: PieceIndex::new(piece) });
+        self.picker.release(piece);
+        for address in self.suspects.failed(piece, digests, &storing.contributors) {
+            self.ban(ctx, SocketAddr::new(address, 0), Blame::Corrupt);
+        }
+        self.request_blocks_of_all(ctx);
+    }
+
+    /// A piece could not be written: it is as if it had not come.
+    pub(super) fn on_store_failed(&mut self, ctx: &mut Ctx<'_>, piece: u32, bytes: u32) {
+        ctx.stats.write_backlog = ctx.stats.write_backlog.saturating_sub(u64::from(bytes));
+        if self.storing.remove(&piece).is_some() {
+            self.picker.release(piece);
+            let size = u64::from(self.piece_size(piece));
+            self.waste(ctx, size);
+        }
+    }
+
+    /// A part of a piece was written early.
+    pub(super) fn on_written(&mut self, ctx: &mut Ctx<'_>, piece: u32, begin: u32, len: u32, ok: bool) {
+        ctx.stats.write_backlog = ctx.stats.write_backlog.saturating_sub(u64::from(len));
+        if self.partials.written(piece, begin, len, ok) {
+            self.store(ctx, piece);
+        }
+    }
+
+    /// A piece is there: everybody is told, and nobody is asked for it.
+    pub(super) fn gain(&mut self, ctx: &mut Ctx<'_>, piece: u32) {
+        if !self.have.insert(piece) {
+            return;
+        }
+        let was_wanted = self.picker.wants(piece);
+        self.picker.set_have(piece);
+        ctx.notify(Notice::Piece { torrent: self.id, piece: PieceIndex::new(piece) });
+        self.note_files(ctx, piece);
+        let conns: Vec<ConnId> = self.peers.keys().copied().collect();
+        for conn in conns {
+            let Some(peer) = self.peers.get_mut(&conn) else {
+                continue;
+            };
+            let it_has = peer.have.contains(piece);
+            if it_has && was_wanted {
+                peer.interesting = peer.interesting.saturating_sub(1);
+            }
+            // Who has everything wants to hear of nothing.
+            if !peer.is_seed() {
+                peer.send(ctx, &Message::Have(piece));
+            }
+            if it_has {
+                self.show_interest(ctx, conn);
+            }
+        }
+    }
+
+    /// Drops pieces under way that are not wanted any more.
+    pub(super) fn drop_unwanted_partials(&mut self, ctx: &mut Ctx<'_>) {
+        let unwanted: Vec<u32> =
+            self.partials.pieces().filter(|piece| !self.picker.is_wanted(*piece)).collect();
+        for piece in unwanted {
+            self.drop_partial(ctx, piece);
+        }
+    }
+
+    /// Forgets all that is under way, as when the disk failed.
+    pub(super) fn drop_all_partials(&mut self, ctx: &mut Ctx<'_>) {
+        let all: Vec<u32> = self.partials.pieces().collect();
+        for piece in all {
+            self.drop_partial(ctx, piece);
+        }
+    }
+
+    fn drop_partial(&mut self, ctx: &mut Ctx<'_>, piece: u32) {
+        let Some(dropped) = self.partials.discard(piece) else {
+            return;
+        };
+        self.picker.release(piece);
+        self.account_partials(ctx);
+        self.waste(ctx, dropped.received);
+        for (conn, block) in dropped.requested {
+            if let Some(peer) = self.peers.get_mut(&conn)
+                && peer.pipeline.withdraw(block)
+            {
+                peer.send(ctx, &Message::Cancel(block));
+            }
+        }
+    }
+
+    /// The next block to ask a peer for: one of a piece that is under way, then of a new piece, then
+    /// one that others have been asked for.
+    fn choose_block(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) -> Option<BlockRequest> {
+        let peer = self.peers.get_mut(&conn)?;
+        if peer.peer_choking {
+            return self.choose_allowed(conn);
+        }
+        if let Some(block) = self.partials.next_block(conn, &peer.have) {
+            return Some(block);
+        }
+        if self.partials.len() < limits::MAX_PARTIAL_PIECES {
+            let suggested = loop {
+                let Some(piece) = peer.suggested.pop() else {
+                    break None;
+                };
+                if peer.have.contains(piece) && self.picker.is_open(piece) && !self.sequential {
+                    break Some(piece);
+                }
+            };
+            let options = crate::torrent::picker::Options {
+                sequential: self.sequential,
+                random: self.have.count() == 0 && self.storing.is_empty(),
+            };
+            let picked = suggested.or_else(|| self.picker.pick(&peer.have, ctx.rng, options));
+            if let Some(piece) = picked {
+                self.start_piece(piece);
+                return self.partials.next_block_of(piece, conn);
+            }
+        }
+        // Near the end everything is asked for already; the slowest must not hold up the rest.
+        self.partials.next_duplicate(conn, &peer.have)
+    }
+
+    /// The next block of a piece that a choking peer gives all the same (BEP 6).
+    fn choose_allowed(&mut self, conn: ConnId) -> Option<BlockRequest> {
+        let peer = self.peers.get(&conn)?;
+        let mut fresh = None;
+        for piece in &peer.allowed_to_us {
+            if !peer.have.contains(*piece) {
+                continue;
+            }
+            if self.partials.contains(*piece) {
+                if let Some(block) = self.partials.next_block_of(*piece, conn) {
+                    return Some(block);
+                }
+            } else if fresh.is_none() && self.picker.is_open(*piece) {
+                fresh = Some(*piece);
+            }
+        }
+        let piece = fresh.filter(|_| self.partials.len() < limits::MAX_PARTIAL_PIECES)?;
+        self.start_piece(piece);
+        self.partials.next_block_of(piece, conn)
+    }
+
+    fn start_piece(&mut self, piece: u32) {
+        self.picker.start(piece);
+        self.partials.start(piece, self.piece_size(piece));
+    }
+
+    /// All blocks of a piece are there: off to the digest and the disk.
+    fn store(&mut self, ctx: &mut Ctx<'_>, piece: u32) {
+        let Some(digest) = self.metainfo.piece_hash(PieceIndex::new(piece)).copied() else {
+            return;
+        };
+        let Some(finished) = self.partials.take(piece) else {
+            return;
+        };
+        let blocks = self.suspects.is_suspicious(piece);
+        ctx.stats.write_backlog += finished.memory;
+        let about = DiskOp::Store { piece, bytes: finished.memory as u32 };
+        self.storing.insert(piece, Storing { contributors: finished.contributors });
+        let job =
+            DiskJob::Store { piece: PieceIndex::new(piece), digest, data: finished.data, blocks };
+        ctx.disk(self.id, about, job);
+        self.account_partials(ctx);
+    }
+
+    /// Writes blocks of incomplete pieces when they take too much memory.
+    fn relieve_memory(&mut self, ctx: &mut Ctx<'_>) {
+        let budget = u64::from(ctx.config.write_budget) / 2;
+        self.account_partials(ctx);
+        while ctx.stats.partial_backlog > budget {
+            let Some(flush) = self.partials.flush_candidate() else {
+                return;
+            };
+            self.account_partials(ctx);
+            ctx.stats.write_backlog += u64::from(flush.len);
+            let about = DiskOp::Write { piece: flush.piece, begin: flush.begin, len: flush.len };
+            let job = DiskJob::Write {
+                piece: PieceIndex::new(flush.piece),
+                begin: flush.begin,
+                data: flush.data,
+            };
+            ctx.disk(self.id, about, job);
+        }
+    }
+
+    /// Brings the engine's sum of what incomplete pieces hold up to date.
+    pub(super) fn account_partials(&mut self, ctx: &mut Ctx<'_>) {
+        let memory = self.partials.memory();
+        ctx.stats.partial_backlog =
+            ctx.stats.partial_backlog.saturating_sub(self.accounted).saturating_add(memory);
+        self.accounted = memory;
+    }
+
+    /// A block came that was asked of another peer as well.
+    fn cancel_elsewhere(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, block: BlockRequest) {
+        if let Some(peer) = self.peers.get_mut(&conn)
+            && peer.pipeline.withdraw(block)
+        {
+            peer.send(ctx, &Message::Cancel(block));
+        }
+    }
+
+    fn waste(&mut self, ctx: &mut Ctx<'_>, bytes: u64) {
+        self.wasted += bytes;
+        ctx.stats.wasted += bytes;
+    }
+
+    /// Tells which files a new piece completes.
+    fn note_files(&mut self, ctx: &mut Ctx<'_>, piece: u32) {
+        let size = self.piece_size(piece);
+        let Some(spans) = self.layout.spans(PieceIndex::new(piece), 0, size) else {
+            return;
+        };
+        let files: Vec<FileIndex> = spans.map(|span| span.file).collect();
+        for file in files {
+            let index = file.as_usize();
+            let Some(missing) = self.file_missing.get_mut(index) else {
+                continue;
+            };
+            *missing = missing.saturating_sub(1);
+            let wanted = self
+                .priorities
+                .get(index)
+                .is_some_and(|priority| *priority != crate::command::Priority::Skip);
+            let data = self.layout.file_kind(file) == Some(crate::metainfo::FileKind::Data);
+            if *missing == 0 && wanted && data && self.is_running() {
+                ctx.notify(Notice::FileCompleted { torrent: self.id, file });
+            }
+        }
+    }
+
+    /// Nothing is there any more, as far as is known.
+    pub(super) fn forget_pieces(&mut self, ctx: &mut Ctx<'_>) {
+        self.drop_all_partials(ctx);
+        for piece in core::mem::take(&mut self.storing).into_keys() {
+            self.picker.release(piece);
+        }
+        for piece in 0..self.layout.piece_count() {
+            self.picker.set_lost(piece);
+        }
+        self.have = Bitfield::new(self.layout.piece_count());
+        self.count_missing();
+    }
+}

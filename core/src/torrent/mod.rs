@@ -1,0 +1,601 @@
+//! One torrent: its state, and what leads from one state to the next.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `swarm` | peers come, talk, and go |
+//! | `download` | which blocks are asked of whom, and what becomes of them |
+//! | `upload` | serving requests, and whom to unchoke |
+//! | `disk` | the storage: opening, checking, checkpoints, failures |
+//! | `picker`, `partial`, `blame`, `choker`, `candidates` | the decisions, without I/O or peers' state |
+//! | `view` | what users see |
+
+pub(crate) mod blame;
+pub(crate) mod candidates;
+pub(crate) mod choker;
+mod disk;
+mod download;
+pub(crate) mod partial;
+pub(crate) mod picker;
+mod swarm;
+mod upload;
+mod view;
+
+use alloc::collections::BTreeMap;
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use crate::action::{Action, DiskJob};
+use crate::bitfield::Bitfield;
+use crate::command::{AddTorrent, Priority, RateLimits, SeedGoal};
+use crate::ctx::{Ctx, Timer};
+use crate::error::CommandError;
+use crate::id::{ConnId, OpId, RequestId, TorrentId};
+use crate::limits;
+use crate::metainfo::{FileIndex, FileKind, InfoHash, Layout, Metainfo, PieceIndex};
+use crate::notice::{Notice, TorrentState};
+use crate::peer::Peer;
+use crate::rate::Rate;
+use crate::ratelimit::Bucket;
+use crate::time::Instant;
+use crate::torrent::blame::Suspects;
+use crate::torrent::candidates::{Candidates, Source};
+use crate::torrent::choker::Choker;
+use crate::torrent::disk::Storage;
+use crate::torrent::partial::Partials;
+use crate::torrent::picker::Picker;
+use crate::tracker::{Announcer, Facts, UdpTrackers};
+use crate::wire::BlockRequest;
+
+pub use self::view::TorrentView;
+
+/// A torrent and everything that belongs to it.
+#[derive(Debug)]
+pub(crate) struct Torrent {
+    pub(crate) id: TorrentId,
+    pub(crate) metainfo: Arc<Metainfo>,
+    pub(crate) layout: Layout,
+    state: TorrentState,
+    /// The user, or a goal, wants it stopped.
+    paused: bool,
+    storage: Storage,
+
+    /// Verified and written.
+    have: Bitfield,
+    picker: Picker,
+    partials: Partials,
+    /// What of the incomplete pieces' memory is in the engine's sum.
+    accounted: u64,
+    suspects: Suspects,
+    /// Pieces on their way through the digest to the disk.
+    storing: BTreeMap<u32, download::Storing>,
+    /// Reads under way, and which requests each serves.
+    reads: BTreeMap<OpId, Vec<BlockRequest>>,
+    priorities: Vec<Priority>,
+    sequential: bool,
+    /// Missing pieces of each file.
+    file_missing: Vec<u32>,
+    /// Whether `Completed` has been told for what is wanted now.
+    completed: bool,
+
+    peers: BTreeMap<ConnId, Peer>,
+    candidates: Candidates,
+    choker: Choker,
+    announcer: Announcer,
+    /// Whether the announcer has been told to start, and not to stop.
+    announcing: bool,
+
+    down_limit: Bucket,
+    up_limit: Bucket,
+    down: Rate,
+    up: Rate,
+    session_downloaded: u64,
+    session_uploaded: u64,
+    earlier_downloaded: u64,
+    earlier_uploaded: u64,
+    wasted: u64,
+    goal: SeedGoal,
+    seeding_since: Option<Instant>,
+
+    /// Requests that wait for this torrent to be gone.
+    removal: Option<RequestId>,
+    delete_data: bool,
+}
+
+/// What the engine must do after a torrent has handled something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Nothing.
+    Stays,
+    /// Forget it: all that it owed is done.
+    Gone,
+}
+
+impl Torrent {
+    pub(crate) fn new(id: TorrentId, metainfo: Metainfo, add: &AddTorrent, ctx: &mut Ctx<'_>) -> Self {
+        let layout = Layout::new(&metainfo);
+        let pieces = layout.piece_count();
+        let tiers = add.trackers.as_deref().unwrap_or(metainfo.trackers());
+        let announcer = Announcer::new(tiers, ctx.rng);
+        let mut priorities: Vec<Priority> = add.priorities.clone();
+        priorities.resize(metainfo.files().len(), Priority::Normal);
+        let mut torrent = Self {
+            id,
+            state: TorrentState::Checking,
+            paused: add.paused,
+            storage: Storage::new(add.storage, add.recheck),
+            have: Bitfield::new(pieces),
+            picker: Picker::new(pieces, ctx.rng),
+            partials: Partials::new(),
+            accounted: 0,
+            suspects: Suspects::new(),
+            storing: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            priorities,
+            sequential: add.sequential,
+            file_missing: Vec::new(),
+            completed: false,
+            peers: BTreeMap::new(),
+            candidates: Candidates::new(),
+            choker: Choker::new(),
+            announcer,
+            announcing: false,
+            down_limit: Bucket::new(add.limits.download, ctx.now),
+            up_limit: Bucket::new(add.limits.upload, ctx.now),
+            down: Rate::new(ctx.now),
+            up: Rate::new(ctx.now),
+            session_downloaded: 0,
+            session_uploaded: 0,
+            earlier_downloaded: 0,
+            earlier_uploaded: 0,
+            wasted: 0,
+            goal: add.goal,
+            seeding_since: None,
+            removal: None,
+            delete_data: false,
+            metainfo: Arc::new(metainfo),
+            layout,
+        };
+        torrent.apply_priorities();
+        torrent.count_missing();
+        torrent
+    }
+
+    /// Takes up work: called once, after the torrent has been announced to the user.
+    pub(crate) fn begin(&mut self, ctx: &mut Ctx<'_>, peers: &[SocketAddr]) {
+        self.add_candidates(ctx, peers.iter().copied(), Source::USER);
+        if self.paused {
+            self.set_state(ctx, TorrentState::Paused);
+        } else {
+            self.open_storage(ctx);
+        }
+    }
+
+    pub(crate) fn info_hash(&self) -> InfoHash {
+        self.metainfo.info_hash()
+    }
+
+    pub(crate) fn state(&self) -> TorrentState {
+        self.state
+    }
+
+    /// Whether peers may be connected.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.state, TorrentState::Downloading | TorrentState::Seeding)
+    }
+
+    pub(crate) fn pause(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+        if self.paused {
+            return;
+        }
+        self.paused = true;
+        if self.state == TorrentState::Removing {
+            return;
+        }
+        self.halt(ctx, udp);
+        self.checkpoint(ctx);
+        self.set_state(ctx, TorrentState::Paused);
+    }
+
+    pub(crate) fn resume(&mut self, ctx: &mut Ctx<'_>) {
+        match self.state {
+            TorrentState::Paused => {
+                self.paused = false;
+                if self.storage.is_open() {
+                    self.go(ctx);
+                } else {
+                    self.open_storage(ctx);
+                }
+            }
+            TorrentState::Failed => self.probe(ctx),
+            TorrentState::Checking
+            | TorrentState::Downloading
+            | TorrentState::Seeding
+            | TorrentState::Removing => {}
+        }
+    }
+
+    pub(crate) fn recheck(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+        if self.state == TorrentState::Removing {
+            return;
+        }
+        self.halt(ctx, udp);
+        self.paused = false;
+        self.forget_pieces(ctx);
+        self.reopen_storage(ctx, true);
+    }
+
+    /// Begins the end. The storage is released, trackers are told; `fate` says when all is done.
+    pub(crate) fn remove(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        udp: &mut UdpTrackers,
+        request: Option<RequestId>,
+        delete_data: bool,
+    ) {
+        if self.state == TorrentState::Removing {
+            // A second wish cannot be waited for by two requests: the later one is done at once.
+            if let Some(request) = request {
+                ctx.push(Action::Reply { request, result: Ok(crate::command::Reply::Done) });
+            }
+            return;
+        }
+        self.halt(ctx, udp);
+        self.removal = request;
+        self.delete_data = delete_data;
+        self.set_state(ctx, TorrentState::Removing);
+        for timer in [
+            Timer::Checkpoint(self.id),
+            Timer::Probe(self.id),
+            Timer::Goal(self.id),
+            Timer::Candidates(self.id),
+        ] {
+            ctx.timers.cancel(timer);
+        }
+        ctx.timers.set(Timer::Goodbye(self.id), ctx.now + ctx.config.goodbye_timeout);
+        self.release_storage(ctx);
+    }
+
+    /// Whether everything that the torrent owed is done.
+    pub(crate) fn fate(&mut self, ctx: &mut Ctx<'_>) -> Fate {
+        let gone = self.state == TorrentState::Removing
+            && self.storage.is_released()
+            && (self.announcer.is_idle() || ctx.timers.deadline(Timer::Goodbye(self.id)).is_none());
+        if !gone {
+            return Fate::Stays;
+        }
+        for timer in [Timer::Goodbye(self.id), Timer::Tracker(self.id), Timer::Choke(self.id)] {
+            ctx.timers.cancel(timer);
+        }
+        self.announcer.abandon(ctx);
+        ctx.notify(Notice::Removed { torrent: self.id });
+        if let Some(request) = self.removal.take() {
+            let result = match self.storage.take_error() {
+                Some(error) => Err(CommandError::Disk(error)),
+                None => Ok(crate::command::Reply::Done),
+            };
+            ctx.push(Action::Reply { request, result });
+        }
+        Fate::Gone
+    }
+
+    pub(crate) fn set_priorities(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        files: &[(FileIndex, Priority)],
+    ) -> Result<(), CommandError> {
+        if let Some((file, _)) =
+            files.iter().find(|(file, _)| file.as_usize() >= self.priorities.len())
+        {
+            return Err(CommandError::NoSuchFile(*file));
+        }
+        let wanted_before = self.wanted_files();
+        for (file, priority) in files {
+            if let Some(slot) = self.priorities.get_mut(file.as_usize()) {
+                *slot = *priority;
+            }
+        }
+        self.apply_priorities();
+        let wanted = self.wanted_files();
+        if wanted != wanted_before && self.storage.is_open() {
+            ctx.disk(self.id, crate::ctx::DiskOp::Select, DiskJob::Select { wanted });
+            self.storage.selecting += 1;
+        }
+        if self.is_running() {
+            self.drop_unwanted_partials(ctx);
+            self.reconsider_all_interest(ctx);
+            self.update_completion(ctx);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn set_sequential(&mut self, sequential: bool) {
+        self.sequential = sequential;
+    }
+
+    pub(crate) fn set_limits(&mut self, ctx: &mut Ctx<'_>, limits: RateLimits) {
+        self.down_limit.set_rate(limits.download, ctx.now);
+        self.up_limit.set_rate(limits.upload, ctx.now);
+        ctx.timers.set_no_later(Timer::Throttle, ctx.now);
+    }
+
+    pub(crate) fn set_goal(&mut self, ctx: &mut Ctx<'_>, goal: SeedGoal) {
+        self.goal = goal;
+        self.watch_goal(ctx);
+    }
+
+    pub(crate) fn add_candidates(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        peers: impl IntoIterator<Item = SocketAddr>,
+        source: Source,
+    ) {
+        for address in peers {
+            if ctx.identity.listen == Some(address) || ctx.banned.contains(address.ip()) {
+                continue;
+            }
+            self.candidates.add(address, source, ctx.now);
+        }
+        self.seek_peers(ctx);
+    }
+
+    /// What trackers are told.
+    pub(crate) fn facts(&self, ctx: &Ctx<'_>) -> Facts {
+        Facts {
+            torrent: self.id,
+            info_hash: self.info_hash(),
+            peer_id: ctx.identity.peer_id,
+            port: ctx.identity.port(),
+            uploaded: self.session_uploaded,
+            downloaded: self.session_downloaded,
+            left: self.layout.total_length() - self.bytes_of(&self.have),
+            want_peers: self.wants_peers(ctx),
+        }
+    }
+
+    pub(crate) fn announcer(&mut self) -> &mut Announcer {
+        &mut self.announcer
+    }
+
+    pub(crate) fn reannounce(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+        if self.is_running() {
+            let facts = self.facts(ctx);
+            self.announcer.reannounce(ctx, udp, &facts);
+        }
+    }
+
+    /// The trackers' schedule came due.
+    pub(crate) fn on_tracker_timer(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+        if !self.announcing && self.is_running() {
+            self.announcing = true;
+            let facts = self.facts(ctx);
+            self.announcer.start(ctx, udp, &facts);
+            return;
+        }
+        let facts = self.facts(ctx);
+        self.announcer.on_timer(ctx, udp, &facts);
+    }
+
+    pub(crate) fn on_goal_timer(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+        if self.state != TorrentState::Seeding {
+            return;
+        }
+        if self.is_goal_reached(ctx.now) {
+            ctx.notify(Notice::GoalReached { torrent: self.id });
+            self.pause(ctx, udp);
+        } else {
+            self.watch_goal(ctx);
+        }
+    }
+
+    /// Checks what must hold between two events.
+    pub(crate) fn check(&self) {
+        self.picker.check();
+        self.partials.check();
+        assert!(self.picker.have_count() == self.have.count(), "picker and map agree on what is there");
+        for (conn, peer) in &self.peers {
+            assert_eq!(*conn, peer.conn, "a peer is found under its connection");
+            assert_eq!(peer.interesting, self.picker.interesting(&peer.have), "interest is counted right");
+            assert!(peer.pipeline.len() <= limits::MAX_OUTSTANDING, "requests are bounded");
+            for block in peer.pipeline.blocks() {
+                assert!(
+                    self.partials.is_requested(block, *conn) || !self.partials.contains(block.piece),
+                    "a request that is waited for is known to its piece"
+                );
+            }
+        }
+    }
+
+    fn set_state(&mut self, ctx: &mut Ctx<'_>, state: TorrentState) {
+        if self.state != state {
+            self.state = state;
+            ctx.notify(Notice::State { torrent: self.id, state });
+        }
+    }
+
+    /// The storage is open and checked: start, or go on.
+    fn go(&mut self, ctx: &mut Ctx<'_>) {
+        if self.paused {
+            self.set_state(ctx, TorrentState::Paused);
+            return;
+        }
+        let complete = self.picker.is_complete();
+        self.completed = self.completed && complete;
+        let state = if complete { TorrentState::Seeding } else { TorrentState::Downloading };
+        self.set_state(ctx, state);
+        if complete {
+            self.seeding_since.get_or_insert(ctx.now);
+            if !self.completed {
+                self.completed = true;
+                ctx.notify(Notice::Completed { torrent: self.id });
+            }
+        }
+        ctx.timers.set(Timer::Choke(self.id), ctx.now + limits::CHOKE_INTERVAL);
+        // The tracker's timer starts the announcer, which needs what only the engine has at hand.
+        ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
+        self.watch_goal(ctx);
+        self.seek_peers(ctx);
+    }
+
+    /// Stops all that goes on with others; the storage stays open.
+    fn halt(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+        self.disconnect_all(ctx);
+        ctx.timers.cancel(Timer::Choke(self.id));
+        ctx.timers.cancel(Timer::Candidates(self.id));
+        ctx.timers.cancel(Timer::Goal(self.id));
+        self.seeding_since = None;
+        if self.announcing {
+            self.announcing = false;
+            let facts = self.facts(ctx);
+            self.announcer.stop(ctx, udp, &facts);
+        }
+    }
+
+    /// Downloading turned into seeding, or back, or neither.
+    fn update_completion(&mut self, ctx: &mut Ctx<'_>) {
+        if !self.is_running() {
+            return;
+        }
+        let complete = self.picker.is_complete();
+        if complete && self.state == TorrentState::Downloading {
+            self.set_state(ctx, TorrentState::Seeding);
+            self.seeding_since = Some(ctx.now);
+            self.completed = true;
+            ctx.notify(Notice::Completed { torrent: self.id });
+            if self.have.is_full() {
+                self.announcer.complete();
+                ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
+            }
+            self.checkpoint(ctx);
+            self.watch_goal(ctx);
+            self.disconnect_useless(ctx);
+        } else if !complete && self.state == TorrentState::Seeding {
+            self.seeding_since = None;
+            self.completed = false;
+            self.set_state(ctx, TorrentState::Downloading);
+            self.seek_peers(ctx);
+        }
+    }
+
+    fn is_goal_reached(&self, now: Instant) -> bool {
+        let uploaded = u128::from(self.earlier_uploaded) + u128::from(self.session_uploaded);
+        let wanted = u128::from(self.wanted_bytes());
+        let ratio = self
+            .goal
+            .ratio_permille
+            .is_some_and(|ratio| uploaded * 1_000 >= wanted * u128::from(ratio));
+        let time = match (self.goal.time, self.seeding_since) {
+            (Some(time), Some(since)) => now.since(since) >= time,
+            _ => false,
+        };
+        ratio || time
+    }
+
+    /// Sets the timer that looks whether seeding has come to its goal.
+    fn watch_goal(&mut self, ctx: &mut Ctx<'_>) {
+        let Some(since) = self.seeding_since else {
+            return;
+        };
+        let by_time = self.goal.time.map(|time| since + time);
+        // A ratio is looked at once a second: uploads are too many to look after each.
+        let by_ratio = self.goal.ratio_permille.map(|_| ctx.now + Duration::from_secs(1));
+        let due = match (by_time, by_ratio) {
+            (Some(time), Some(ratio)) => Some(time.min(ratio)),
+            (time, ratio) => time.or(ratio),
+        };
+        match due {
+            Some(due) => ctx.timers.set(Timer::Goal(self.id), due.max(ctx.now)),
+            None => ctx.timers.cancel(Timer::Goal(self.id)),
+        }
+    }
+
+    /// One entry a file: whether anything of it is wanted. Pad files never are.
+    fn wanted_files(&self) -> Vec<bool> {
+        self.priorities.iter().map(|priority| *priority != Priority::Skip).collect()
+    }
+
+    /// Gives each piece the highest priority among the files that it touches.
+    fn apply_priorities(&mut self) {
+        let pieces = self.layout.piece_count();
+        let mut by_piece: Vec<Priority> = Vec::new();
+        by_piece.resize(pieces as usize, Priority::Skip);
+        for (index, priority) in self.priorities.iter().enumerate() {
+            let file = FileIndex::new(index as u32);
+            let is_data = self.layout.file_kind(file) == Some(FileKind::Data);
+            let Some(range) = self.layout.pieces_of_file(file) else {
+                continue;
+            };
+            if !is_data {
+                continue;
+            }
+            for piece in range {
+                if let Some(slot) = by_piece.get_mut(piece as usize) {
+                    *slot = (*slot).max(*priority);
+                }
+            }
+        }
+        for (piece, priority) in by_piece.into_iter().enumerate() {
+            self.picker.set_priority(piece as u32, priority);
+        }
+    }
+
+    /// Counts anew what each file lacks.
+    fn count_missing(&mut self) {
+        let files = self.metainfo.files().len() as u32;
+        let missing = |file: u32| {
+            let pieces = self.layout.pieces_of_file(FileIndex::new(file)).unwrap_or_default();
+            pieces.filter(|piece| !self.have.contains(*piece)).count() as u32
+        };
+        self.file_missing = (0..files).map(missing).collect();
+    }
+
+    fn piece_size(&self, piece: u32) -> u32 {
+        self.layout.piece_size(PieceIndex::new(piece)).unwrap_or_default()
+    }
+
+    /// Bytes of the pieces in a map.
+    fn bytes_of(&self, map: &Bitfield) -> u64 {
+        let Some(last) = self.layout.piece_count().checked_sub(1) else {
+            return 0;
+        };
+        let full = u64::from(map.count()) * u64::from(self.layout.piece_length());
+        if map.contains(last) {
+            full - u64::from(self.layout.piece_length()) + u64::from(self.piece_size(last))
+        } else {
+            full
+        }
+    }
+
+    /// Bytes of the wanted pieces.
+    fn wanted_bytes(&self) -> u64 {
+        let Some(last) = self.layout.piece_count().checked_sub(1) else {
+            return 0;
+        };
+        let full = u64::from(self.picker.wanted_count()) * u64::from(self.layout.piece_length());
+        if self.picker.is_wanted(last) {
+            full - u64::from(self.layout.piece_length()) + u64::from(self.piece_size(last))
+        } else {
+            full
+        }
+    }
+
+    /// Bytes of the wanted pieces that are there.
+    fn wanted_have_bytes(&self) -> u64 {
+        let Some(last) = self.layout.piece_count().checked_sub(1) else {
+            return 0;
+        };
+        let count = u64::from(self.picker.wanted_have_count());
+        let full = count * u64::from(self.layout.piece_length());
+        if self.picker.is_wanted(last) && self.have.contains(last) {
+            full - u64::from(self.layout.piece_length()) + u64::from(self.piece_size(last))
+        } else {
+            full
+        }
+    }
+
+    fn name(&self) -> alloc::string::String {
+        self.metainfo.name().to_string()
+    }
+}

@@ -1,0 +1,680 @@
+//! Peers come, talk, and go (BEP 3, 6, 10, 21).
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::bitfield::Bitfield;
+use crate::ctx::{Ctx, Timer};
+use crate::error::{Blame, Incompatibility, Misbehaviour, Reaction};
+use crate::id::ConnId;
+use crate::limits;
+use crate::notice::{DisconnectReason, Notice, TorrentState};
+use crate::peer::allowed_fast::{ALLOWED_FAST, allowed_fast_set};
+use crate::peer::{Introduction, Peer};
+use crate::throttle::{Cause, Direction, Throttle};
+use crate::torrent::Torrent;
+use crate::wire::handshake::PeerId;
+use crate::wire::{ExtendedHandshake, Frame, Message, extended};
+
+/// Messages that lead to nothing, which a peer may send in a burst; one more is forgiven each second.
+const CHATTER: u32 = 2_000;
+
+/// Bytes that are allowed to be received without having been paid for, so that messages flow.
+const MIN_CREDIT: u32 = 16 * 1024;
+
+/// Pieces that a peer suggests and that are remembered.
+const MAX_SUGGESTED: usize = 16;
+
+impl Torrent {
+    /// A handshake is complete. Says whether the peer was taken in; if not, its connection is closed.
+    pub(crate) fn join(&mut self, ctx: &mut Ctx<'_>, introduction: Introduction) -> bool {
+        if let Err(reason) = self.admit(ctx, &introduction) {
+            if !introduction.incoming {
+                let ourselves =
+                    reason == DisconnectReason::Blamed(Blame::Incompatible(Incompatibility::SelfConnection));
+                if ourselves {
+                    self.candidates.remove(introduction.address);
+                } else {
+                    self.candidates.on_closed(introduction.address, false, ctx.now);
+                }
+            }
+            ctx.connections.close(introduction.conn, ctx.actions);
+            return false;
+        }
+        if let Some(twin) = self.twin(&introduction).map(|twin| twin.conn) {
+            self.disconnect(ctx, twin, DisconnectReason::Duplicate);
+        }
+        let conn = introduction.conn;
+        ctx.connections.promote(conn, self.id);
+        let pieces = self.layout.piece_count();
+        let peer = Peer::new(introduction, pieces, ctx.config.default_peer_reqq, ctx.now);
+        if !introduction.incoming {
+            self.candidates.on_connected(introduction.address);
+        }
+        ctx.notify(Notice::PeerConnected {
+            torrent: self.id,
+            address: introduction.address,
+            incoming: introduction.incoming,
+        });
+        self.peers.insert(conn, peer);
+        self.introduce_ourselves(ctx, conn);
+        ctx.timers.set(Timer::Conn(conn), ctx.now + Duration::from_secs(1));
+        true
+    }
+
+    /// Bytes from a peer.
+    pub(crate) fn receive(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, mut data: Bytes) {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        peer.credit = peer.credit.saturating_sub(data.len() as u32);
+        peer.last_received = ctx.now;
+        loop {
+            let Some(peer) = self.peers.get_mut(&conn) else {
+                // Something that it said ended the connection.
+                return;
+            };
+            let outcome = match peer.decoder.decode(&mut data) {
+                Ok(None) => break,
+                Ok(Some(Frame::Block(block))) => {
+                    peer.spoken = true;
+                    self.on_block(ctx, conn, block)
+                }
+                Ok(Some(Frame::Message(message))) => {
+                    let outcome = self.on_message(ctx, conn, message);
+                    if let Some(peer) = self.peers.get_mut(&conn) {
+                        peer.spoken = true;
+                    }
+                    outcome
+                }
+                Ok(Some(Frame::Unknown { .. })) => {
+                    peer.spoken = true;
+                    self.on_chatter(conn)
+                }
+                Err(error) => Err(blame_for(error)),
+            };
+            if let Err(blame) = outcome {
+                self.punish(ctx, conn, blame);
+                return;
+            }
+        }
+        self.request_blocks(ctx, conn);
+        self.feed(ctx, conn);
+    }
+
+    /// Bytes for a peer left.
+    pub(crate) fn sent(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, len: u64) {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        peer.unsent = peer.unsent.saturating_sub(len);
+        self.serve(ctx, conn);
+    }
+
+    /// A connection ended by itself.
+    pub(crate) fn closed(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        conn: ConnId,
+        reason: crate::event::CloseReason,
+    ) {
+        self.forget_peer(ctx, conn, DisconnectReason::Closed(reason));
+    }
+
+    /// Ends a connection with a peer.
+    pub(crate) fn disconnect(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, reason: DisconnectReason) {
+        ctx.connections.close(conn, ctx.actions);
+        self.forget_peer(ctx, conn, reason);
+    }
+
+    pub(crate) fn disconnect_all(&mut self, ctx: &mut Ctx<'_>) {
+        let peers: Vec<ConnId> = self.peers.keys().copied().collect();
+        for conn in peers {
+            self.disconnect(ctx, conn, DisconnectReason::Stopped);
+        }
+        let greetings: Vec<ConnId> = ctx.connections.greetings_of(self.id).collect();
+        for conn in greetings {
+            ctx.timers.cancel(Timer::Conn(conn));
+            ctx.connections.close(conn, ctx.actions);
+        }
+        self.candidates.forget_attempts(ctx.now);
+    }
+
+    /// Ends connections of which neither side has any use: between two that lack nothing.
+    pub(crate) fn disconnect_useless(&mut self, ctx: &mut Ctx<'_>) {
+        if self.state != TorrentState::Seeding {
+            return;
+        }
+        let seeds: Vec<ConnId> =
+            self.peers.values().filter(|peer| peer.is_seed()).map(|peer| peer.conn).collect();
+        for conn in seeds {
+            self.disconnect(ctx, conn, DisconnectReason::Useless);
+        }
+    }
+
+    /// A peer broke a rule.
+    pub(crate) fn punish(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, blame: Blame) {
+        let Some(peer) = self.peers.get(&conn) else {
+            return;
+        };
+        let address = peer.address;
+        match blame.reaction() {
+            Reaction::Close => self.disconnect(ctx, conn, DisconnectReason::Blamed(blame)),
+            Reaction::Ban => self.ban(ctx, address, blame),
+        }
+    }
+
+    /// Ends all connections of this torrent with an address, and has none again.
+    pub(crate) fn ban(&mut self, ctx: &mut Ctx<'_>, address: SocketAddr, blame: Blame) {
+        if ctx.banned.insert(address.ip()) {
+            ctx.stats.bans += 1;
+            ctx.notify(Notice::PeerBanned { torrent: self.id, address, blame });
+        }
+        self.candidates.remove_ip(address.ip());
+        let banned = address.ip().to_canonical();
+        let conns: Vec<ConnId> = self
+            .peers
+            .values()
+            .filter(|peer| peer.address.ip().to_canonical() == banned)
+            .map(|peer| peer.conn)
+            .collect();
+        for conn in conns {
+            self.disconnect(ctx, conn, DisconnectReason::Blamed(blame));
+        }
+    }
+
+    /// The periodic look at a peer.
+    pub(crate) fn look_after(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        let now = ctx.now;
+        let seeding = self.state == TorrentState::Seeding;
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        let rate = peer.down.per_second(now);
+        if now >= peer.adapt_at {
+            peer.pipeline.adapt(rate);
+            peer.chatter = peer.chatter.saturating_sub(1);
+            peer.adapt_at = now + Duration::from_secs(1);
+        }
+        if now.since(peer.last_received) >= ctx.config.silence_timeout {
+            self.disconnect(ctx, conn, DisconnectReason::TimedOut);
+            return;
+        }
+        if peer.am_interested || peer.peer_interested || peer.is_busy() {
+            peer.last_useful = now;
+        } else if now.since(peer.last_useful) >= ctx.config.idle_timeout
+            || (seeding && peer.is_seed())
+        {
+            self.disconnect(ctx, conn, DisconnectReason::Useless);
+            return;
+        }
+        if now.since(peer.last_sent) >= ctx.config.keep_alive {
+            peer.send(ctx, &Message::KeepAlive);
+        }
+        if peer.pipeline.deadline(rate).is_some_and(|deadline| deadline <= now) {
+            self.snub(ctx, conn);
+        }
+        self.request_blocks(ctx, conn);
+        self.feed(ctx, conn);
+        let Some(peer) = self.peers.get(&conn) else {
+            return;
+        };
+        let silence = peer.last_received + ctx.config.silence_timeout;
+        let keep_alive = peer.last_sent + ctx.config.keep_alive;
+        let idle = peer.last_useful + ctx.config.idle_timeout;
+        let mut next = silence.min(keep_alive).min(idle);
+        if !peer.pipeline.is_empty() {
+            next = next.min(now + Duration::from_secs(1));
+        }
+        ctx.timers.set(Timer::Conn(conn), next.max(now + Duration::from_millis(100)));
+    }
+
+    /// Lets the torrent be dialled for, if it wants more peers.
+    pub(crate) fn seek_peers(&mut self, ctx: &mut Ctx<'_>) {
+        if !self.wants_peers(ctx) {
+            return;
+        }
+        if let Some(at) = self.candidates.next_at(ctx.now) {
+            ctx.timers.set_no_later(Timer::Candidates(self.id), at.max(ctx.now));
+        }
+    }
+
+    /// Whether more connections are wanted.
+    pub(crate) fn wants_peers(&self, ctx: &Ctx<'_>) -> bool {
+        let connecting = self.candidates.connecting();
+        self.is_running()
+            && (self.peers.len() as u32).saturating_add(connecting)
+                < ctx.config.max_connections_per_torrent
+    }
+
+    /// The next address to dial, if one is due and wanted.
+    pub(crate) fn next_candidate(&mut self, ctx: &mut Ctx<'_>) -> Option<SocketAddr> {
+        if !self.wants_peers(ctx) {
+            return None;
+        }
+        // A complete torrent waits for those who want something to come, but tells them it is there
+        // as well: many of them can't be dialled.
+        let banned = &*ctx.banned;
+        let address = self.candidates.pick(ctx.now, |address| !banned.contains(address.ip()))?;
+        Some(address)
+    }
+
+    /// Dialling, or the handshake after it, came to nothing.
+    pub(crate) fn dial_failed(&mut self, ctx: &mut Ctx<'_>, address: SocketAddr) {
+        self.candidates.on_failed(address, ctx.now);
+        self.seek_peers(ctx);
+    }
+
+    fn admit(&self, ctx: &Ctx<'_>, newcomer: &Introduction) -> Result<(), DisconnectReason> {
+        if !self.is_running() {
+            return Err(DisconnectReason::Stopped);
+        }
+        if newcomer.id == ctx.identity.peer_id {
+            let blame = Blame::Incompatible(Incompatibility::SelfConnection);
+            return Err(DisconnectReason::Blamed(blame));
+        }
+        if ctx.banned.contains(newcomer.address.ip()) {
+            return Err(DisconnectReason::Blamed(Blame::Corrupt));
+        }
+        if self.peers.len() as u32 >= ctx.config.max_connections_per_torrent {
+            return Err(DisconnectReason::Replaced);
+        }
+        match self.twin(newcomer) {
+            Some(twin) if !is_preferred(newcomer, twin, ctx.identity.peer_id) => {
+                Err(DisconnectReason::Duplicate)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The peer that has the newcomer's id already.
+    fn twin(&self, newcomer: &Introduction) -> Option<&Peer> {
+        self.peers.values().find(|peer| peer.id == newcomer.id)
+    }
+
+    fn introduce_ourselves(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        let pieces = self.layout.piece_count();
+        let info_hash = self.info_hash();
+        let have = &self.have;
+        let upload_only = self.picker.is_complete();
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        // The piece map must come first (BEP 3); without pieces it may be left out.
+        if peer.fast && have.is_full() {
+            peer.send(ctx, &Message::HaveAll);
+        } else if peer.fast && have.count() == 0 {
+            peer.send(ctx, &Message::HaveNone);
+        } else if have.count() > 0 {
+            peer.send(ctx, &Message::Bitfield(have.to_wire()));
+        }
+        if peer.extended {
+            let port = ctx.identity.port();
+            let handshake = ExtendedHandshake {
+                client: Some(client_name(&ctx.config.peer_id_prefix)),
+                port: (port != 0).then_some(port),
+                request_queue: Some(ctx.config.max_peer_requests),
+                your_ip: Some(peer.address.ip().to_canonical()),
+                upload_only: upload_only.then_some(true),
+                ..ExtendedHandshake::default()
+            };
+            let payload = Bytes::from(handshake.encode());
+            peer.send(ctx, &Message::Extended { id: extended::HANDSHAKE_ID, payload });
+        }
+        if peer.fast {
+            let allowed = allowed_fast_set(peer.address.ip(), &info_hash, pieces, ALLOWED_FAST);
+            for piece in &allowed {
+                if have.contains(*piece) {
+                    peer.send(ctx, &Message::AllowedFast(*piece));
+                    peer.allowed_to_it.push(*piece);
+                }
+            }
+        }
+    }
+
+    fn on_message(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        conn: ConnId,
+        message: Message,
+    ) -> Result<(), Blame> {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return Ok(());
+        };
+        if !peer.fast && is_fast_message(&message) {
+            return Err(Blame::Misbehaved(Misbehaviour::FastWithoutExtension));
+        }
+        match message {
+            Message::KeepAlive => self.on_chatter(conn),
+            Message::Choke => self.on_choke(ctx, conn),
+            Message::Unchoke => {
+                if !peer.peer_choking {
+                    return self.on_chatter(conn);
+                }
+                peer.peer_choking = false;
+                Ok(())
+            }
+            Message::Interested => {
+                if peer.peer_interested {
+                    return self.on_chatter(conn);
+                }
+                peer.peer_interested = true;
+                self.offer_slot(ctx, conn);
+                self.on_chatter(conn)
+            }
+            Message::NotInterested => {
+                peer.peer_interested = false;
+                self.on_chatter(conn)
+            }
+            Message::Have(piece) => self.on_have(ctx, conn, piece),
+            Message::Bitfield(bits) => self.on_map(ctx, conn, Map::Bits(bits)),
+            Message::HaveAll => self.on_map(ctx, conn, Map::All),
+            Message::HaveNone => self.on_map(ctx, conn, Map::None),
+            Message::Request(block) => self.on_request(ctx, conn, block),
+            Message::Cancel(block) => self.on_cancel(ctx, conn, block),
+            // The DHT node's port: of no use before there is a DHT.
+            Message::Port(_) => self.on_chatter(conn),
+            Message::Suggest(piece) => {
+                self.known_piece(piece)?;
+                if let Some(peer) = self.peers.get_mut(&conn)
+                    && !peer.suggested.contains(&piece)
+                {
+                    if peer.suggested.len() == MAX_SUGGESTED {
+                        peer.suggested.remove(0);
+                    }
+                    peer.suggested.push(piece);
+                }
+                self.on_chatter(conn)
+            }
+            Message::Reject(block) => self.on_reject(ctx, conn, block),
+            Message::AllowedFast(piece) => {
+                self.known_piece(piece)?;
+                if let Some(peer) = self.peers.get_mut(&conn)
+                    && peer.allowed_to_us.len() < 4 * ALLOWED_FAST
+                    && !peer.allowed_to_us.contains(&piece)
+                {
+                    peer.allowed_to_us.push(piece);
+                }
+                self.on_chatter(conn)
+            }
+            Message::Extended { id, payload } => self.on_extended(conn, id, &payload),
+        }
+    }
+
+    fn on_map(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, map: Map) -> Result<(), Blame> {
+        let pieces = self.layout.piece_count();
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return Ok(());
+        };
+        // A map must be the first message (BEP 3, 6). Extension messages that overtake it, as some
+        // clients send them, do no harm as long as the map is still unknown.
+        if peer.mapped {
+            return Err(Blame::Misbehaved(Misbehaviour::LateBitfield));
+        }
+        let have = match map {
+            Map::All => Bitfield::full(pieces),
+            Map::None => Bitfield::new(pieces),
+            Map::Bits(bits) => Bitfield::from_wire(&bits, pieces)
+                .map_err(|_| Blame::Misbehaved(Misbehaviour::BadBitfield))?,
+        };
+        peer.mapped = true;
+        // The map replaces what single messages may have said before it.
+        self.picker.peer_left(&peer.have);
+        peer.have = have;
+        self.picker.peer_joined(&peer.have);
+        peer.interesting = self.picker.interesting(&peer.have);
+        if peer.is_seed() && self.state == TorrentState::Seeding {
+            self.disconnect(ctx, conn, DisconnectReason::Useless);
+            return Ok(());
+        }
+        self.show_interest(ctx, conn);
+        Ok(())
+    }
+
+    fn on_have(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, piece: u32) -> Result<(), Blame> {
+        self.known_piece(piece)?;
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return Ok(());
+        };
+        // Who begins with single pieces has no map to send.
+        if !peer.mapped {
+            peer.mapped = true;
+            self.picker.peer_joined(&peer.have);
+        }
+        if peer.have.contains(piece) {
+            return self.on_chatter(conn);
+        }
+        self.picker.peer_has(&peer.have, piece);
+        peer.have.insert(piece);
+        if self.picker.wants(piece) {
+            peer.interesting += 1;
+            self.show_interest(ctx, conn);
+        } else if peer.is_seed() && self.state == TorrentState::Seeding {
+            self.disconnect(ctx, conn, DisconnectReason::Useless);
+        }
+        Ok(())
+    }
+
+    fn on_extended(&mut self, conn: ConnId, id: u8, payload: &[u8]) -> Result<(), Blame> {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return Ok(());
+        };
+        if id == extended::HANDSHAKE_ID {
+            let handshake = ExtendedHandshake::decode(payload)
+                .map_err(|_| Blame::Misbehaved(Misbehaviour::BadExtension))?;
+            if let Some(requests) = handshake.request_queue {
+                peer.allowed_requests = requests.clamp(1, limits::MAX_OUTSTANDING);
+            }
+            if let Some(client) = handshake.client {
+                peer.client = client;
+            }
+            if let (true, Some(port)) = (peer.incoming, handshake.port) {
+                peer.dial_address = Some(SocketAddr::new(peer.address.ip(), port));
+            }
+        }
+        // We name no extension messages of our own, so any other one is for nobody.
+        self.on_chatter(conn)
+    }
+
+    /// Counts a message that leads to nothing.
+    pub(super) fn on_chatter(&mut self, conn: ConnId) -> Result<(), Blame> {
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.chatter += 1;
+            if peer.chatter > CHATTER {
+                return Err(Blame::Misbehaved(Misbehaviour::MessageFlood));
+            }
+        }
+        Ok(())
+    }
+
+    fn known_piece(&self, piece: u32) -> Result<(), Blame> {
+        if piece < self.layout.piece_count() {
+            Ok(())
+        } else {
+            Err(Blame::Misbehaved(Misbehaviour::PieceOutOfRange))
+        }
+    }
+
+    /// Tells a peer whether we want something of it, if that changed.
+    pub(super) fn show_interest(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        let interested = peer.interesting > 0;
+        if interested != peer.am_interested {
+            peer.am_interested = interested;
+            peer.last_useful = ctx.now;
+            peer.send(ctx, if interested { &Message::Interested } else { &Message::NotInterested });
+        }
+    }
+
+    /// What we want changed: looks at every peer's pieces anew.
+    pub(super) fn reconsider_all_interest(&mut self, ctx: &mut Ctx<'_>) {
+        let conns: Vec<ConnId> = self.peers.keys().copied().collect();
+        for conn in conns {
+            if let Some(peer) = self.peers.get_mut(&conn) {
+                peer.interesting = self.picker.interesting(&peer.have);
+            }
+            self.show_interest(ctx, conn);
+            self.request_blocks(ctx, conn);
+        }
+    }
+
+    /// Gives a peer credit to send more, as far as the limits and the disk allow.
+    pub(crate) fn feed(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        if peer.credit_waits {
+            return;
+        }
+        let limited = ctx.throttle.down.is_limited() || self.down_limit.is_limited();
+        let window = if limited { MIN_CREDIT } else { limits::READ_WINDOW };
+        if peer.credit > window / 2 {
+            return;
+        }
+        let want = u64::from(window - peer.credit);
+        // Who owes us nothing may go on talking: it is what it delivers that the disk must keep up with.
+        let backlog = ctx.stats.write_backlog >= u64::from(ctx.config.write_budget) / 2;
+        if backlog && !peer.pipeline.is_empty() {
+            peer.credit_waits = true;
+            ctx.throttle.wait(Cause::Disk, (self.id, conn, Direction::Down));
+            return;
+        }
+        let available = ctx
+            .throttle
+            .down
+            .available(ctx.now)
+            .min(self.down_limit.available(ctx.now));
+        let granted = want.min(available);
+        let enough = if limited { want.min(1_024) } else { want };
+        if granted < enough {
+            peer.credit_waits = true;
+            ctx.throttle.wait(Cause::Rate, (self.id, conn, Direction::Down));
+            let at = Throttle::retry_at(
+                ctx.now,
+                &mut ctx.throttle.down,
+                &mut self.down_limit,
+                enough,
+            );
+            ctx.timers.set_no_later(Timer::Throttle, at);
+            return;
+        }
+        ctx.throttle.down.take(ctx.now, granted);
+        self.down_limit.take(ctx.now, granted);
+        peer.credit += granted as u32;
+        ctx.push(crate::action::Action::Read { conn, credit: granted as u32 });
+    }
+
+    /// A connection that waited for a limit may try again.
+    pub(crate) fn unthrottle(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        conn: ConnId,
+        direction: Direction,
+    ) {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        match direction {
+            Direction::Down => {
+                peer.credit_waits = false;
+                self.feed(ctx, conn);
+            }
+            Direction::Up => {
+                peer.upload_waits = false;
+                self.serve(ctx, conn);
+            }
+        }
+    }
+
+    /// Takes a peer out of everything that knows it.
+    fn forget_peer(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, reason: DisconnectReason) {
+        let Some(mut peer) = self.peers.remove(&conn) else {
+            return;
+        };
+        ctx.timers.cancel(Timer::Conn(conn));
+        if peer.mapped {
+            self.picker.peer_left(&peer.have);
+        }
+        let freed = peer.pipeline.withdraw_all().fold(0_u32, |freed, block| {
+            self.partials.withdraw(block, conn);
+            freed + 1
+        });
+        let useful = peer.downloaded > 0 || peer.uploaded > 0;
+        if let Some(address) = peer.dial_address {
+            let blamed = matches!(reason, DisconnectReason::Blamed(_));
+            self.candidates.on_closed(address, useful && !blamed, ctx.now);
+        }
+        ctx.notify(Notice::PeerDisconnected { torrent: self.id, address: peer.address, reason });
+        if freed > 0 {
+            self.request_blocks_of_all(ctx);
+        }
+        if !peer.am_choking && self.is_running() {
+            // A slot is free: it need not wait for the next round.
+            ctx.timers.set_no_later(Timer::Choke(self.id), ctx.now + Duration::from_secs(1));
+        }
+        self.seek_peers(ctx);
+    }
+}
+
+/// Whether a second connection to the same peer replaces the first. Two that dial each other at once
+/// end up with two connections, and both keep the one that the greater id dialled, whichever
+/// handshake they saw first. A connection from elsewhere never replaces one: ids can be copied.
+fn is_preferred(newcomer: &Introduction, twin: &Peer, ours: PeerId) -> bool {
+    let dialled_by_greater = if newcomer.incoming { newcomer.id > ours } else { ours > newcomer.id };
+    newcomer.incoming != twin.incoming
+        && newcomer.address.ip().to_canonical() == twin.address.ip().to_canonical()
+        && dialled_by_greater
+}
+
+/// What a peer says that it has.
+enum Map {
+    All,
+    None,
+    Bits(Bytes),
+}
+
+fn is_fast_message(message: &Message) -> bool {
+    match message {
+        Message::HaveAll
+        | Message::HaveNone
+        | Message::Suggest(_)
+        | Message::Reject(_)
+        | Message::AllowedFast(_) => true,
+        Message::KeepAlive
+        | Message::Choke
+        | Message::Unchoke
+        | Message::Interested
+        | Message::NotInterested
+        | Message::Have(_)
+        | Message::Bitfield(_)
+        | Message::Request(_)
+        | Message::Cancel(_)
+        | Message::Port(_)
+        | Message::Extended { .. } => false,
+    }
+}
+
+fn blame_for(error: crate::wire::WireError) -> Blame {
+    let how = match error {
+        crate::wire::WireError::TooLong { .. } => Misbehaviour::MessageTooLong,
+        crate::wire::WireError::NotBitTorrent => Misbehaviour::BadHandshake,
+        crate::wire::WireError::WrongLength { .. }
+        | crate::wire::WireError::TooShort { .. }
+        | crate::wire::WireError::Bencode { .. }
+        | crate::wire::WireError::Shape
+        | crate::wire::WireError::Missing { .. }
+        | crate::wire::WireError::Invalid { .. }
+        | crate::wire::WireError::ShortDatagram { .. }
+        | crate::wire::WireError::UnknownAction { .. } => Misbehaviour::MessageLength,
+    };
+    Blame::Misbehaved(how)
+}
+
+fn client_name(prefix: &[u8; 8]) -> alloc::string::String {
+    PeerId::with_prefix(*prefix, [0; 12]).client()
+}

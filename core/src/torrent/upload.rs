@@ -1,0 +1,270 @@
+//! Serving requests, and whom to unchoke (BEP 3, 6).
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::action::DiskJob;
+use crate::ctx::{Ctx, DiskOp, Timer};
+use crate::error::{Blame, Misbehaviour};
+use crate::id::{ConnId, OpId};
+use crate::limits;
+use crate::metainfo::PieceIndex;
+use crate::notice::TorrentState;
+use crate::peer::Peer;
+use crate::peer::upload::Admission;
+use crate::throttle::{Cause, Direction, Throttle};
+use crate::torrent::Torrent;
+use crate::torrent::choker::PeerFacts;
+use crate::wire::{BlockRequest, Message, encode_piece_header};
+
+/// Requests over the limit that are rejected before they count as a flood.
+const FLOOD: u32 = 1_000;
+
+impl Torrent {
+    /// A peer asks for a block.
+    pub(super) fn on_request(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        conn: ConnId,
+        block: BlockRequest,
+    ) -> Result<(), Blame> {
+        let size = self.layout.piece_size(PieceIndex::new(block.piece));
+        let fits = size.is_some_and(|size| block.end() <= u64::from(size));
+        if !fits || block.len == 0 || block.len > limits::MAX_REQUEST_LEN {
+            return Err(Blame::Misbehaved(Misbehaviour::RequestOutOfRange));
+        }
+        let have = self.have.contains(block.piece);
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return Ok(());
+        };
+        let allowed = !peer.am_choking || peer.allowed_to_it.contains(&block.piece);
+        if !allowed || !have {
+            // Without the fast extension there is no way to say no but to choke, which has been said.
+            if peer.fast {
+                peer.send(ctx, &Message::Reject(block));
+            }
+            // A request may cross our choke on its way; a flood of them is no accident.
+            return self.on_chatter(conn);
+        }
+        match peer.uploads.admit(block, ctx.config.max_peer_requests) {
+            Admission::Queued => {
+                self.serve(ctx, conn);
+                Ok(())
+            }
+            Admission::Repeated => self.on_chatter(conn),
+            Admission::Full => {
+                if peer.fast {
+                    peer.send(ctx, &Message::Reject(block));
+                }
+                peer.chatter += 1;
+                if peer.chatter > FLOOD {
+                    return Err(Blame::Misbehaved(Misbehaviour::RequestFlood));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A peer does not want a block any more.
+    pub(super) fn on_cancel(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        conn: ConnId,
+        block: BlockRequest,
+    ) -> Result<(), Blame> {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return Ok(());
+        };
+        // With the fast extension every request is answered, a cancelled one by a reject (BEP 6).
+        if peer.uploads.cancel(block) && peer.fast {
+            peer.send(ctx, &Message::Reject(block));
+        }
+        self.on_chatter(conn)
+    }
+
+    /// Reads what a peer waits for, as far as windows, limits and budgets allow.
+    pub(super) fn serve(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        if !self.is_running() {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        if peer.upload_waits {
+            return;
+        }
+        while let Some(next) = peer.uploads.front() {
+            let least = u64::from(next.len);
+            let in_transit = peer.unsent + peer.reading;
+            let window = u64::from(limits::SEND_WINDOW);
+            if in_transit > 0 && in_transit + least > window {
+                // What leaves is the occasion to go on.
+                return;
+            }
+            let budget = u64::from(ctx.config.read_budget);
+            if ctx.stats.read_backlog > 0 && ctx.stats.read_backlog + least > budget {
+                peer.upload_waits = true;
+                ctx.throttle.wait(Cause::Disk, (self.id, conn, Direction::Up));
+                return;
+            }
+            let available =
+                ctx.throttle.up.available(ctx.now).min(self.up_limit.available(ctx.now));
+            // A bucket holds no more than its burst, which may be less than a large block.
+            let burst = ctx.throttle.up.burst().min(self.up_limit.burst());
+            if available < least.min(burst) {
+                peer.upload_waits = true;
+                ctx.throttle.wait(Cause::Rate, (self.id, conn, Direction::Up));
+                let at = Throttle::retry_at(
+                    ctx.now,
+                    &mut ctx.throttle.up,
+                    &mut self.up_limit,
+                    least.min(burst),
+                );
+                ctx.timers.set_no_later(Timer::Throttle, at);
+                return;
+            }
+            let room = available.min(window.saturating_sub(in_transit).max(least));
+            let Some(run) = peer.uploads.next_run(u32::try_from(room).unwrap_or(u32::MAX)) else {
+                return;
+            };
+            let len = u64::from(run.len);
+            ctx.throttle.up.take(ctx.now, len);
+            self.up_limit.take(ctx.now, len);
+            peer.reading += len;
+            ctx.stats.read_backlog += len;
+            let about = DiskOp::Read { conn, begin: run.begin, len: run.len };
+            let job = DiskJob::Read {
+                piece: PieceIndex::new(run.piece),
+                begin: run.begin,
+                len: run.len,
+            };
+            let op = ctx.disk(self.id, about, job);
+            self.reads.insert(op, run.blocks);
+        }
+    }
+
+    /// What was read for a peer is there.
+    pub(super) fn on_read(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        op: OpId,
+        conn: ConnId,
+        begin: u32,
+        len: u32,
+        data: Option<Bytes>,
+    ) {
+        ctx.stats.read_backlog = ctx.stats.read_backlog.saturating_sub(u64::from(len));
+        let blocks = self.reads.remove(&op).unwrap_or_default();
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        peer.reading = peer.reading.saturating_sub(u64::from(len));
+        for block in blocks {
+            if !peer.uploads.finish(block) {
+                continue;
+            }
+            let from = (block.begin - begin) as usize;
+            let payload = data
+                .as_ref()
+                .filter(|data| data.len() == len as usize)
+                .map(|data| data.slice(from..from + block.len as usize));
+            let Some(payload) = payload else {
+                if peer.fast {
+                    peer.send(ctx, &Message::Reject(block));
+                }
+                continue;
+            };
+            let bytes = u64::from(block.len);
+            let header = ctx.actions.send_with(conn, |buffer| encode_piece_header(block, buffer));
+            peer.unsent += header as u64;
+            peer.send_bytes(ctx, payload);
+            peer.up.add(ctx.now, bytes);
+            peer.uploaded += bytes;
+            peer.last_useful = ctx.now;
+            self.up.add(ctx.now, bytes);
+            self.session_uploaded += bytes;
+            ctx.stats.payload_sent += bytes;
+        }
+        self.uploaded_since_checkpoint(ctx);
+        self.serve(ctx, conn);
+    }
+
+    /// A peer became interested: if a slot is free, it need not wait for the next round.
+    pub(super) fn offer_slot(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        let taken = self.peers.values().filter(|peer| !peer.am_choking && peer.peer_interested);
+        if (taken.count() as u32) < ctx.config.unchoke_slots && self.is_running() {
+            self.unchoke(ctx, conn);
+        }
+    }
+
+    /// The choker's round.
+    pub(crate) fn choke_round(&mut self, ctx: &mut Ctx<'_>) {
+        if !self.is_running() {
+            return;
+        }
+        ctx.timers.set(Timer::Choke(self.id), ctx.now + limits::CHOKE_INTERVAL);
+        let now = ctx.now;
+        let facts: Vec<PeerFacts> = self
+            .peers
+            .values()
+            .map(|peer| PeerFacts {
+                conn: peer.conn,
+                interested: peer.peer_interested,
+                unchoked: !peer.am_choking,
+                rate_from: peer.down.per_second(now),
+                rate_to: peer.up.per_second(now),
+                snubbed: peer.snubbed,
+                is_seed: peer.is_seed(),
+                connected_at: peer.connected_at,
+                unchoked_at: peer.unchoked_at,
+                uploaded: peer.uploaded,
+            })
+            .collect();
+        let seeding = self.state == TorrentState::Seeding;
+        let upload_rate = self.up.per_second(now);
+        let verdict = self.choker.round(now, ctx.rng, ctx.config, seeding, upload_rate, &facts);
+        for conn in verdict.choke {
+            self.choke(ctx, conn);
+        }
+        for conn in verdict.unchoke {
+            self.unchoke(ctx, conn);
+        }
+    }
+
+    fn choke(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        if peer.am_choking {
+            return;
+        }
+        peer.am_choking = true;
+        peer.send(ctx, &Message::Choke);
+        let allowed = core::mem::take(&mut peer.allowed_to_it);
+        let dropped = peer.uploads.retain(|block| allowed.contains(&block.piece));
+        peer.allowed_to_it = allowed;
+        if peer.fast {
+            for block in dropped {
+                peer.send(ctx, &Message::Reject(block));
+            }
+        }
+    }
+
+    fn unchoke(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        if !peer.am_choking {
+            return;
+        }
+        peer.am_choking = false;
+        peer.unchoked_at = ctx.now;
+        peer.send(ctx, &Message::Unchoke);
+    }
+
+    /// How many peers are unchoked.
+    pub(super) fn unchoked_count(&self) -> u32 {
+        self.peers.values().filter(|peer: &&Peer| !peer.am_choking).count() as u32
+    }
+}
