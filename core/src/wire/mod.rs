@@ -20,6 +20,10 @@ mod guard;
 pub mod handshake;
 pub mod message;
 mod text;
+pub mod tracker;
+pub mod tracker_http;
+pub mod tracker_http_server;
+pub mod tracker_udp;
 
 pub use self::{
     block::{BlockData, BlockRequest},
