@@ -25,6 +25,7 @@ mod stats;
 pub mod status;
 mod time;
 mod timer;
+pub mod wire;
 
 pub use crate::action::{Action, Actions};
 pub use crate::bitfield::{Bitfield, BitfieldError};

@@ -1,0 +1,35 @@
+//! The wire: pure codecs for everything that crosses a socket. Bytes in, typed values out, and back.
+//!
+//! Nothing here keeps time, decides or remembers more than one unfinished message. What comes from outside is bounded
+//! before it is believed: a length is judged from its prefix, and memory grows with what has arrived, not with what
+//! was promised. Every decoder reports the reason of a refusal as a [`WireError`].
+//!
+//! | module | BEPs |
+//! |---|---|
+//! | [`handshake`] | 3, 5, 6, 10, 20 |
+//! | [`message`], [`decoder`], [`block`] | 3, 5, 6, 10 |
+//! | [`extended`] | 10, 21 |
+//! | [`tracker`], [`tracker_http`], [`tracker_http_server`] | 3, 7, 21, 23, 24, 31, 48 |
+//! | [`tracker_udp`] | 15, 41 |
+
+pub mod block;
+pub mod decoder;
+mod error;
+pub mod extended;
+mod guard;
+pub mod handshake;
+pub mod message;
+mod text;
+pub mod tracker;
+pub mod tracker_http;
+pub mod tracker_http_server;
+pub mod tracker_udp;
+
+pub use self::{
+    block::{BlockData, BlockRequest},
+    decoder::{Block, BlockProgress, Decoder, Frame, Limits},
+    error::{BencodeFault, WireError},
+    extended::ExtendedHandshake,
+    handshake::{Handshake, HandshakeDecoder, PeerId, Reserved},
+    message::{Message, encode_piece_header},
+};

@@ -1,0 +1,188 @@
+//! What each fuzz target does with its input, as plain functions: they panic where a decoder breaks a promise.
+//!
+//! - `cargo fuzz run TARGET` (nightly, with cargo-fuzz) looks for inputs that do, starting from `corpus/TARGET`.
+//! - `cargo run --bin TARGET -- FILE...` repeats single inputs, on any toolchain.
+//! - `cargo test` replays the whole corpus, and every input of it cut short.
+
+use std::{env, fs, io};
+
+use anabranch_core::wire::{
+    Decoder, ExtendedHandshake, Frame, Handshake, HandshakeDecoder, Limits, WireError,
+    tracker::{Answer, MAX_PEERS},
+    tracker_http, tracker_http_server, tracker_udp,
+};
+use bytes::Bytes;
+
+/// Runs a target's function on the files named on the command line.
+pub fn replay_arguments(target: fn(&[u8])) -> io::Result<()> {
+    for path in env::args_os().skip(1) {
+        target(&fs::read(path)?);
+    }
+    Ok(())
+}
+
+/// A handshake comes out the same one byte at a time and at once, and is written as it was read.
+pub fn handshake(data: &[u8]) {
+    let decode = |step: usize| -> Result<Option<Handshake>, WireError> {
+        let mut decoder = HandshakeDecoder::new();
+        for part in data.chunks(step) {
+            if let Some(handshake) = decoder.decode(&mut Bytes::copy_from_slice(part))? {
+                return Ok(Some(handshake));
+            }
+        }
+        Ok(None)
+    };
+    let at_once = decode(data.len().max(1));
+    assert_eq!(decode(1), at_once);
+    if let Ok(Some(handshake)) = at_once {
+        assert_eq!(handshake.encode(), data[..68]);
+        assert!(!handshake.peer_id.client().chars().any(char::is_control));
+    }
+}
+
+/// A stream of messages comes out the same whole and split as the first byte says; frames stay within the limits.
+pub fn message(data: &[u8]) {
+    let Some((&split, stream)) = data.split_first() else {
+        return;
+    };
+    let limits = Limits {
+        max_block: 1 << 10,
+        max_bitfield: 1 << 8,
+        max_extended: 1 << 9,
+    };
+    let decode = |step: usize| -> (Vec<Frame>, Option<WireError>) {
+        let mut decoder = Decoder::new(limits);
+        let mut frames = Vec::new();
+        for part in stream.chunks(step) {
+            let mut part = Bytes::copy_from_slice(part);
+            loop {
+                match decoder.decode(&mut part) {
+                    Ok(Some(frame)) => frames.push(frame),
+                    Ok(None) => break assert!(part.is_empty()),
+                    Err(error) => return (frames, Some(error)),
+                }
+            }
+            if let Some(progress) = decoder.block_in_progress() {
+                assert!(progress.received < progress.block.len);
+                assert!(progress.block.len <= limits.max_block);
+            }
+        }
+        (frames, None)
+    };
+    let whole = decode(stream.len().max(1));
+    assert_eq!(decode(usize::from(split).max(1)), whole);
+    for frame in whole.0 {
+        if let Frame::Block(block) = frame {
+            assert!(block.data.len() <= limits.max_block as usize);
+        }
+    }
+}
+
+/// What is understood of an extended handshake survives being written and read again.
+pub fn extended(data: &[u8]) {
+    if let Ok(handshake) = ExtendedHandshake::decode(data) {
+        assert_eq!(ExtendedHandshake::decode(&handshake.encode()), Ok(handshake));
+    }
+}
+
+/// What is understood of a tracker's reply survives being written and read again, and stays within the limits. The
+/// same bytes as a query never panic the serving side.
+pub fn tracker_http(data: &[u8]) {
+    use tracker_http_server::{
+        PeerFormat, encode_announce, encode_failure, encode_scrape, parse_announce, parse_scrape,
+    };
+    match tracker_http::decode_announce(data) {
+        Ok(Answer::Reply(mut reply)) => {
+            assert!(reply.peers.len() <= 2 * MAX_PEERS);
+            assert!(reply.peers.iter().all(|peer| peer.addr.port() != 0));
+            reply.dropped = 0;
+            if reply.peers.len() <= MAX_PEERS {
+                let body = encode_announce(&reply, PeerFormat::Dictionaries { with_ids: true });
+                let again = tracker_http::decode_announce(&body);
+                assert_eq!(again, Ok(Answer::Reply(reply)));
+            }
+        }
+        Ok(Answer::Failure(failure)) => {
+            let again = tracker_http::decode_announce(&encode_failure(&failure));
+            assert_eq!(again, Ok(Answer::Failure(failure)));
+        }
+        Err(_) => {}
+    }
+    if let Ok(Answer::Reply(reply)) = tracker_http::decode_scrape(data) {
+        let again = tracker_http::decode_scrape(&encode_scrape(&reply));
+        assert_eq!(again, Ok(Answer::Reply(reply)));
+    }
+    if let Ok(query) = std::str::from_utf8(data) {
+        let _ = parse_scrape(query);
+        if let Ok(announce) = parse_announce(query) {
+            let url = announce.url("http://tracker.example/announce");
+            let (_, query) = url.split_once('?').unwrap_or_default();
+            assert_eq!(parse_announce(query), Ok(announce));
+        }
+    }
+}
+
+/// What is understood of a datagram, in either direction, survives being written and read again.
+pub fn tracker_udp(data: &[u8]) {
+    use tracker_udp::{Family, Request, Response};
+    for family in [Family::V4, Family::V6] {
+        if let Ok(response) = Response::decode(data, family) {
+            let mut datagram = Vec::new();
+            response.encode(family, &mut datagram);
+            assert_eq!(Response::decode(&datagram, family), Ok(response));
+        }
+    }
+    if let Ok(request) = Request::decode(data) {
+        let mut datagram = Vec::new();
+        request.encode(&mut datagram);
+        assert_eq!(Request::decode(&datagram), Ok(request));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Replays a corpus, each input also cut short everywhere; long ones only at some places.
+    fn replay(name: &str, target: fn(&[u8])) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
+        let mut inputs = 0;
+        for entry in fs::read_dir(&folder).unwrap() {
+            let input = fs::read(entry.unwrap().path()).unwrap();
+            let step = input.len() / 256 + 1;
+            for end in (0..input.len()).step_by(step) {
+                target(&input[..end]);
+            }
+            target(&input);
+            inputs += 1;
+        }
+        assert!(inputs > 0, "no corpus in {}", folder.display());
+    }
+
+    #[test]
+    fn handshake_corpus() {
+        replay("handshake", handshake);
+    }
+
+    #[test]
+    fn message_corpus() {
+        replay("message", message);
+    }
+
+    #[test]
+    fn extended_corpus() {
+        replay("extended", extended);
+    }
+
+    #[test]
+    fn tracker_http_corpus() {
+        replay("tracker_http", tracker_http);
+    }
+
+    #[test]
+    fn tracker_udp_corpus() {
+        replay("tracker_udp", tracker_udp);
+    }
+}
