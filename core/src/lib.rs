@@ -6,3 +6,6 @@
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
+
+pub mod bencode;
+pub mod metainfo;

@@ -1,0 +1,23 @@
+//! Torrent files: BEP 3, with the fields of BEP 5, 12, 17, 19, 27 and 47.
+//!
+//! [`Metainfo`] is a torrent that was read and found sound; [`Layout`] tells where its pieces and
+//! files lie within each other; [`Creator`] makes a torrent of one's own. What is accepted is
+//! bounded by [`limits`].
+
+mod create;
+mod error;
+mod info_hash;
+mod layout;
+pub mod limits;
+mod path;
+mod torrent;
+
+pub use create::{
+    CreateError, Creation, Creator, MAX_AUTOMATIC_PIECE_LENGTH, MIN_AUTOMATIC_PIECE_LENGTH,
+    SourceFile, automatic_piece_length, compare_paths,
+};
+pub use error::MetainfoError;
+pub use info_hash::{InfoHash, ParseInfoHashError};
+pub use layout::{BLOCK_LEN, FileIndex, FileSpan, Layout, PieceIndex};
+pub use path::{SafePath, UnsafePathError};
+pub use torrent::{File, FileKind, Metainfo, Node};
