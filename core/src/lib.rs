@@ -8,6 +8,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod action;
+pub mod bencode;
 mod bitfield;
 pub mod command;
 mod config;

@@ -1,51 +1,23 @@
-//! Stand-in.
-#![allow(missing_docs)]
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct PieceIndex(u32);
-impl PieceIndex {
-    pub const fn new(i: u32) -> Self {
-        Self(i)
-    }
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct FileIndex(u32);
-impl FileIndex {
-    pub const fn new(i: u32) -> Self {
-        Self(i)
-    }
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct InfoHash([u8; 20]);
-impl InfoHash {
-    pub const fn new(h: [u8; 20]) -> Self {
-        Self(h)
-    }
-    pub const fn as_bytes(&self) -> &[u8; 20] {
-        &self.0
-    }
-}
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Metainfo {
-    pub raw: Bytes,
-}
-impl Metainfo {
-    pub fn info_hash(&self) -> InfoHash {
-        InfoHash([0; 20])
-    }
-}
-impl core::fmt::Display for InfoHash {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        for b in self.0 {
-            write!(f, "{b:02x}")?;
-        }
-        Ok(())
-    }
-}
+//! Torrent files: BEP 3, with the fields of BEP 5, 12, 17, 19, 27 and 47.
+//!
+//! [`Metainfo`] is a torrent that was read and found sound; [`Layout`] tells where its pieces and
+//! files lie within each other; [`Creator`] makes a torrent of one's own. What is accepted is
+//! bounded by [`limits`].
+
+mod create;
+mod error;
+mod info_hash;
+mod layout;
+pub mod limits;
+mod path;
+mod torrent;
+
+pub use create::{
+    CreateError, Creation, Creator, MAX_AUTOMATIC_PIECE_LENGTH, MIN_AUTOMATIC_PIECE_LENGTH,
+    SourceFile, automatic_piece_length, compare_paths,
+};
+pub use error::MetainfoError;
+pub use info_hash::{InfoHash, ParseInfoHashError};
+pub use layout::{BLOCK_LEN, FileIndex, FileSpan, Layout, PieceIndex};
+pub use path::{SafePath, UnsafePathError};
+pub use torrent::{File, FileKind, Metainfo, Node};

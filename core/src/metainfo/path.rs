@@ -1,0 +1,541 @@
+//! Names from a torrent (BEP 3) made safe to be created below the download folder.
+//!
+//! The rules are the same on every system, so that a torrent gets the same names everywhere and a
+//! download folder can move between systems.
+
+use alloc::{
+    borrow::Cow,
+    boxed::Box,
+    collections::BTreeMap,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::limits::MAX_COMPONENT_LEN;
+
+/// A relative path that is safe to be created below a folder, on any system.
+///
+/// It has at least one component. Each is UTF-8 of 1 to
+/// [`MAX_COMPONENT_LEN`](super::limits::MAX_COMPONENT_LEN) bytes and not a dot, two dots, a drive
+/// or a device of Windows; there is no separator of any system in it, no control character, no
+/// mark that is invisible or changes the direction of text, and it doesn't end in a dot or space.
+/// Displayed, and serialised, with `/` between components.
+///
+/// Whether something that already lies in the folder, such as a symlink, leads out of it, is for
+/// whoever opens the file to find out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SafePath(Box<str>);
+
+impl SafePath {
+    /// Makes a path from a torrent safe, whatever it holds.
+    ///
+    /// Folders that are empty or only dots and spaces are left out, so that `..` goes nowhere; a
+    /// file of such a name, or without any, becomes `_`.
+    pub fn from_untrusted<'a>(components: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut path = String::new();
+        let mut components = components.into_iter().peekable();
+        while let Some(component) = components.next() {
+            let name = safe_component(&String::from_utf8_lossy(component));
+            match name {
+                Some(name) => {
+                    if !path.is_empty() {
+                        path.push('/');
+                    }
+                    path.push_str(&name);
+                }
+                None if components.peek().is_none() => path.push_str(match path.as_str() {
+                    "" => "_",
+                    _ => "/_",
+                }),
+                None => {}
+            }
+        }
+        if path.is_empty() {
+            path.push('_');
+        }
+        Self(path.into())
+    }
+
+    /// This path below a folder.
+    #[must_use]
+    pub fn within(&self, folder: &Self) -> Self {
+        Self(format!("{folder}/{self}").into())
+    }
+
+    /// Its components, from the outermost folder to the file. There is at least one.
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &str> + Clone {
+        self.0.split('/')
+    }
+
+    /// The last component.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        self.split().1
+    }
+
+    /// All of it, with `/` between components.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn split(&self) -> (Option<&str>, &str) {
+        match self.0.rsplit_once('/') {
+            Some((folder, name)) => (Some(folder), name),
+            None => (None, &self.0),
+        }
+    }
+}
+
+impl fmt::Display for SafePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl From<SafePath> for String {
+    fn from(path: SafePath) -> Self {
+        path.0.into()
+    }
+}
+
+/// The text is not a path that [`SafePath`] could have written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a safe relative path")]
+pub struct UnsafePathError(pub String);
+
+impl TryFrom<String> for SafePath {
+    type Error = UnsafePathError;
+
+    fn try_from(path: String) -> Result<Self, UnsafePathError> {
+        let safe = path
+            .split('/')
+            .all(|component| safe_component(component).is_some_and(|safe| *safe == *component));
+        if !safe {
+            return Err(UnsafePathError(path));
+        }
+        Ok(Self(path.into()))
+    }
+}
+
+/// One name made safe; `None` if nothing of it is left.
+pub(super) fn safe_component(name: &str) -> Option<String> {
+    let mut safe: String = name
+        .chars()
+        .filter(|&c| !is_invisible(c))
+        .map(|c| if is_forbidden(c) { '_' } else { c })
+        .collect();
+    // A path that starts with a drive replaces the folder it is joined to.
+    if let [b'a'..=b'z' | b'A'..=b'Z', b':', ..] = safe.as_bytes() {
+        safe.replace_range(1..2, "_");
+    }
+    trim(&mut safe);
+    cut(&mut safe);
+    if is_device(&safe) {
+        safe.insert(0, '_');
+        cut(&mut safe);
+    }
+    (!safe.is_empty()).then_some(safe)
+}
+
+/// Gives another name to each path that would meet another one: the same name, one that differs
+/// in case only, or one that is another's folder.
+///
+/// The names become `name.1.ext`, `name.2.ext` and so on. The first of equals keeps its name, a
+/// folder always does, and no new name takes one that another path has by itself. Paths for which
+/// the flag is false are not created: they are left alone and are in nobody's way.
+///
+/// Time and memory are linear in the length of all paths, but for the logarithm of an index.
+pub(super) fn resolve_collisions(paths: &mut [(SafePath, bool)]) {
+    let mut tree = Tree::default();
+    let folders: Vec<u32> = paths
+        .iter()
+        .map(|(path, created)| match path.split().0 {
+            Some(folder) if *created => tree.folder(folder),
+            Some(_) | None => Tree::ROOT,
+        })
+        .collect();
+    let mut losers = Vec::new();
+    for (index, (path, created)) in paths.iter().enumerate() {
+        if *created && !tree.claim(folders[index], path.file_name()) {
+            losers.push(index);
+        }
+    }
+    // Equal stems share a counter, or many losers of one name would try the same numbers again
+    // and again.
+    let mut counters: BTreeMap<(u32, String), u64> = BTreeMap::new();
+    for index in losers {
+        let path = &mut paths[index].0;
+        let (folder, name) = path.split();
+        let (stem, extension) = split_extension(name);
+        let stem = truncated(stem, MAX_COMPONENT_LEN - extension.len() - SUFFIX_LEN);
+        let counter = counters
+            .entry((folders[index], fold(&format!("{stem}{extension}"))))
+            .or_default();
+        let renamed = loop {
+            *counter += 1;
+            let name = format!("{stem}.{counter}{extension}");
+            // A stem that was cut can have become a device's name.
+            if let Some(name) = safe_component(&name)
+                && tree.claim(folders[index], &name)
+            {
+                break name;
+            }
+        };
+        let renamed = match folder {
+            Some(folder) => format!("{folder}/{renamed}"),
+            None => renamed,
+        };
+        *path = SafePath(renamed.into());
+    }
+}
+
+/// Room for a dot and a number; there are fewer paths than it has digits for.
+const SUFFIX_LEN: usize = 12;
+
+/// What stands where, by names without case. Folders are numbered, so that deep paths cost their
+/// length and not its square.
+#[derive(Default)]
+struct Tree {
+    entries: BTreeMap<(u32, String), Option<u32>>,
+    folders: u32,
+}
+
+impl Tree {
+    const ROOT: u32 = 0;
+
+    fn folder(&mut self, path: &str) -> u32 {
+        path.split('/').fold(Self::ROOT, |parent, name| {
+            let folders = &mut self.folders;
+            *self
+                .entries
+                .entry((parent, fold(name)))
+                .or_default()
+                .get_or_insert_with(|| {
+                    *folders += 1;
+                    *folders
+                })
+        })
+    }
+
+    /// Takes a name for a file; false if something has it.
+    fn claim(&mut self, folder: u32, name: &str) -> bool {
+        let key = (folder, fold(name));
+        let free = !self.entries.contains_key(&key);
+        if free {
+            self.entries.insert(key, None);
+        }
+        free
+    }
+}
+
+/// A name without case. Upper case first: letters like `ß` or `ſ` have their other forms there.
+fn fold(name: &str) -> String {
+    if name.is_ascii() {
+        return name.to_ascii_lowercase();
+    }
+    name.to_uppercase().to_lowercase()
+}
+
+/// Marks that are not seen but change how a name looks, or make two names look alike.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Separators of any system, control characters and line ends.
+fn is_forbidden(c: char) -> bool {
+    matches!(c, '/' | '\\' | '\u{2028}' | '\u{2029}') || c.is_control()
+}
+
+/// Windows strips trailing dots and spaces, so that names which differ in them are one file there.
+/// It also takes care of `.` and `..`.
+fn trim(name: &mut String) {
+    let len = name.trim_end_matches(['.', ' ']).len();
+    name.truncate(len);
+}
+
+/// Cuts a name to the longest that is allowed, and keeps its extension.
+fn cut(name: &mut String) {
+    if name.len() <= MAX_COMPONENT_LEN {
+        return;
+    }
+    let (stem, extension) = split_extension(name);
+    let stem = truncated(stem, MAX_COMPONENT_LEN - extension.len());
+    *name = format!("{stem}{extension}");
+    trim(name);
+}
+
+/// An extension starts with its dot; one that is long for an extension is none.
+fn split_extension(name: &str) -> (&str, &str) {
+    const MAX_EXTENSION_LEN: usize = 32;
+    match name.rfind('.') {
+        Some(dot) if dot > 0 && name.len() - dot <= MAX_EXTENSION_LEN => name.split_at(dot),
+        Some(_) | None => (name, ""),
+    }
+}
+
+fn truncated(text: &str, max_len: usize) -> &str {
+    &text[..text.floor_char_boundary(max_len)]
+}
+
+/// Whether Windows takes the name for a device; it does whatever the extension is.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or(name).trim_end_matches(' ');
+    let stem = stem.to_ascii_uppercase();
+    match stem.as_str() {
+        "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$" | "CLOCK$" => true,
+        stem => stem
+            .strip_prefix("COM")
+            .or_else(|| stem.strip_prefix("LPT"))
+            .is_some_and(|port| {
+                let mut chars = port.chars();
+                matches!(chars.next(), Some('0'..='9' | '¹' | '²' | '³')) && chars.next().is_none()
+            }),
+    }
+}
+
+/// Text from a torrent that is meant for people: UTF-8 without control characters but line ends
+/// and tabs, so that a terminal can show it.
+pub(super) fn safe_text(bytes: &[u8], max_len: usize) -> String {
+    let text = match String::from_utf8_lossy(bytes) {
+        Cow::Borrowed(text) => truncated(text, max_len).to_string(),
+        Cow::Owned(text) => truncated(&text, max_len).to_string(),
+    };
+    text.replace("\r\n", "\n")
+        .chars()
+        .filter(|&c| !is_invisible(c))
+        .map(|c| match c {
+            '\n' | '\t' => c,
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use quickcheck::quickcheck;
+
+    use super::*;
+
+    fn safe(components: &[&str]) -> String {
+        SafePath::from_untrusted(components.iter().map(|c| c.as_bytes())).to_string()
+    }
+
+    fn resolved(names: &[&str]) -> Vec<String> {
+        let mut paths: Vec<_> = names
+            .iter()
+            .map(|name| {
+                (
+                    SafePath::from_untrusted(name.split('/').map(str::as_bytes)),
+                    true,
+                )
+            })
+            .collect();
+        resolve_collisions(&mut paths);
+        paths
+            .into_iter()
+            .map(|(path, _)| path.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn ordinary_names_are_left_as_they_are() {
+        for name in [
+            "a",
+            ".hidden",
+            "a b",
+            "tar.gz.",
+            "naïve.txt",
+            "日本語",
+            "a..b",
+            "-rf",
+            "~",
+            "$HOME",
+            "%2e%2e",
+            "console",
+            "com10",
+            "auxiliary.c",
+            "12:30",
+        ] {
+            let expected = name.trim_end_matches('.');
+            assert_eq!(safe(&[name]), expected);
+        }
+        assert_eq!(safe(&["folder", "sub", "file.txt"]), "folder/sub/file.txt");
+    }
+
+    #[test]
+    fn nothing_leads_out_of_the_folder() {
+        for (components, expected) in [
+            (&["..", "..", "etc", "passwd"][..], "etc/passwd"),
+            (&["a", "..", "b"], "a/b"),
+            (&["a", ".", "", "b"], "a/b"),
+            (&["/etc/passwd"], "_etc_passwd"),
+            (&["/", "etc", "passwd"], "_/etc/passwd"),
+            (&["", "etc"], "etc"),
+            (&["a/../../b"], "a_.._.._b"),
+            (&["..\\..\\windows"], ".._.._windows"),
+            (&["C:\\windows"], "C__windows"),
+            (&["c:", "x"], "c_/x"),
+            (&["\\\\server\\share"], "__server_share"),
+            (&["a\0b"], "a_b"),
+            (&["a\nb\x1b[2J\u{85}"], "a_b_[2J_"),
+            (&[".. "], "_"),
+            (&[". .", "x"], "x"),
+            (&[".\u{200b}."], "_"),
+            (&["a", "..."], "a/_"),
+            (&["a", ""], "a/_"),
+            (&[], "_"),
+            (&["..", ".."], "_"),
+        ] {
+            assert_eq!(safe(components), expected, "{components:?}");
+        }
+    }
+
+    #[test]
+    fn marks_that_are_not_seen_are_dropped() {
+        assert_eq!(safe(&["photo\u{202e}gpj.exe"]), "photogpj.exe");
+        assert_eq!(safe(&["\u{feff}a\u{200d}b\u{2066}"]), "ab");
+    }
+
+    #[test]
+    fn names_of_devices_and_what_windows_strips() {
+        for (name, expected) in [
+            ("con", "_con"),
+            ("NUL.txt", "_NUL.txt"),
+            ("aux .tar.gz", "_aux .tar.gz"),
+            ("COM1", "_COM1"),
+            ("lpt³.x", "_lpt³.x"),
+            ("CONOUT$", "_CONOUT$"),
+            ("name. . .", "name"),
+            ("name ", "name"),
+        ] {
+            assert_eq!(safe(&[name]), expected);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_replaced() {
+        let path = SafePath::from_untrusted([&b"caf\xe9.txt"[..]]);
+        assert_eq!(path.as_str(), "caf\u{fffd}.txt");
+    }
+
+    #[test]
+    fn long_names_are_cut_and_keep_their_extension() {
+        let long = safe(&[&("x".repeat(300) + ".tar")]);
+        assert_eq!(long, "x".repeat(236) + ".tar");
+        assert_eq!(safe(&[&"é".repeat(200)]), "é".repeat(120));
+        let no_extension = "x".repeat(10) + "." + &"y".repeat(300);
+        assert_eq!(safe(&[&no_extension]).len(), 240);
+        // The cut uncovers a device.
+        let device = format!("CON{}x", " ".repeat(300));
+        assert_eq!(safe(&[&device]), "_CON");
+    }
+
+    #[test]
+    fn twins_are_numbered_in_order() {
+        assert_eq!(
+            resolved(&["a.txt", "A.TXT", "b", "a.txt", "straße", "STRASSE"]),
+            ["a.txt", "A.1.TXT", "b", "a.2.txt", "straße", "STRASSE.1"]
+        );
+        assert_eq!(resolved(&["d/x", "D/X"]), ["d/x", "D/X.1"]);
+    }
+
+    #[test]
+    fn a_new_name_never_takes_one_that_is_there() {
+        assert_eq!(
+            resolved(&["a", "a", "a.1", "a.2/b", "a"]),
+            ["a", "a.3", "a.1", "a.2/b", "a.4"]
+        );
+    }
+
+    #[test]
+    fn a_file_gives_way_to_a_folder() {
+        assert_eq!(resolved(&["a", "a/b"]), ["a.1", "a/b"]);
+        assert_eq!(resolved(&["A/b", "a"]), ["A/b", "a.1"]);
+        assert_eq!(resolved(&["a/b/c", "a/b", "a"]), ["a/b/c", "a/b.1", "a.1"]);
+    }
+
+    #[test]
+    fn what_is_not_created_is_in_nobodys_way() {
+        let path = || SafePath::from_untrusted([&b"a"[..]]);
+        let mut paths = vec![(path(), false), (path(), true), (path(), false)];
+        resolve_collisions(&mut paths);
+        assert!(paths.iter().all(|(resolved, _)| *resolved == path()));
+    }
+
+    #[test]
+    fn many_long_twins_are_resolved_quickly() {
+        // All names share what remains of them when a number is added, so that a counter for each
+        // name would go through the numbers of all others: 10^8 steps.
+        let names: Vec<String> = (0..20_000)
+            .map(|i| format!("{}{:05}", "x".repeat(235), i / 2))
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut resolved = resolved(&names);
+        resolved.sort_unstable();
+        resolved.dedup();
+        assert_eq!(resolved.len(), names.len());
+        assert!(resolved.iter().all(|name| name.len() <= MAX_COMPONENT_LEN));
+    }
+
+    #[test]
+    fn text_for_people_cannot_drive_a_terminal() {
+        assert_eq!(
+            safe_text(b"a\x1b[31m\r\nb\t\xff", 100),
+            "a\u{fffd}[31m\nb\t\u{fffd}"
+        );
+        assert_eq!(safe_text("ééé".as_bytes(), 5), "éé");
+    }
+
+    #[test]
+    fn only_safe_paths_are_deserialised() {
+        assert!(SafePath::try_from(String::from("a/b.txt")).is_ok());
+        for path in ["", "/a", "a/", "a//b", "../a", "a/..", "a\\b", "nul", "C:x"] {
+            assert!(SafePath::try_from(String::from(path)).is_err(), "{path}");
+        }
+    }
+
+    quickcheck! {
+        fn any_name_becomes_safe(components: Vec<Vec<u8>>) -> bool {
+            let path = SafePath::from_untrusted(components.iter().map(Vec::as_slice));
+            SafePath::try_from(path.to_string()) == Ok(path)
+        }
+
+        fn any_text_becomes_safe(components: Vec<String>) -> bool {
+            let path = SafePath::from_untrusted(components.iter().map(String::as_bytes));
+            SafePath::try_from(path.to_string()) == Ok(path)
+        }
+
+        fn resolved_paths_never_meet(picks: Vec<Vec<u8>>) -> bool {
+            const NAMES: [&[u8]; 8] = [b"a", b"A", b"a.1", b"b", b"B.x", b"b.x", b"b.1.x", b"nul"];
+            let mut paths: Vec<_> = picks
+                .iter()
+                .map(|path| {
+                    let components = path.iter().take(3).map(|pick| NAMES[usize::from(*pick) % 8]);
+                    (SafePath::from_untrusted(components), true)
+                })
+                .collect();
+            resolve_collisions(&mut paths);
+            paths.iter().enumerate().all(|(i, (a, _))| {
+                let a = fold(a.as_str());
+                SafePath::try_from(paths[i].0.to_string()).is_ok()
+                    && paths.iter().enumerate().all(|(j, (b, _))| {
+                        let b = fold(b.as_str());
+                        i == j || a != b && !b.starts_with(&(a.clone() + "/"))
+                    })
+            })
+        }
+    }
+}
