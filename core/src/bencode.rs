@@ -418,10 +418,10 @@ mod tests {
             (b"3-abc", Error::InvalidLength { offset: 0 }),
             (b"99999999999999999999:", Error::InvalidLength { offset: 0 }),
             (
-                b"l4:abce",
+                b"l5:abce",
                 Error::StringTooLong {
                     offset: 1,
-                    length: 4,
+                    length: 5,
                 },
             ),
             (b"di1ei2ee", Error::KeyNotString { offset: 1 }),

@@ -7,10 +7,7 @@ use core::{fmt, ops::Range};
 use serde::{Deserialize, Serialize};
 
 use super::{FileKind, Metainfo};
-
-/// The length of a block in bytes: what one request asks for. The last one of a piece is shorter
-/// where the piece ends.
-pub const BLOCK_LEN: u32 = 16 * 1024;
+use crate::limits::BLOCK_LEN;
 
 /// A piece of a torrent, counted from 0.
 #[derive(
@@ -139,7 +136,7 @@ impl Layout {
         )
     }
 
-    /// How many blocks of [`BLOCK_LEN`] this piece has.
+    /// How many blocks of [`BLOCK_LEN`] this piece has; the last one may be shorter.
     #[must_use]
     pub fn block_count(&self, piece: PieceIndex) -> Option<u32> {
         self.piece_size(piece).map(|size| size.div_ceil(BLOCK_LEN))
@@ -288,7 +285,7 @@ mod tests {
             piece_length,
             piece_count: total_length.div_ceil(u64::from(piece_length)) as u32,
             total_length,
-            kinds: vec![FileKind::Regular; ends.len()],
+            kinds: vec![FileKind::Data; ends.len()],
             ends,
         }
     }

@@ -1,10 +1,10 @@
 //! Every bound on what a torrent file may hold, and what it costs at worst.
 //!
 //! A torrent at all limits at once keeps the file itself in memory (32 MiB), and besides it about
-//! 80 bytes a file (40 MB) and the safe paths, which are at most three times as long as the names in
-//! the file were (96 MiB, for names of bytes that are not UTF-8). While it is parsed, names are
-//! compared in an index of about the same size again. All of it is paid for by bytes that were
-//! received: nothing is allocated because a number said so.
+//! 100 bytes a file (50 MB) and the safe paths, which are at most three times as long as the names
+//! in the file were (96 MiB, for names of bytes that are not UTF-8). While it is parsed, paths are
+//! compared by copies of them without case, so that the peak is about twice that. All of it is
+//! paid for by bytes that were received: nothing is allocated because a number said so.
 
 use crate::bencode;
 

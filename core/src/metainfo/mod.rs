@@ -18,6 +18,6 @@ pub use create::{
 };
 pub use error::MetainfoError;
 pub use info_hash::{InfoHash, ParseInfoHashError};
-pub use layout::{BLOCK_LEN, FileIndex, FileSpan, Layout, PieceIndex};
+pub use layout::{FileIndex, FileSpan, Layout, PieceIndex};
 pub use path::{SafePath, UnsafePathError};
 pub use torrent::{File, FileKind, Metainfo, Node};

@@ -6,7 +6,7 @@
 use alloc::{
     borrow::Cow,
     boxed::Box,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     format,
     string::{String, ToString},
     vec::Vec,
@@ -150,96 +150,97 @@ pub(super) fn safe_component(name: &str) -> Option<String> {
 /// folder always does, and no new name takes one that another path has by itself. Paths for which
 /// the flag is false are not created: they are left alone and are in nobody's way.
 ///
-/// Time and memory are linear in the length of all paths, but for the logarithm of an index.
+/// The time is that of sorting the paths, and the memory that of one more copy of them.
 pub(super) fn resolve_collisions(paths: &mut [(SafePath, bool)]) {
-    let mut tree = Tree::default();
-    let folders: Vec<u32> = paths
-        .iter()
-        .map(|(path, created)| match path.split().0 {
-            Some(folder) if *created => tree.folder(folder),
-            Some(_) | None => Tree::ROOT,
-        })
-        .collect();
-    let mut losers = Vec::new();
-    for (index, (path, created)) in paths.iter().enumerate() {
-        if *created && !tree.claim(folders[index], path.file_name()) {
-            losers.push(index);
-        }
-    }
+    let taken = Taken::new(paths);
+    let mut new_names = BTreeSet::new();
     // Equal stems share a counter, or many losers of one name would try the same numbers again
     // and again.
-    let mut counters: BTreeMap<(u32, String), u64> = BTreeMap::new();
-    for index in losers {
+    let mut counters: BTreeMap<String, u64> = BTreeMap::new();
+    for index in taken.losers() {
         let path = &mut paths[index].0;
         let (folder, name) = path.split();
         let (stem, extension) = split_extension(name);
         let stem = truncated(stem, MAX_COMPONENT_LEN - extension.len() - SUFFIX_LEN);
+        let renamed = |name: String| match folder {
+            Some(folder) => format!("{folder}/{name}"),
+            None => name,
+        };
         let counter = counters
-            .entry((folders[index], fold(&format!("{stem}{extension}"))))
+            .entry(key(&renamed(format!("{stem}{extension}"))))
             .or_default();
-        let renamed = loop {
+        let new_path = loop {
             *counter += 1;
-            let name = format!("{stem}.{counter}{extension}");
             // A stem that was cut can have become a device's name.
-            if let Some(name) = safe_component(&name)
-                && tree.claim(folders[index], &name)
-            {
-                break name;
+            let name = safe_component(&format!("{stem}.{counter}{extension}"));
+            let new_path = renamed(name.unwrap_or_else(|| format!("_{counter}")));
+            let key = key(&new_path);
+            if !taken.contains(&key) && new_names.insert(key) {
+                break new_path;
             }
         };
-        let renamed = match folder {
-            Some(folder) => format!("{folder}/{renamed}"),
-            None => renamed,
-        };
-        *path = SafePath(renamed.into());
+        *path = SafePath(new_path.into());
     }
 }
 
 /// Room for a dot and a number; there are fewer paths than it has digits for.
 const SUFFIX_LEN: usize = 12;
 
-/// What stands where, by names without case. Folders are numbered, so that deep paths cost their
-/// length and not its square.
-#[derive(Default)]
-struct Tree {
-    entries: BTreeMap<(u32, String), Option<u32>>,
-    folders: u32,
-}
+/// The keys of all paths that are created, in order, and where each path is in the list.
+struct Taken(Vec<(String, usize)>);
 
-impl Tree {
-    const ROOT: u32 = 0;
+impl Taken {
+    fn new(paths: &[(SafePath, bool)]) -> Self {
+        let created = paths
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, created))| *created);
+        let mut keys: Vec<_> = created
+            .map(|(index, (path, _))| (key(path.as_str()), index))
+            .collect();
+        keys.sort_unstable();
+        Self(keys)
+    }
 
-    fn folder(&mut self, path: &str) -> u32 {
-        path.split('/').fold(Self::ROOT, |parent, name| {
-            let folders = &mut self.folders;
-            *self
-                .entries
-                .entry((parent, fold(name)))
-                .or_default()
-                .get_or_insert_with(|| {
-                    *folders += 1;
-                    *folders
-                })
+    /// Which paths need another name, in the order of the list.
+    fn losers(&self) -> Vec<usize> {
+        let mut losers = Vec::new();
+        for group in self.0.chunk_by(|(a, _), (b, _)| a == b) {
+            // A folder's key is taken by what is in it, so that no file may have it.
+            let keeps_name = usize::from(!self.is_folder(&group[0].0));
+            losers.extend(group[keeps_name..].iter().map(|(_, index)| *index));
+        }
+        losers.sort_unstable();
+        losers
+    }
+
+    fn contains(&self, key: &str) -> bool {
+        let found = self
+            .0
+            .binary_search_by(|(taken, _)| taken.as_str().cmp(key));
+        found.is_ok() || self.is_folder(key)
+    }
+
+    /// What is in a folder follows right after the folder's own key.
+    fn is_folder(&self, key: &str) -> bool {
+        let after = self.0.partition_point(|(taken, _)| taken.as_str() <= key);
+        self.0.get(after).is_some_and(|(next, _)| {
+            next.strip_prefix(key)
+                .is_some_and(|rest| rest.starts_with(KEY_SEPARATOR))
         })
     }
-
-    /// Takes a name for a file; false if something has it.
-    fn claim(&mut self, folder: u32, name: &str) -> bool {
-        let key = (folder, fold(name));
-        let free = !self.entries.contains_key(&key);
-        if free {
-            self.entries.insert(key, None);
-        }
-        free
-    }
 }
 
-/// A name without case. Upper case first: letters like `ß` or `ſ` have their other forms there.
-fn fold(name: &str) -> String {
-    if name.is_ascii() {
-        return name.to_ascii_lowercase();
-    }
-    name.to_uppercase().to_lowercase()
+/// Sorts before everything that a path can have in it.
+const KEY_SEPARATOR: char = '\0';
+
+/// A path without case. Upper case first: letters like `ß` or `ſ` have their other forms there.
+fn key(path: &str) -> String {
+    path.chars()
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .map(|c| if c == '/' { KEY_SEPARATOR } else { c })
+        .collect()
 }
 
 /// Marks that are not seen but change how a name looks, or make two names look alike.
@@ -529,11 +530,11 @@ mod tests {
                 .collect();
             resolve_collisions(&mut paths);
             paths.iter().enumerate().all(|(i, (a, _))| {
-                let a = fold(a.as_str());
+                let a = key(a.as_str());
                 SafePath::try_from(paths[i].0.to_string()).is_ok()
                     && paths.iter().enumerate().all(|(j, (b, _))| {
-                        let b = fold(b.as_str());
-                        i == j || a != b && !b.starts_with(&(a.clone() + "/"))
+                        let b = key(b.as_str());
+                        i == j || a != b && !b.starts_with(&(a.clone() + "\0"))
                     })
             })
         }

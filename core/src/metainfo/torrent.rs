@@ -66,7 +66,7 @@ pub struct File {
 #[serde(rename_all = "lowercase")]
 pub enum FileKind {
     /// It is downloaded and created.
-    Regular,
+    Data,
     /// Zeros that fill the space to the next piece. Never created.
     Pad,
     /// A link to another file, without data. Never created: its target may be anything.
@@ -445,7 +445,7 @@ impl fmt::Debug for Metainfo {
 
 impl File {
     /// Its path below the torrent's own folder, or below the download folder if the torrent has
-    /// no folder ([`Metainfo::download_path`] knows). Regular files never meet: no two paths are
+    /// no folder ([`Metainfo::download_path`] knows). Files of data never meet: no two paths are
     /// equal, not even without regard to case, and none is another's folder.
     #[must_use]
     pub fn path(&self) -> &SafePath {
@@ -504,12 +504,12 @@ impl Draft {
         let kind = match (has(b'l'), has(b'p')) {
             (true, _) => FileKind::Symlink,
             (false, true) => FileKind::Pad,
-            (false, false) => FileKind::Regular,
+            (false, false) => FileKind::Data,
         };
         let length = match (length, kind) {
             (Some(length), _) => length,
             (None, FileKind::Symlink) => 0,
-            (None, FileKind::Regular | FileKind::Pad) => {
+            (None, FileKind::Data | FileKind::Pad) => {
                 return Err(MetainfoError::NoLength { file: index });
             }
         };
@@ -572,7 +572,7 @@ fn read_files(
             span.start + entry.start..span.start + entry.end,
             index,
         )?;
-        paths.push((path, draft.kind == FileKind::Regular));
+        paths.push((path, draft.kind == FileKind::Data));
         drafts.push(draft);
     }
     if drafts.is_empty() {

@@ -122,7 +122,7 @@ fn a_single_file_is_read_whole() {
         panic!("one file expected");
     };
     assert!(file.is_executable() && file.is_hidden());
-    assert_eq!(file.kind(), FileKind::Regular);
+    assert_eq!(file.kind(), FileKind::Data);
     assert_eq!(paths(&metainfo), ["x"]);
     assert_eq!(
         metainfo.original_path(FileIndex::new(0)),
@@ -532,7 +532,7 @@ fn pad_files_and_symlinks_are_marked_and_in_nobodys_way() {
         [
             (FileKind::Symlink, "a", 0),
             (FileKind::Pad, "a", 4),
-            (FileKind::Regular, "a", 5),
+            (FileKind::Data, "a", 5),
             (FileKind::Pad, "a", 1),
             (FileKind::Symlink, "a", 0),
         ]
@@ -546,7 +546,7 @@ fn pad_files_and_symlinks_are_marked_and_in_nobodys_way() {
         kinds,
         [
             (FileKind::Pad, 0..4),
-            (FileKind::Regular, 4..9),
+            (FileKind::Data, 4..9),
             (FileKind::Pad, 9..10)
         ]
     );
