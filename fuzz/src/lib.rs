@@ -1,15 +1,17 @@
-//! What each fuzz target does with its input, as plain functions: they panic where a decoder breaks a promise.
+//! What each fuzz target does with its input, as plain functions: they panic where a decoder breaks
+//! a promise.
 //!
-//! - `cargo fuzz run TARGET` (nightly, with cargo-fuzz) looks for inputs that do, starting from `corpus/TARGET`.
+//! - `cargo fuzz run TARGET` (nightly, with cargo-fuzz) looks for inputs that do, starting from
+//!   `corpus/TARGET`.
 //! - `cargo run --bin TARGET -- FILE...` repeats single inputs, on any toolchain.
 //! - `cargo test` replays the whole corpus, and every input of it cut short.
 
 use std::{env, fs, io};
 
+use anabranch_core::limits::MAX_TRACKER_PEERS;
 use anabranch_core::wire::{
     Decoder, ExtendedHandshake, Frame, Handshake, HandshakeDecoder, Limits, WireError,
-    tracker::{Answer, MAX_PEERS},
-    tracker_http, tracker_http_server, tracker_udp,
+    tracker::Answer, tracker_http, tracker_http_server, tracker_udp,
 };
 use bytes::Bytes;
 
@@ -40,7 +42,8 @@ pub fn handshake(data: &[u8]) {
     }
 }
 
-/// A stream of messages comes out the same whole and split as the first byte says; frames stay within the limits.
+/// A stream of messages comes out the same whole and split as the first byte says; frames stay
+/// within the limits.
 pub fn message(data: &[u8]) {
     let Some((&split, stream)) = data.split_first() else {
         return;
@@ -81,26 +84,27 @@ pub fn message(data: &[u8]) {
 /// What is understood of an extended handshake survives being written and read again.
 pub fn extended(data: &[u8]) {
     if let Ok(handshake) = ExtendedHandshake::decode(data) {
-        assert_eq!(ExtendedHandshake::decode(&handshake.encode()), Ok(handshake));
+        assert_eq!(
+            ExtendedHandshake::decode(&handshake.encode()),
+            Ok(handshake)
+        );
     }
 }
 
-/// What is understood of a tracker's reply survives being written and read again, and stays within the limits. The
-/// same bytes as a query never panic the serving side.
+/// What is understood of a tracker's reply survives being written and read again, and stays within
+/// the limits. The same bytes as a query never panic the serving side.
 pub fn tracker_http(data: &[u8]) {
     use tracker_http_server::{
         PeerFormat, encode_announce, encode_failure, encode_scrape, parse_announce, parse_scrape,
     };
     match tracker_http::decode_announce(data) {
         Ok(Answer::Reply(mut reply)) => {
-            assert!(reply.peers.len() <= 2 * MAX_PEERS);
+            assert!(reply.peers.len() <= MAX_TRACKER_PEERS);
             assert!(reply.peers.iter().all(|peer| peer.addr.port() != 0));
             reply.dropped = 0;
-            if reply.peers.len() <= MAX_PEERS {
-                let body = encode_announce(&reply, PeerFormat::Dictionaries { with_ids: true });
-                let again = tracker_http::decode_announce(&body);
-                assert_eq!(again, Ok(Answer::Reply(reply)));
-            }
+            let body = encode_announce(&reply, PeerFormat::Dictionaries { with_ids: true });
+            let again = tracker_http::decode_announce(&body);
+            assert_eq!(again, Ok(Answer::Reply(reply)));
         }
         Ok(Answer::Failure(failure)) => {
             let again = tracker_http::decode_announce(&encode_failure(&failure));
@@ -147,7 +151,9 @@ mod tests {
 
     /// Replays a corpus, each input also cut short everywhere; long ones only at some places.
     fn replay(name: &str, target: fn(&[u8])) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("corpus")
+            .join(name);
         let mut inputs = 0;
         for entry in fs::read_dir(&folder).unwrap() {
             let input = fs::read(entry.unwrap().path()).unwrap();

@@ -1,4 +1,5 @@
-//! BEP 3: blocks, the unit in which pieces travel; their payload as slices of the bytes that were read.
+//! BEP 3: blocks, the unit in which pieces travel; their payload as slices of the bytes that were
+//! read.
 
 use alloc::vec::{self, Vec};
 use core::{array, fmt, mem};
@@ -6,8 +7,8 @@ use core::{array, fmt, mem};
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Chunks of one block that are kept apart. A sender that dribbles has its block copied together past this, so that
-/// tiny reads do not pin many buffers.
+/// Chunks of one block that are kept apart. A sender that dribbles has its block copied together
+/// past this, so that tiny reads do not pin many buffers.
 pub const MAX_CHUNKS: usize = 16;
 
 /// Names a block: `request`, `cancel`, `reject` and `piece` messages all speak of one.
@@ -31,8 +32,9 @@ impl BlockRequest {
     }
 }
 
-/// The payload of a block: one or more slices of the buffers it was read into, never copied unless it came in more
-/// than [`MAX_CHUNKS`] parts. One or two chunks, the common case, need no allocation. Cloning copies references.
+/// The payload of a block: one or more slices of the buffers it was read into, never copied unless
+/// it came in more than [`MAX_CHUNKS`] parts. One or two chunks, the common case, need no
+/// allocation. Cloning copies references.
 ///
 /// Equality is that of the content, however it is cut up. Serialised as one byte string.
 #[derive(Clone, Default)]
@@ -176,7 +178,8 @@ impl PartialEq for BlockData {
             let mut left = &chunk[..];
             while !left.is_empty() {
                 if right.is_empty() {
-                    // Both have the same length, so there is more on the right while there is on the left.
+                    // Both have the same length, so there is more on the right while there is on
+                    // the left.
                     right = theirs.next().unwrap_or_default();
                 }
                 let common = left.len().min(right.len());
@@ -219,7 +222,8 @@ impl<'de> Deserialize<'de> for BlockData {
 #[derive(Debug)]
 pub(super) enum BlockBuilder {
     Chunks(BlockData),
-    /// It came in too many parts. Grows by doubling with what has arrived, so a promise costs nothing.
+    /// It came in too many parts. Grows by doubling with what has arrived, so a promise costs
+    /// nothing.
     Joined(BytesMut),
 }
 

@@ -5,30 +5,32 @@ use core::mem;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{BlockData, BlockRequest, Message, WireError, block::BlockBuilder, message::id};
+use crate::limits::{MAX_EXTENDED_LEN, MAX_REQUEST_LEN};
 
-/// The longest part of a message that is read before it is known what to do with the rest: prefix, id and three
-/// integers.
+/// The longest part of a message that is read before it is known what to do with the rest: prefix,
+/// id and three integers.
 const MAX_HEAD: usize = 17;
 
 /// Bounds on what a peer may send. Sizes are of the payload, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest block in a `piece` message. Default 128 KiB. While a block arrives, no more is held than the
-    /// buffers it was read into, or twice what has arrived where it was dribbled.
+    /// The longest block in a `piece` message. Default 128 KiB. While a block arrives, no more is
+    /// held than the buffers it was read into, or twice what has arrived where it was dribbled.
     pub max_block: u32,
-    /// The longest bitfield. Default 256 KiB, two million pieces; a torrent that is known allows just its own.
+    /// The longest bitfield. Default 256 KiB, two million pieces; a torrent that is known allows
+    /// just its own.
     pub max_bitfield: u32,
-    /// The longest payload of an extended message, and of a message of an unknown id. Default 1 MiB. Unknown messages
-    /// are skipped without being held.
+    /// The longest payload of an extended message, and of a message of an unknown id. Default 1
+    /// MiB. Unknown messages are skipped without being held.
     pub max_extended: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_block: 128 << 10,
+            max_block: MAX_REQUEST_LEN,
             max_bitfield: 256 << 10,
-            max_extended: 1 << 20,
+            max_extended: MAX_EXTENDED_LEN,
         }
     }
 }
@@ -71,8 +73,9 @@ pub struct BlockProgress {
 
 /// Cuts the stream of one connection, behind the handshake, into [`Frame`]s.
 ///
-/// Payloads are handed out as slices of the buffers that were given, without a copy; only a short message's head, and
-/// a bitfield or extended message that crosses reads, are copied. A handed-out slice keeps its whole buffer alive.
+/// Payloads are handed out as slices of the buffers that were given, without a copy; only a short
+/// message's head, and a bitfield or extended message that crosses reads, are copied. A handed-out
+/// slice keeps its whole buffer alive.
 ///
 /// ```
 /// use anabranch_core::wire::{Decoder, Frame, Limits, Message};
@@ -126,12 +129,13 @@ impl Decoder {
         }
     }
 
-    /// Takes the next frame off `input`. `None` says that all of `input` was taken and more is needed.
+    /// Takes the next frame off `input`. `None` says that all of `input` was taken and more is
+    /// needed.
     ///
     /// # Errors
     ///
-    /// The stream is not one of well-formed messages within the limits. There is no way to go on: every further call
-    /// gives the same error.
+    /// The stream is not one of well-formed messages within the limits. There is no way to go on:
+    /// every further call gives the same error.
     pub fn decode(&mut self, input: &mut Bytes) -> Result<Option<Frame>, WireError> {
         let result = self.advance(input);
         if let Err(error) = result {
@@ -140,8 +144,8 @@ impl Decoder {
         result
     }
 
-    /// Changes the limits: a torrent's metadata may become known only later. A payload that is arriving already is not
-    /// judged again.
+    /// Changes the limits: a torrent's metadata may become known only later. A payload that is
+    /// arriving already is not judged again.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
     }
@@ -237,7 +241,8 @@ enum Start {
     Rest(State),
 }
 
-/// How long the parts of a message are: `fixed` bytes of fields behind the id, then at most `max_payload`.
+/// How long the parts of a message are: `fixed` bytes of fields behind the id, then at most
+/// `max_payload`.
 struct Layout {
     fixed: u32,
     max_payload: u32,

@@ -1,18 +1,20 @@
 //! Why bytes from outside were refused.
 
-/// What a remote side got wrong. Every value means that the sender broke the protocol (or speaks another one): never
-/// that something failed here.
+/// What a remote side got wrong. Every value means that the sender broke the protocol (or speaks
+/// another one): never that something failed here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
-    /// The first bytes of a connection are not those of the BitTorrent handshake (BEP 3). It may be an encrypted
-    /// handshake or another protocol altogether.
+    /// The first bytes of a connection are not those of the BitTorrent handshake (BEP 3). It may be
+    /// an encrypted handshake or another protocol altogether.
     #[error("not a BitTorrent handshake")]
     NotBitTorrent,
-    /// The length prefix of a message is over its limit. Found before any of its body is looked at or stored.
+    /// The length prefix of a message is over its limit. Found before any of its body is looked at
+    /// or stored.
     #[error("a message of {len} bytes, over the limit of {max}")]
     TooLong {
-        /// The message's id; `None` where the length is over every limit, so that no id was waited for.
+        /// The message's id; `None` where the length is over every limit, so that no id was waited
+        /// for.
         id: Option<u8>,
         /// The length as the prefix states it, id included.
         len: u32,
@@ -47,8 +49,8 @@ pub enum WireError {
         /// What is wrong there.
         fault: BencodeFault,
     },
-    /// Well-formed bencoding of another shape than the message has, such as a list instead of a dictionary or the
-    /// same key twice.
+    /// Well-formed bencoding of another shape than the message has, such as a list instead of a
+    /// dictionary or the same key twice.
     #[error("bencoding of an unexpected shape")]
     Shape,
     /// A field that must be there is not.

@@ -24,21 +24,23 @@ use super::{
 /// The extended message id of the handshake itself.
 pub const HANDSHAKE_ID: u8 = 0;
 
-/// Extensions of a peer that are remembered; those past it, in the order they are sent, are ignored.
+/// Extensions of a peer that are remembered; those past it, in the order they are sent, are
+/// ignored.
 pub const MAX_EXTENSIONS: usize = 64;
 
 /// The longest name of an extension, in bytes; longer ones are ignored.
 pub const MAX_EXTENSION_NAME: usize = 64;
 
-/// The longest client name that is kept, in characters.
+/// The longest client name that is kept, in bytes.
 pub const MAX_CLIENT_NAME: usize = 128;
 
-/// What a peer says about itself in the first extended message, and may change in later ones. Everything is optional;
-/// unknown keys are ignored, and a key with a value that makes no sense counts as absent.
+/// What a peer says about itself in the first extended message, and may change in later ones.
+/// Everything is optional; unknown keys are ignored, and a key with a value that makes no sense
+/// counts as absent.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ExtendedHandshake {
-    /// `m`: extensions by name and the ids under which the sender of this wants their messages. 0 switches one off.
-    /// A later handshake adds to an earlier one.
+    /// `m`: extensions by name and the ids under which the sender of this wants their messages. 0
+    /// switches one off. A later handshake adds to an earlier one.
     pub extensions: BTreeMap<String, u8>,
     /// `v`: client and version, made fit to show.
     pub client: Option<String>,
@@ -63,8 +65,8 @@ impl ExtendedHandshake {
     ///
     /// # Errors
     ///
-    /// [`WireError::Bencode`] or [`WireError::Shape`]: it is not a bencoded dictionary, or goes over a limit of
-    /// nesting or count.
+    /// [`WireError::Bencode`] or [`WireError::Shape`]: it is not a bencoded dictionary, or goes
+    /// over a limit of nesting or count.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let incoming: Incoming<'_> = guard::decode(payload)?;
         Ok(Self {

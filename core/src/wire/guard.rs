@@ -1,8 +1,9 @@
 //! Bencoding from strangers (BEP 3): looked over here before serde sees it.
 //!
-//! The bencode crate follows nesting by recursion and adds string lengths unchecked, so a few hundred bytes could
-//! overflow its stack or its arithmetic. [`scan`] walks over a value without recursion first; what passes can't do
-//! either. The loose types let one field of a strange type be missing rather than spoil the whole message.
+//! The bencode crate follows nesting by recursion and adds string lengths unchecked, so a few
+//! hundred bytes could overflow its stack or its arithmetic. [`scan`] walks over a value without
+//! recursion first; what passes can't do either. The loose types let one field of a strange type be
+//! missing rather than spoil the whole message.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -20,8 +21,8 @@ pub(super) const MAX_DEPTH: u32 = 32;
 /// Values in one message: enough for thousands of peers as dictionaries.
 pub(super) const MAX_TOKENS: u32 = 50_000;
 
-/// Decodes the dictionary at the start of `input`. Bytes behind it are left alone: some senders append a line end or
-/// (in metadata messages) raw data.
+/// Decodes the dictionary at the start of `input`. Bytes behind it are left alone: some senders
+/// append a line end or (in metadata messages) raw data.
 pub(super) fn decode<'a, T: Deserialize<'a>>(input: &'a [u8]) -> Result<T, WireError> {
     let end = scan(input)?;
     let value = input.get(..end).unwrap_or_default();
@@ -33,8 +34,8 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(input: &'a [u8]) -> Result<T, WireE
 
 /// Encodes a value of ours, keys in order.
 pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    // Cannot fail: writing to a Vec does not, and everything handed in here is structs and maps of integers, strings
-    // and lists, all of which bencoding has; absent options are skipped.
+    // Cannot fail: writing to a Vec does not, and everything handed in here is structs and maps of
+    // integers, strings and lists, all of which bencoding has; absent options are skipped.
     bt_bencode::to_vec(value).expect("integers, strings, lists and maps have a bencoding")
 }
 
@@ -43,7 +44,8 @@ fn scan(input: &[u8]) -> Result<usize, WireError> {
     let mut at = 0;
     let mut tokens = 0;
     let mut depth = 0;
-    // One bit a level, the innermost lowest: whether it is a dictionary, and whether that wants a key next.
+    // One bit a level, the innermost lowest: whether it is a dictionary, and whether that wants a
+    // key next.
     let mut dictionaries = 0_u32;
     let mut wants_key = 0_u32;
     loop {
@@ -83,7 +85,8 @@ fn scan(input: &[u8]) -> Result<usize, WireError> {
         if depth == 0 {
             return Ok(at);
         }
-        // A string, an integer or a whole container is complete: a key is followed by a value and the other way.
+        // A string, an integer or a whole container is complete: a key is followed by a value and
+        // the other way.
         if dictionaries & 1 == 1 {
             wants_key ^= 1;
         }
@@ -122,8 +125,8 @@ fn integer_end(input: &[u8], start: usize) -> Result<usize, WireError> {
     }
 }
 
-/// The number that starts at `start` and the offset behind its last digit. Leading zeros are let through: real
-/// trackers send them, and no hash is taken over these messages.
+/// The number that starts at `start` and the offset behind its last digit. Leading zeros are let
+/// through: real trackers send them, and no hash is taken over these messages.
 fn digits(input: &[u8], start: usize) -> Result<(u64, usize), WireError> {
     let mut value = 0_u64;
     let mut at = start;

@@ -40,7 +40,8 @@ impl Handshake {
     }
 }
 
-/// The eight reserved bytes of a handshake: flags of what the sender can do. Bits without a meaning here are kept.
+/// The eight reserved bytes of a handshake: flags of what the sender can do. Bits without a meaning
+/// here are kept.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Reserved(pub [u8; 8]);
 
@@ -99,8 +100,8 @@ impl fmt::Debug for Reserved {
 
 /// Gathers a handshake from bytes cut anywhere.
 ///
-/// An incoming connection is matched to its torrent as soon as [`info_hash`](Self::info_hash) is there: some peers
-/// send their peer-id only after our handshake.
+/// An incoming connection is matched to its torrent as soon as [`info_hash`](Self::info_hash) is
+/// there: some peers send their peer-id only after our handshake.
 #[derive(Debug, Clone)]
 pub struct HandshakeDecoder {
     bytes: [u8; HANDSHAKE_LEN],
@@ -117,12 +118,13 @@ impl HandshakeDecoder {
         }
     }
 
-    /// Takes what belongs to the handshake off `input` and leaves what is behind it. `None` says that more is needed.
+    /// Takes what belongs to the handshake off `input` and leaves what is behind it. `None` says
+    /// that more is needed.
     ///
     /// # Errors
     ///
-    /// [`WireError::NotBitTorrent`] from the first byte that does not fit. What has been taken is then still in
-    /// [`received`](Self::received), for whoever else can make sense of it.
+    /// [`WireError::NotBitTorrent`] from the first byte that does not fit. What has been taken is
+    /// then still in [`received`](Self::received), for whoever else can make sense of it.
     pub fn decode(&mut self, input: &mut Bytes) -> Result<Option<Handshake>, WireError> {
         let taken = input.len().min(HANDSHAKE_LEN - self.have);
         self.bytes[self.have..self.have + taken].copy_from_slice(&input[..taken]);
@@ -180,8 +182,8 @@ impl Default for HandshakeDecoder {
 pub struct PeerId(pub [u8; 20]);
 
 impl PeerId {
-    /// A peer-id of the usual form: eight bytes that tell the client and its version, such as `-AB0100-`, then twelve
-    /// random ones (BEP 20).
+    /// A peer-id of the usual form: eight bytes that tell the client and its version, such as
+    /// `-AB0100-`, then twelve random ones (BEP 20).
     #[must_use]
     pub fn with_prefix(prefix: [u8; 8], random: [u8; 12]) -> Self {
         let mut id = [0; 20];
@@ -190,8 +192,9 @@ impl PeerId {
         Self(id)
     }
 
-    /// Best guess at the client and its version, such as `Transmission 4.0.6`, to be shown to people. Where the
-    /// scheme is unknown, the first bytes, with everything but printable ASCII escaped.
+    /// Best guess at the client and its version, such as `Transmission 4.0.6`, to be shown to
+    /// people. Where the scheme is unknown, the first bytes, with everything but printable ASCII
+    /// escaped.
     #[must_use]
     pub fn client(&self) -> String {
         azureus_style(&self.0)

@@ -27,11 +27,12 @@ pub(super) mod id {
 /// Length of what [`encode_piece_header`] writes.
 pub const PIECE_HEADER_LEN: usize = 13;
 
-/// A message of the peer wire. Blocks are not among them: they are written as a header and their own bytes
-/// ([`encode_piece_header`]) and read as [`Frame::Block`](super::Frame::Block), so that no payload is ever copied.
+/// A message of the peer wire. Blocks are not among them: they are written as a header and their
+/// own bytes ([`encode_piece_header`]) and read as [`Frame::Block`](super::Frame::Block), so that
+/// no payload is ever copied.
 ///
-/// Only the form is checked here: whether an index or a bitfield fits the torrent, and whether a message may come now,
-/// is judged by the connection.
+/// Only the form is checked here: whether an index or a bitfield fits the torrent, and whether a
+/// message may come now, is judged by the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// Nothing, but the sender lives.
@@ -107,8 +108,8 @@ impl Message {
     }
 }
 
-/// Appends the 13 bytes that stand before a block's payload in a `piece` message. Exactly `block.len` bytes follow on
-/// the wire; they are sent as they are.
+/// Appends the 13 bytes that stand before a block's payload in a `piece` message. Exactly
+/// `block.len` bytes follow on the wire; they are sent as they are.
 pub fn encode_piece_header(block: BlockRequest, out: &mut BytesMut) {
     out.put_u32(block.len.saturating_add(9));
     out.put_u8(id::PIECE);

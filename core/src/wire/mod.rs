@@ -1,8 +1,10 @@
-//! The wire: pure codecs for everything that crosses a socket. Bytes in, typed values out, and back.
+//! The wire: pure codecs for everything that crosses a socket. Bytes in, typed values out, and
+//! back.
 //!
-//! Nothing here keeps time, decides or remembers more than one unfinished message. What comes from outside is bounded
-//! before it is believed: a length is judged from its prefix, and memory grows with what has arrived, not with what
-//! was promised. Every decoder reports the reason of a refusal as a [`WireError`].
+//! Nothing here keeps time, decides or remembers more than one unfinished message. What comes from
+//! outside is bounded before it is believed: a length is judged from its prefix, and memory grows
+//! with what has arrived, not with what was promised. Every decoder reports the reason of a refusal
+//! as a [`WireError`].
 //!
 //! | module | BEPs |
 //! |---|---|

@@ -2,22 +2,26 @@
 
 use alloc::string::String;
 
-/// At most `max` characters of `bytes` as text. What is not UTF-8, control characters and the marks that reorder or
-/// hide text become U+FFFD, so that nothing sent by a stranger drives a terminal.
+/// What is in `bytes` as text of at most `max` bytes. What is not UTF-8, control characters and the
+/// marks that reorder or hide text become U+FFFD, so that nothing sent by a stranger drives a
+/// terminal.
 pub(super) fn printable(bytes: &[u8], max: usize) -> String {
-    // A character has at most four bytes: no need to look at more of what may be a megabyte.
-    let bytes = bytes.get(..max.saturating_mul(4)).unwrap_or(bytes);
-    String::from_utf8_lossy(bytes)
-        .chars()
-        .take(max)
-        .map(|c| {
-            if is_harmful(c) {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        let broken = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
+        for c in chunk.valid().chars().chain(broken) {
+            let c = if is_harmful(c) {
                 char::REPLACEMENT_CHARACTER
             } else {
                 c
+            };
+            if text.len() + c.len_utf8() > max {
+                return text;
             }
-        })
-        .collect()
+            text.push(c);
+        }
+    }
+    text
 }
 
 fn is_harmful(c: char) -> bool {
@@ -44,8 +48,9 @@ mod tests {
     }
 
     #[test]
-    fn length_is_counted_in_characters() {
-        assert_eq!(printable("äöüß".as_bytes(), 3), "äöü");
-        assert_eq!(printable(&[b'x'; 1 << 20], 8).len(), 8);
+    fn length_is_counted_in_bytes_of_what_comes_out() {
+        assert_eq!(printable("äöüß".as_bytes(), 5), "äö");
+        assert_eq!(printable(b"\0\0\0", 8), "\u{fffd}\u{fffd}");
+        assert_eq!(printable(&[b'x'; 1 << 20], 8), "xxxxxxxx");
     }
 }

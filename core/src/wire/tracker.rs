@@ -1,4 +1,5 @@
-//! BEP 3, 15, 21, 23, 31, 48: what clients and trackers say to each other, whichever way it travels.
+//! BEP 3, 15, 21, 23, 31, 48: what clients and trackers say to each other, whichever way it
+//! travels.
 
 use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, vec::Vec};
 use core::net::{IpAddr, SocketAddr};
@@ -8,14 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::PeerId;
 
-/// Peers of each address family that are kept from one reply. Further ones are dropped and counted.
-pub const MAX_PEERS: usize = 2_000;
-
 /// Torrents that are kept from one scrape reply, or taken from one scrape request.
 pub const MAX_SCRAPED: usize = 1_000;
-
-/// The longest text of a tracker's (failure, warning) that is kept, in characters.
-pub const MAX_TEXT: usize = 512;
 
 /// The longest tracker id that is kept, in bytes; a longer one is ignored.
 pub const MAX_TRACKER_ID: usize = 512;
@@ -29,7 +24,8 @@ pub enum AnnounceEvent {
     Completed,
     /// The client leaves the swarm.
     Stopped,
-    /// A regular announce of a partial seed (BEP 21). UDP trackers know no such event and are told none.
+    /// A regular announce of a partial seed (BEP 21). UDP trackers know no such event and are told
+    /// none.
     Paused,
 }
 
@@ -110,10 +106,12 @@ pub struct AnnounceReply {
     pub external_ip: Option<IpAddr>,
     /// The reply is good, but the tracker has something to say.
     pub warning: Option<String>,
-    /// Peers to try, at most [`MAX_PEERS`] of each address family, none with port 0.
+    /// Peers to try, none with port 0, at most
+    /// [`MAX_TRACKER_PEERS`](crate::limits::MAX_TRACKER_PEERS). Of more, neither address family
+    /// loses what is within one half of that.
     pub peers: Vec<TrackerPeer>,
-    /// Peers that the reply had but that can't be used: past the bound, with port 0, or named by something else than
-    /// an address.
+    /// Peers that the reply had but that can't be used: past the bound, with port 0, or named by
+    /// something else than an address.
     pub dropped: u32,
 }
 
@@ -164,7 +162,8 @@ impl AnnounceEvent {
     }
 }
 
-/// Appends `bytes` as they stand in a query: unreserved characters (RFC 3986) plain, all else as %XX.
+/// Appends `bytes` as they stand in a query: unreserved characters (RFC 3986) plain, all else as
+/// %XX.
 pub(super) fn percent_encode(bytes: &[u8], out: &mut String) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in bytes {
@@ -178,8 +177,8 @@ pub(super) fn percent_encode(bytes: &[u8], out: &mut String) {
     }
 }
 
-/// The bytes behind %XX. A percent sign that starts no such thing stands for itself, and so does a plus: info-hashes
-/// are bytes, not form text.
+/// The bytes behind %XX. A percent sign that starts no such thing stands for itself, and so does a
+/// plus: info-hashes are bytes, not form text.
 pub(super) fn percent_decode(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -204,7 +203,8 @@ fn hex(digit: u8) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-/// `url` with what is in `query` appended: behind a query that it has already, and without its fragment.
+/// `url` with what is in `query` appended: behind a query that it has already, and without its
+/// fragment.
 pub(super) fn with_query(url: &str, query: &str) -> String {
     let url = url.split_once('#').map_or(url, |(before, _)| before);
     let joint = match url.split_once('?') {

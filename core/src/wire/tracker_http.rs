@@ -24,14 +24,15 @@ use super::{
     guard::{self, Scalar},
     text::printable,
     tracker::{
-        AnnounceQuery, AnnounceReply, Answer, Failure, MAX_PEERS, MAX_SCRAPED, MAX_TEXT,
-        MAX_TRACKER_ID, Retry, ScrapeReply, ScrapeStats, TrackerPeer, percent_encode, with_query,
+        AnnounceQuery, AnnounceReply, Answer, Failure, MAX_SCRAPED, MAX_TRACKER_ID, Retry,
+        ScrapeReply, ScrapeStats, TrackerPeer, percent_encode, with_query,
     },
 };
+use crate::limits::{MAX_FOREIGN_TEXT, MAX_TRACKER_PEERS};
 
 impl AnnounceQuery {
-    /// The URL to ask: `announce` with the query appended. A query that is there already, such as a passkey, stays in
-    /// front; a fragment goes.
+    /// The URL to ask: `announce` with the query appended. A query that is there already, such as a
+    /// passkey, stays in front; a fragment goes.
     #[must_use]
     pub fn url(&self, announce: &str) -> String {
         let mut query = String::from("info_hash=");
@@ -71,8 +72,9 @@ impl AnnounceQuery {
     }
 }
 
-/// The URL to scrape these torrents at (BEP 48), from the URL to announce at: the last part of its path must begin
-/// with `announce`, which becomes `scrape`. `None` where it does not, and the tracker can't be scraped.
+/// The URL to scrape these torrents at (BEP 48), from the URL to announce at: the last part of its
+/// path must begin with `announce`, which becomes `scrape`. `None` where it does not, and the
+/// tracker can't be scraped.
 #[must_use]
 pub fn scrape_url(announce: &str, info_hashes: &[[u8; 20]]) -> Option<String> {
     let path_end = announce.find(['?', '#']).unwrap_or(announce.len());
@@ -96,19 +98,23 @@ pub fn scrape_url(announce: &str, info_hashes: &[[u8; 20]]) -> Option<String> {
     Some(with_query(&url, &query))
 }
 
-/// Reads the body of a reply to an announce, unpacked already. What is behind the bencoding is ignored.
+/// Reads the body of a reply to an announce, unpacked already. What is behind the bencoding is
+/// ignored.
 ///
 /// # Errors
 ///
-/// [`WireError::Bencode`] or [`WireError::Shape`]: the body is not a bencoded dictionary, or goes over a limit of
-/// nesting or count.
+/// [`WireError::Bencode`] or [`WireError::Shape`]: the body is not a bencoded dictionary, or goes
+/// over a limit of nesting or count.
 pub fn decode_announce(body: &[u8]) -> Result<Answer<AnnounceReply>, WireError> {
     let reply: IncomingAnnounce<'_> = guard::decode(body)?;
     if let Some(failure) = failure(reply.failure, reply.retry) {
         return Ok(Answer::Failure(failure));
     }
-    let mut peers = reply.peers;
-    peers.list.extend(reply.peers6.list);
+    let (mut peers, mut peers6) = (reply.peers, reply.peers6);
+    // Neither family crowds the other out of its half.
+    peers.cut(MAX_TRACKER_PEERS - peers6.list.len().min(MAX_TRACKER_PEERS / 2));
+    peers6.cut(MAX_TRACKER_PEERS - peers.list.len());
+    peers.list.append(&mut peers6.list);
     Ok(Answer::Reply(AnnounceReply {
         interval: reply.interval.count(),
         min_interval: reply.min_interval.count(),
@@ -121,17 +127,22 @@ pub fn decode_announce(body: &[u8]) -> Result<Answer<AnnounceReply>, WireError> 
         incomplete: reply.incomplete.count(),
         downloaded: reply.downloaded.count(),
         external_ip: reply.external_ip.bytes().and_then(packed_ip),
-        warning: reply.warning.bytes().map(|text| printable(text, MAX_TEXT)),
+        warning: reply
+            .warning
+            .bytes()
+            .map(|text| printable(text, MAX_FOREIGN_TEXT)),
         peers: peers.list,
-        dropped: peers.dropped.saturating_add(reply.peers6.dropped),
+        dropped: peers.dropped.saturating_add(peers6.dropped),
     }))
 }
 
-/// Reads the body of a reply to a scrape, unpacked already. What is behind the bencoding is ignored.
+/// Reads the body of a reply to a scrape, unpacked already. What is behind the bencoding is
+/// ignored.
 ///
 /// # Errors
 ///
-/// As [`decode_announce`], and [`WireError::Missing`] where there are neither `files` nor a failure.
+/// As [`decode_announce`], and [`WireError::Missing`] where there are neither `files` nor a
+/// failure.
 pub fn decode_scrape(body: &[u8]) -> Result<Answer<ScrapeReply>, WireError> {
     let reply: IncomingScrape<'_> = guard::decode(body)?;
     if let Some(failure) = failure(reply.failure, reply.retry) {
@@ -145,7 +156,7 @@ pub fn decode_scrape(body: &[u8]) -> Result<Answer<ScrapeReply>, WireError> {
 
 fn failure(reason: Scalar<'_>, retry: Scalar<'_>) -> Option<Failure> {
     let reason = match reason {
-        Scalar::Bytes(text) => printable(text, MAX_TEXT),
+        Scalar::Bytes(text) => printable(text, MAX_FOREIGN_TEXT),
         Scalar::Int(code) => code.to_string(),
         Scalar::Other => return None,
     };
@@ -222,7 +233,8 @@ impl IncomingPeer<'_> {
     }
 }
 
-/// A list of peers: compact with addresses of `N` bytes, or of dictionaries. Bounded by [`MAX_PEERS`].
+/// A list of peers: compact with addresses of `N` bytes, or of dictionaries. Bounded by
+/// [`MAX_TRACKER_PEERS`].
 #[derive(Default)]
 struct Peers<const N: usize> {
     list: Vec<TrackerPeer>,
@@ -232,11 +244,19 @@ struct Peers<const N: usize> {
 impl<const N: usize> Peers<N> {
     fn add(&mut self, peer: Option<TrackerPeer>) {
         match peer {
-            Some(peer) if peer.addr.port() != 0 && self.list.len() < MAX_PEERS => {
+            Some(peer) if peer.addr.port() != 0 && self.list.len() < MAX_TRACKER_PEERS => {
                 self.list.push(peer);
             }
             Some(_) | None => self.dropped = self.dropped.saturating_add(1),
         }
+    }
+
+    fn cut(&mut self, len: usize) {
+        let over = self.list.len().saturating_sub(len);
+        self.list.truncate(len);
+        self.dropped = self
+            .dropped
+            .saturating_add(u32::try_from(over).unwrap_or(u32::MAX));
     }
 }
 
@@ -514,22 +534,42 @@ mod tests {
     #[test]
     fn peers_are_bounded_and_useless_ones_dropped() {
         let mut body = Vec::from(*b"d5:peers");
-        body.extend(format!("{}:", 6 * (MAX_PEERS + 5) + 3).into_bytes());
-        for _ in 0..MAX_PEERS + 4 {
+        body.extend(format!("{}:", 6 * (MAX_TRACKER_PEERS + 5) + 3).into_bytes());
+        for _ in 0..MAX_TRACKER_PEERS + 4 {
             body.extend([10, 0, 0, 1, 0, 1]);
         }
         body.extend([10, 0, 0, 1, 0, 0]);
         body.extend(*b"cute");
         let reply = reply(&body);
-        assert_eq!(reply.peers.len(), MAX_PEERS);
+        assert_eq!(reply.peers.len(), MAX_TRACKER_PEERS);
         assert_eq!(reply.dropped, 4 + 1 + 1);
+
+        for (v4, v6, kept4, kept6) in [
+            (1500, 1500, 1000, 1000),
+            (10, 3000, 10, 1990),
+            (3000, 10, 1990, 10),
+        ] {
+            let mut body = format!("d5:peers{}:", 6 * v4).into_bytes();
+            body.extend([1; 6].repeat(v4));
+            body.extend(format!("6:peers6{}:", 18 * v6).into_bytes());
+            body.extend([1; 18].repeat(v6));
+            body.push(b'e');
+            let reply = self::reply(&body);
+            let four = reply
+                .peers
+                .iter()
+                .filter(|peer| peer.addr.is_ipv4())
+                .count();
+            assert_eq!((four, reply.peers.len() - four), (kept4, kept6));
+            assert_eq!(reply.dropped as usize, v4 + v6 - MAX_TRACKER_PEERS);
+        }
 
         let list = format!(
             "d5:peersl{}ee",
-            "d2:ip7:1.1.1.14:porti1ee".repeat(MAX_PEERS + 1)
+            "d2:ip7:1.1.1.14:porti1ee".repeat(MAX_TRACKER_PEERS + 1)
         );
         let reply = self::reply(list.as_bytes());
-        assert_eq!((reply.peers.len(), reply.dropped), (MAX_PEERS, 1));
+        assert_eq!((reply.peers.len(), reply.dropped), (MAX_TRACKER_PEERS, 1));
     }
 
     #[test]

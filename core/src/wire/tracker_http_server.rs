@@ -48,9 +48,10 @@ impl PeerFormat {
     }
 }
 
-/// Reads an announce from the query part of its URL (without the question mark). Keys that are not known are ignored,
-/// and so are optional values that make no sense; of a key that stands twice the first counts. Where `compact` does
-/// not stand, it is taken as wished, as BEP 23 suggests. Memory grows with the query: the caller bounds its length.
+/// Reads an announce from the query part of its URL (without the question mark). Keys that are not
+/// known are ignored, and so are optional values that make no sense; of a key that stands twice the
+/// first counts. Where `compact` does not stand, it is taken as wished, as BEP 23 suggests. Memory
+/// grows with the query: the caller bounds its length.
 ///
 /// # Errors
 ///
@@ -81,8 +82,8 @@ pub fn parse_announce(query: &str) -> Result<AnnounceQuery, WireError> {
     })
 }
 
-/// Reads the info-hashes of a scrape (BEP 48) from the query part of its URL, at most [`MAX_SCRAPED`]. None of them
-/// asks for all torrents.
+/// Reads the info-hashes of a scrape (BEP 48) from the query part of its URL, at most
+/// [`MAX_SCRAPED`]. None of them asks for all torrents.
 ///
 /// # Errors
 ///
@@ -303,18 +304,19 @@ mod tests {
     use super::{
         super::{
             text::printable,
-            tracker::{Answer, MAX_PEERS, MAX_TEXT, ScrapeStats, TrackerPeer},
+            tracker::{Answer, ScrapeStats, TrackerPeer},
             tracker_http::{decode_announce, decode_scrape, scrape_url},
         },
         *,
     };
+    use crate::limits::{MAX_FOREIGN_TEXT, MAX_TRACKER_PEERS};
 
     fn hash(g: &mut Gen) -> [u8; 20] {
         core::array::from_fn(|_| u8::arbitrary(g))
     }
 
     fn text(g: &mut Gen) -> String {
-        printable(String::arbitrary(g).as_bytes(), MAX_TEXT)
+        printable(String::arbitrary(g).as_bytes(), MAX_FOREIGN_TEXT)
     }
 
     fn tracker_id(g: &mut Gen) -> Option<Bytes> {
@@ -371,7 +373,10 @@ mod tests {
                 downloaded: Arbitrary::arbitrary(g),
                 external_ip: Arbitrary::arbitrary(g),
                 warning: bool::arbitrary(g).then(|| text(g)),
-                peers: Vec::arbitrary(g).into_iter().take(MAX_PEERS).collect(),
+                peers: Vec::arbitrary(g)
+                    .into_iter()
+                    .take(MAX_TRACKER_PEERS)
+                    .collect(),
                 dropped: 0,
             }
         }
@@ -437,7 +442,7 @@ mod tests {
 
         fn a_refusal_arrives_whole(reason: String, minutes: u32, kind: u8) -> bool {
             let failure = Failure {
-                reason: printable(reason.as_bytes(), MAX_TEXT),
+                reason: printable(reason.as_bytes(), MAX_FOREIGN_TEXT),
                 retry: match kind % 3 {
                     0 => None,
                     1 => Some(Retry::Never),

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     PeerId, WireError,
     text::printable,
-    tracker::{AnnounceEvent, MAX_PEERS, MAX_TEXT, ScrapeStats},
+    tracker::{AnnounceEvent, ScrapeStats},
     tracker_http::compact_peer,
     tracker_http_server::put_compact,
 };
+use crate::limits::{MAX_FOREIGN_TEXT, MAX_TRACKER_PEERS};
 
 /// Torrents that fit one scrape.
 pub const MAX_SCRAPE_HASHES: usize = 74;
@@ -40,7 +41,8 @@ pub enum Family {
 }
 
 impl Family {
-    /// The family of the address a datagram comes from or goes to. An IPv4 address mapped into IPv6 travels as IPv4.
+    /// The family of the address a datagram comes from or goes to. An IPv4 address mapped into IPv6
+    /// travels as IPv4.
     #[must_use]
     pub fn of(addr: SocketAddr) -> Self {
         if addr.ip().to_canonical().is_ipv4() {
@@ -101,7 +103,8 @@ pub struct Announce {
     pub uploaded: u64,
     /// Why the announce is made. [`AnnounceEvent::Paused`] is sent as none.
     pub event: Option<AnnounceEvent>,
-    /// The client's address where it is not that of the datagram; mostly ignored by trackers. Never over IPv6.
+    /// The client's address where it is not that of the datagram; mostly ignored by trackers. Never
+    /// over IPv6.
     pub ip: Option<Ipv4Addr>,
     /// Tells the tracker that it is the same client under another address.
     pub key: u32,
@@ -109,8 +112,8 @@ pub struct Announce {
     pub num_want: Option<u32>,
     /// The port the client takes connections on.
     pub port: u16,
-    /// Path and query of the tracker's URL (BEP 41), at most [`MAX_URL_DATA`] bytes; what is longer is not sent, as
-    /// half a passkey is none. Empty where there is none.
+    /// Path and query of the tracker's URL (BEP 41), at most [`MAX_URL_DATA`] bytes; what is longer
+    /// is not sent, as half a passkey is none. Empty where there is none.
     pub url_data: Vec<u8>,
 }
 
@@ -134,10 +137,11 @@ pub enum Response {
         leechers: u32,
         /// Peers that have.
         seeders: u32,
-        /// Peers to try: at most [`MAX_PEERS`], none with port 0.
+        /// Peers to try: at most [`MAX_TRACKER_PEERS`], none with port 0.
         peers: Vec<SocketAddr>,
     },
-    /// Answers a scrape, in the order of the request's info-hashes. [`ScrapeStats::downloaders`] does not travel.
+    /// Answers a scrape, in the order of the request's info-hashes. [`ScrapeStats::downloaders`]
+    /// does not travel.
     Scrape {
         /// From the request.
         transaction: u32,
@@ -193,8 +197,8 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`WireError::ShortDatagram`], [`WireError::UnknownAction`], or [`WireError::Invalid`] for a connect request
-    /// without the protocol's number.
+    /// [`WireError::ShortDatagram`], [`WireError::UnknownAction`], or [`WireError::Invalid`] for a
+    /// connect request without the protocol's number.
     pub fn decode(datagram: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(datagram, 16)?;
         let connection = reader.u64();
@@ -272,7 +276,8 @@ impl Announce {
             },
             ip: Some(Ipv4Addr::from(reader.u32())).filter(|ip| !ip.is_unspecified()),
             key: reader.u32(),
-            // All numbers with the highest bit set stand for the tracker's choice, -1 in particular.
+            // All numbers with the highest bit set stand for the tracker's choice, -1 in
+            // particular.
             num_want: Some(reader.u32()).filter(|&n| n <= i32::MAX as u32),
             port: u16::from_be_bytes(reader.array()),
             url_data: url_data(reader.rest),
@@ -320,7 +325,8 @@ impl Response {
         }
     }
 
-    /// Appends the datagram, for a client of that address family: peers of the other one are left out.
+    /// Appends the datagram, for a client of that address family: peers of the other one are left
+    /// out.
     pub fn encode(&self, family: Family, out: &mut Vec<u8>) {
         let mut put = |number: u32| out.extend(number.to_be_bytes());
         match self {
@@ -377,7 +383,8 @@ impl Response {
         }
     }
 
-    /// Reads a datagram, as a client does; `family` is that of its source. Bytes past what BEP 15 knows are ignored.
+    /// Reads a datagram, as a client does; `family` is that of its source. Bytes past what BEP 15
+    /// knows are ignored.
     ///
     /// # Errors
     ///
@@ -403,7 +410,7 @@ impl Response {
                         .chunks_exact(family.stride())
                         .filter_map(compact_peer)
                         .filter(|peer| peer.port() != 0)
-                        .take(MAX_PEERS)
+                        .take(MAX_TRACKER_PEERS)
                         .collect(),
                 })
             }
@@ -424,7 +431,7 @@ impl Response {
             }),
             ERROR => Ok(Self::Error {
                 transaction,
-                message: printable(reader.rest, MAX_TEXT),
+                message: printable(reader.rest, MAX_FOREIGN_TEXT),
             }),
             action => Err(WireError::UnknownAction { action }),
         }
@@ -576,7 +583,7 @@ mod tests {
                 },
                 _ => Response::Error {
                     transaction,
-                    message: printable(String::arbitrary(g).as_bytes(), MAX_TEXT),
+                    message: printable(String::arbitrary(g).as_bytes(), MAX_FOREIGN_TEXT),
                 },
             };
             Self(response, family)
