@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::connections::{Conn, Connections};
 use crate::ctx::{Ctx, Identity, Op, Timer};
 use crate::error::CommandError;
-use crate::event::{CloseReason, ContactError, Event, OpResult};
+use crate::event::{CloseReason, Event, OpResult};
 use crate::id::{ConnId, OpId, RequestId, Ticket, TorrentId};
 use crate::limits;
 use crate::metainfo::{InfoHash, Metainfo};
@@ -30,7 +30,7 @@ use crate::time::{Instant, UnixTime};
 use crate::timer::Timers;
 use crate::torrent::candidates::{Banned, Source};
 use crate::torrent::{Fate, Torrent, TorrentView};
-use crate::tracker::{UdpOutcome, UdpTrackers};
+use crate::tracker::udp::{UdpOutcome, UdpTrackers};
 use crate::wire::handshake::{Handshake, PeerId, Reserved};
 
 /// When the engine wants to be called again if no event comes before.
@@ -121,7 +121,7 @@ impl Engine {
         let peer_id = PeerId::with_prefix(config.peer_id_prefix, random);
         Self {
             throttle: Throttle::new(config.limits, now),
-            udp: UdpTrackers::new(&mut rng),
+            udp: UdpTrackers::default(),
             rng,
             now,
             wall,
@@ -384,10 +384,10 @@ impl Engine {
         let Some(torrent) = self.torrents.get_mut(id) else {
             return;
         };
-        if torrent.fate(&mut ctx) == Fate::Gone {
+        if torrent.fate(&mut ctx, &mut self.udp) == Fate::Gone {
             self.by_hash.remove(&torrent.info_hash());
             self.torrents.remove(id);
-            self.udp.forget(id);
+            self.udp.forget(&mut ctx, id);
             self.dialers.remove(&id);
             self.finish_shutdown(actions);
         }
@@ -598,7 +598,11 @@ impl Engine {
     fn on_datagram(&mut self, from: SocketAddr, data: &Bytes, actions: &mut Actions) {
         let mut ctx = ctx!(self, actions);
         match self.udp.on_datagram(&mut ctx, from, data) {
-            Some(outcome) => self.on_udp_outcome(outcome, actions),
+            Some(outcomes) => {
+                for outcome in outcomes {
+                    self.on_udp_outcome(outcome, actions);
+                }
+            }
             None => self.stats.stray_datagrams += 1,
         }
     }
@@ -652,12 +656,6 @@ impl Engine {
                 self.settle(id, actions);
             }
             Op::TrackerResolve => {
-                let result = match result {
-                    OpResult::Resolved(result) => result,
-                    OpResult::Disk(_) | OpResult::Http(_) | OpResult::Cancelled => {
-                        Err(ContactError::TimedOut)
-                    }
-                };
                 for outcome in self.udp.on_resolved(&mut ctx, op, result) {
                     self.on_udp_outcome(outcome, actions);
                 }

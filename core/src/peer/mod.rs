@@ -81,7 +81,9 @@ pub(crate) struct Peer {
     pub(crate) last_sent: Instant,
     /// When either side last wanted something of the other.
     pub(crate) last_useful: Instant,
-    pub(crate) unchoked_at: Instant,
+    pub(crate) last_unchoked: Option<Instant>,
+    /// What had been uploaded when it was unchoked last.
+    pub(crate) uploaded_before: u64,
     pub(crate) adapt_at: Instant,
     /// Blocks that came without having been asked for.
     pub(crate) unrequested: u32,
@@ -136,8 +138,8 @@ impl Peer {
             pipeline: Pipeline::new(now),
             uploads: UploadQueue::default(),
             allowed_requests: default_reqq,
-            down: Rate::new(now),
-            up: Rate::new(now),
+            down: Rate::default(),
+            up: Rate::default(),
             downloaded: 0,
             uploaded: 0,
             credit,
@@ -149,7 +151,8 @@ impl Peer {
             last_received: now,
             last_sent: now,
             last_useful: now,
-            unchoked_at: now,
+            last_unchoked: None,
+            uploaded_before: 0,
             adapt_at: now,
             unrequested: 0,
             chatter: 0,

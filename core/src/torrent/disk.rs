@@ -10,7 +10,7 @@ use crate::id::{OpId, StorageKey};
 use crate::metainfo::PieceIndex;
 use crate::notice::{Notice, TorrentState};
 use crate::torrent::Torrent;
-use crate::tracker::UdpTrackers;
+use crate::tracker::udp::UdpTrackers;
 
 /// How soon a disk that failed is looked at again, at first and at most.
 const PROBE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
@@ -161,7 +161,7 @@ impl Torrent {
                 self.on_stored(ctx, piece, bytes, blocks.as_deref());
             }
             (DiskOp::Store { piece, bytes }, Ok(DiskDone::Mismatched { blocks })) => {
-                self.on_mismatched(ctx, piece, bytes, &blocks);
+                self.on_mismatched(ctx, piece, bytes, blocks);
             }
             (DiskOp::Write { piece, begin, len }, Ok(DiskDone::Written)) => {
                 self.on_written(ctx, piece, begin, len, true);
@@ -200,7 +200,7 @@ impl Torrent {
         self.storage.checkpointing = true;
         ctx.timers.cancel(Timer::Checkpoint(self.id));
         let job = DiskJob::Checkpoint {
-            have: self.have.clone(),
+            have: self.have().clone(),
             uploaded: self.earlier_uploaded + self.session_uploaded,
             downloaded: self.earlier_downloaded + self.session_downloaded,
         };
@@ -292,7 +292,7 @@ impl Torrent {
         self.storage.unchecked = 0;
         self.storage.probe_after = PROBE.0;
         self.count_missing();
-        let (have, pieces) = (self.have.count(), self.layout.piece_count());
+        let (have, pieces) = (self.have().count(), self.layout.piece_count());
         ctx.notify(Notice::Checked { torrent: self.id, have, pieces });
         if self.storage.dirty {
             self.checkpoint(ctx);
@@ -302,9 +302,7 @@ impl Torrent {
 
     /// A piece turned out to be on the disk.
     fn recover_piece(&mut self, piece: u32) {
-        if self.have.insert(piece) {
-            self.picker.set_have(piece);
-        }
+        self.picker.set_have(piece);
     }
 
     fn on_selected(&mut self, ctx: &mut Ctx<'_>) {

@@ -13,11 +13,16 @@ use crate::metainfo::{FileIndex, PieceIndex};
 use crate::notice::{Notice, TorrentState};
 use crate::peer::pipeline::Arrival;
 use crate::torrent::Torrent;
-use crate::torrent::partial::{Contributor, Receipt};
+use crate::torrent::blame::{Contributor, Contributors};
+use crate::torrent::partial::{Arrival as Kept, Written};
+use crate::torrent::picker::Order;
 use crate::wire::{Block, BlockRequest, Message};
 
 /// Blocks that nobody asked for, after which a peer is not listened to any more.
 const MAX_UNREQUESTED: u32 = 64;
+
+/// Who can deliver a whole piece in this time gets one for itself.
+const WHOLE_PIECE_SECONDS: u64 = 20;
 
 /// Requests made in one go: below this share of the depth, a peer is not bothered for the room of a
 /// block or two, so that requests travel, and are sent, in groups.
@@ -27,7 +32,7 @@ const REFILL_SHARE: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Storing {
     /// Who gave which block.
-    contributors: Vec<Contributor>,
+    from: Contributors,
 }
 
 impl Torrent {
@@ -66,13 +71,22 @@ impl Torrent {
         self.down.add(ctx.now, bytes);
         self.session_downloaded += bytes;
         ctx.stats.payload_received += bytes;
-        match self.partials.receive(request, block.data, contributor) {
-            Receipt::Useless => {
+        let late = arrival == Arrival::Withdrawn;
+        let kept = self.partials.receive(
+            contributor,
+            request.piece,
+            request.begin,
+            request.len,
+            block.data,
+            late,
+        );
+        match kept {
+            Kept::Superfluous | Kept::Unasked | Kept::Misfit => {
                 self.waste(ctx, bytes);
                 return Ok(());
             }
-            Receipt::Kept { others, complete } => {
-                for other in others {
+            Kept::Accepted { cancel, complete } => {
+                for other in cancel.iter() {
                     self.cancel_elsewhere(ctx, other, request);
                 }
                 if complete {
@@ -95,9 +109,8 @@ impl Torrent {
         peer.peer_choking = true;
         // With the fast extension each request is rejected by itself (BEP 6); without, all are void.
         if !peer.fast {
-            for block in peer.pipeline.withdraw_all() {
-                self.partials.withdraw(block, conn);
-            }
+            peer.pipeline.withdraw_all().for_each(drop);
+            self.partials.release_all(conn);
             self.request_blocks_of_all(ctx);
         }
         self.on_chatter(conn)
@@ -121,7 +134,7 @@ impl Torrent {
         if choking {
             peer.allowed_to_us.retain(|piece| *piece != block.piece);
         }
-        self.partials.withdraw(block, conn);
+        self.partials.release(conn, block.piece, block.begin);
         self.request_blocks_of_all_but(ctx, conn);
         // An unchoked peer that rejects on and on would be asked on and on.
         if choking { Ok(()) } else { self.on_chatter(conn) }
@@ -191,8 +204,8 @@ impl Torrent {
         peer.snubbed = true;
         let fast = peer.fast;
         let blocks: Vec<BlockRequest> = peer.pipeline.withdraw_all().collect();
+        self.partials.release_all(conn);
         for block in &blocks {
-            self.partials.withdraw(*block, conn);
             if let Some(peer) = self.peers.get_mut(&conn)
                 && fast
             {
@@ -216,9 +229,8 @@ impl Torrent {
         }
         ctx.stats.pieces_verified += 1;
         if let Some(digests) = digests {
-            for address in self.suspects.passed(piece, digests) {
-                // The port is not known any more, and a ban is by address.
-                self.ban(ctx, SocketAddr::new(address, 0), Blame::Corrupt);
+            for guilty in self.suspects.passed(piece, digests) {
+                self.convict(ctx, guilty);
             }
         }
         self.gain(ctx, piece);
@@ -232,7 +244,7 @@ impl Torrent {
         ctx: &mut Ctx<'_>,
         piece: u32,
         bytes: u32,
-        digests: &[[u8; 20]],
+        digests: Vec<[u8; 20]>,
     ) {
         ctx.stats.write_backlog = ctx.stats.write_backlog.saturating_sub(u64::from(bytes));
         let Some(storing) = self.storing.remove(&piece) else {
@@ -243,8 +255,8 @@ impl Torrent {
         self.waste(ctx, size);
         ctx.notify(Notice::PieceFailed { torrent: self.id, piece: PieceIndex::new(piece) });
         self.picker.release(piece);
-        for address in self.suspects.failed(piece, digests, &storing.contributors) {
-            self.ban(ctx, SocketAddr::new(address, 0), Blame::Corrupt);
+        if let Some(guilty) = self.suspects.failed(piece, digests, storing.from) {
+            self.convict(ctx, guilty);
         }
         self.request_blocks_of_all(ctx);
     }
@@ -262,18 +274,24 @@ impl Torrent {
     /// A part of a piece was written early.
     pub(super) fn on_written(&mut self, ctx: &mut Ctx<'_>, piece: u32, begin: u32, len: u32, ok: bool) {
         ctx.stats.write_backlog = ctx.stats.write_backlog.saturating_sub(u64::from(len));
-        if self.partials.written(piece, begin, len, ok) {
-            self.store(ctx, piece);
+        let after = if ok {
+            self.partials.written(piece, begin, len)
+        } else {
+            self.partials.write_failed(piece, begin, len)
+        };
+        match after {
+            Written::Continues => {}
+            Written::Complete => self.store(ctx, piece),
+            Written::Gone => self.picker.release(piece),
         }
     }
 
     /// A piece is there: everybody is told, and nobody is asked for it.
     pub(super) fn gain(&mut self, ctx: &mut Ctx<'_>, piece: u32) {
-        if !self.have.insert(piece) {
+        let was_wanted = self.picker.is_missing(piece);
+        if !self.picker.set_have(piece) {
             return;
         }
-        let was_wanted = self.picker.wants(piece);
-        self.picker.set_have(piece);
         ctx.notify(Notice::Piece { torrent: self.id, piece: PieceIndex::new(piece) });
         self.note_files(ctx, piece);
         let conns: Vec<ConnId> = self.peers.keys().copied().collect();
@@ -298,7 +316,7 @@ impl Torrent {
     /// Drops pieces under way that are not wanted any more.
     pub(super) fn drop_unwanted_partials(&mut self, ctx: &mut Ctx<'_>) {
         let unwanted: Vec<u32> =
-            self.partials.pieces().filter(|piece| !self.picker.is_wanted(*piece)).collect();
+            self.partials.iter().filter(|piece| !self.is_wanted(*piece)).collect();
         for piece in unwanted {
             self.drop_partial(ctx, piece);
         }
@@ -306,39 +324,47 @@ impl Torrent {
 
     /// Forgets all that is under way, as when the disk failed.
     pub(super) fn drop_all_partials(&mut self, ctx: &mut Ctx<'_>) {
-        let all: Vec<u32> = self.partials.pieces().collect();
+        let all: Vec<u32> = self.partials.iter().collect();
         for piece in all {
             self.drop_partial(ctx, piece);
         }
     }
 
     fn drop_partial(&mut self, ctx: &mut Ctx<'_>, piece: u32) {
-        let Some(dropped) = self.partials.discard(piece) else {
-            return;
-        };
-        self.picker.release(piece);
-        self.account_partials(ctx);
-        self.waste(ctx, dropped.received);
-        for (conn, block) in dropped.requested {
-            if let Some(peer) = self.peers.get_mut(&conn)
-                && peer.pipeline.withdraw(block)
-            {
-                peer.send(ctx, &Message::Cancel(block));
-            }
+        let received = u64::from(self.partials.received(piece));
+        let (requested, gone) = self.partials.abandon(piece);
+        if gone {
+            self.picker.release(piece);
         }
+        self.account_partials(ctx);
+        self.waste(ctx, received);
+        for (conn, block) in requested {
+            self.cancel_elsewhere(ctx, conn, block);
+        }
+    }
+
+    /// Whoever sent a block that was wrong is not listened to again.
+    fn convict(&mut self, ctx: &mut Ctx<'_>, guilty: Contributor) {
+        let connected = self.peers.get(&guilty.conn).map(|peer| peer.address);
+        // Of a peer that is gone the port is not known any more; a ban is by address.
+        let address = connected.unwrap_or(SocketAddr::new(guilty.address, 0));
+        self.ban(ctx, address, Blame::Corrupt);
     }
 
     /// The next block to ask a peer for: one of a piece that is under way, then of a new piece, then
     /// one that others have been asked for.
     fn choose_block(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) -> Option<BlockRequest> {
+        let piece_length = u64::from(self.layout.piece_length());
         let peer = self.peers.get_mut(&conn)?;
         if peer.peer_choking {
             return self.choose_allowed(conn);
         }
-        if let Some(block) = self.partials.next_block(conn, &peer.have) {
+        let rate = peer.down.per_second(ctx.now);
+        let fast = !peer.snubbed && rate.saturating_mul(WHOLE_PIECE_SECONDS) >= piece_length;
+        if let Some(block) = self.partials.request(conn, &peer.have, fast) {
             return Some(block);
         }
-        if self.partials.len() < limits::MAX_PARTIAL_PIECES {
+        if self.partials.has_room(self.layout.piece_length()) {
             let suggested = loop {
                 let Some(piece) = peer.suggested.pop() else {
                     break None;
@@ -347,44 +373,48 @@ impl Torrent {
                     break Some(piece);
                 }
             };
-            let options = crate::torrent::picker::Options {
-                sequential: self.sequential,
-                random: self.have.count() == 0 && self.storing.is_empty(),
+            let order = if self.sequential {
+                Order::Sequential
+            } else if self.have().count() == 0 && self.storing.is_empty() {
+                Order::Random
+            } else {
+                Order::RarestFirst
             };
-            let picked = suggested.or_else(|| self.picker.pick(&peer.have, ctx.rng, options));
-            if let Some(piece) = picked {
-                self.start_piece(piece);
-                return self.partials.next_block_of(piece, conn);
+            let picked = suggested.or_else(|| self.picker.pick(&peer.have, ctx.rng, order));
+            if let Some(piece) = picked
+                && self.partials.start(piece, self.piece_size(piece), conn, fast)
+            {
+                self.picker.start(piece);
+                return self.partials.request_of(conn, piece);
             }
         }
+        let peer = self.peers.get(&conn)?;
+        if let Some(block) = self.partials.request_shared(conn, &peer.have) {
+            return Some(block);
+        }
         // Near the end everything is asked for already; the slowest must not hold up the rest.
-        self.partials.next_duplicate(conn, &peer.have)
+        self.partials.request_again(conn, &peer.have)
     }
 
     /// The next block of a piece that a choking peer gives all the same (BEP 6).
     fn choose_allowed(&mut self, conn: ConnId) -> Option<BlockRequest> {
         let peer = self.peers.get(&conn)?;
         let mut fresh = None;
-        for piece in &peer.allowed_to_us {
-            if !peer.have.contains(*piece) {
-                continue;
-            }
+        for piece in peer.allowed_to_us.iter().filter(|piece| peer.have.contains(**piece)) {
             if self.partials.contains(*piece) {
-                if let Some(block) = self.partials.next_block_of(*piece, conn) {
+                if let Some(block) = self.partials.request_of(conn, *piece) {
                     return Some(block);
                 }
             } else if fresh.is_none() && self.picker.is_open(*piece) {
                 fresh = Some(*piece);
             }
         }
-        let piece = fresh.filter(|_| self.partials.len() < limits::MAX_PARTIAL_PIECES)?;
-        self.start_piece(piece);
-        self.partials.next_block_of(piece, conn)
-    }
-
-    fn start_piece(&mut self, piece: u32) {
+        let piece = fresh?;
+        if !self.partials.start(piece, self.piece_size(piece), conn, false) {
+            return None;
+        }
         self.picker.start(piece);
-        self.partials.start(piece, self.piece_size(piece));
+        self.partials.request_of(conn, piece)
     }
 
     /// All blocks of a piece are there: off to the digest and the disk.
@@ -392,15 +422,16 @@ impl Torrent {
         let Some(digest) = self.metainfo.piece_hash(PieceIndex::new(piece)).copied() else {
             return;
         };
-        let Some(finished) = self.partials.take(piece) else {
+        let Some(taken) = self.partials.take(piece) else {
             return;
         };
-        let blocks = self.suspects.is_suspicious(piece);
-        ctx.stats.write_backlog += finished.memory;
-        let about = DiskOp::Store { piece, bytes: finished.memory as u32 };
-        self.storing.insert(piece, Storing { contributors: finished.contributors });
+        let blocks = self.suspects.is_suspect(piece);
+        ctx.stats.write_backlog += taken.in_memory;
+        // A piece is shorter than 4 GiB.
+        let about = DiskOp::Store { piece, bytes: taken.in_memory as u32 };
+        self.storing.insert(piece, Storing { from: taken.from });
         let job =
-            DiskJob::Store { piece: PieceIndex::new(piece), digest, data: finished.data, blocks };
+            DiskJob::Store { piece: PieceIndex::new(piece), digest, data: taken.data, blocks };
         ctx.disk(self.id, about, job);
         self.account_partials(ctx);
     }
@@ -410,7 +441,7 @@ impl Torrent {
         let budget = u64::from(ctx.config.write_budget) / 2;
         self.account_partials(ctx);
         while ctx.stats.partial_backlog > budget {
-            let Some(flush) = self.partials.flush_candidate() else {
+            let Some(flush) = self.partials.flush() else {
                 return;
             };
             self.account_partials(ctx);
@@ -427,7 +458,7 @@ impl Torrent {
 
     /// Brings the engine's sum of what incomplete pieces hold up to date.
     pub(super) fn account_partials(&mut self, ctx: &mut Ctx<'_>) {
-        let memory = self.partials.memory();
+        let memory = self.partials.in_memory();
         ctx.stats.partial_backlog =
             ctx.stats.partial_backlog.saturating_sub(self.accounted).saturating_add(memory);
         self.accounted = memory;
@@ -480,7 +511,6 @@ impl Torrent {
         for piece in 0..self.layout.piece_count() {
             self.picker.set_lost(piece);
         }
-        self.have = Bitfield::new(self.layout.piece_count());
         self.count_missing();
     }
 }

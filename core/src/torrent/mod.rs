@@ -46,8 +46,9 @@ use crate::torrent::choker::Choker;
 use crate::torrent::disk::Storage;
 use crate::torrent::partial::Partials;
 use crate::torrent::picker::Picker;
-use crate::tracker::{Announcer, Facts, UdpTrackers};
-use crate::wire::BlockRequest;
+use crate::tracker::announcer::{Announcer, Facts};
+use crate::tracker::udp::UdpTrackers;
+use crate::wire::{BlockData, BlockRequest};
 
 pub use self::view::TorrentView;
 
@@ -62,10 +63,9 @@ pub(crate) struct Torrent {
     paused: bool,
     storage: Storage,
 
-    /// Verified and written.
-    have: Bitfield,
+    /// Knows what is verified and written, too.
     picker: Picker,
-    partials: Partials,
+    partials: Partials<BlockData>,
     /// What of the incomplete pieces' memory is in the engine's sum.
     accounted: u64,
     suspects: Suspects,
@@ -86,6 +86,8 @@ pub(crate) struct Torrent {
     announcer: Announcer,
     /// Whether the announcer has been told to start, and not to stop.
     announcing: bool,
+    /// Whether the announcer must be told that the last byte has come.
+    just_completed: bool,
 
     down_limit: Bucket,
     up_limit: Bucket,
@@ -126,11 +128,10 @@ impl Torrent {
             state: TorrentState::Checking,
             paused: add.paused,
             storage: Storage::new(add.storage, add.recheck),
-            have: Bitfield::new(pieces),
-            picker: Picker::new(pieces, ctx.rng),
-            partials: Partials::new(),
+            picker: Picker::new(pieces),
+            partials: Partials::default(),
             accounted: 0,
-            suspects: Suspects::new(),
+            suspects: Suspects::default(),
             storing: BTreeMap::new(),
             reads: BTreeMap::new(),
             priorities,
@@ -139,13 +140,14 @@ impl Torrent {
             completed: false,
             peers: BTreeMap::new(),
             candidates: Candidates::new(),
-            choker: Choker::new(),
+            choker: Choker::new(ctx.config.unchoke_slots),
             announcer,
             announcing: false,
+            just_completed: false,
             down_limit: Bucket::new(add.limits.download, ctx.now),
             up_limit: Bucket::new(add.limits.upload, ctx.now),
-            down: Rate::new(ctx.now),
-            up: Rate::new(ctx.now),
+            down: Rate::default(),
+            up: Rate::default(),
             session_downloaded: 0,
             session_uploaded: 0,
             earlier_downloaded: 0,
@@ -259,7 +261,7 @@ impl Torrent {
     }
 
     /// Whether everything that the torrent owed is done.
-    pub(crate) fn fate(&mut self, ctx: &mut Ctx<'_>) -> Fate {
+    pub(crate) fn fate(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) -> Fate {
         let gone = self.state == TorrentState::Removing
             && self.storage.is_released()
             && (self.announcer.is_idle() || ctx.timers.deadline(Timer::Goodbye(self.id)).is_none());
@@ -269,7 +271,7 @@ impl Torrent {
         for timer in [Timer::Goodbye(self.id), Timer::Tracker(self.id), Timer::Choke(self.id)] {
             ctx.timers.cancel(timer);
         }
-        self.announcer.abandon(ctx);
+        self.announcer.abandon(ctx, udp, self.id);
         ctx.notify(Notice::Removed { torrent: self.id });
         if let Some(request) = self.removal.take() {
             let result = match self.storage.take_error() {
@@ -347,10 +349,10 @@ impl Torrent {
             torrent: self.id,
             info_hash: self.info_hash(),
             peer_id: ctx.identity.peer_id,
-            port: ctx.identity.port(),
+            listen: ctx.identity.listen,
             uploaded: self.session_uploaded,
             downloaded: self.session_downloaded,
-            left: self.layout.total_length() - self.bytes_of(&self.have),
+            left: self.layout.total_length() - self.bytes_of(self.have()),
             want_peers: self.wants_peers(ctx),
         }
     }
@@ -375,6 +377,9 @@ impl Torrent {
             return;
         }
         let facts = self.facts(ctx);
+        if core::mem::take(&mut self.just_completed) {
+            self.announcer.complete(ctx, udp, &facts);
+        }
         self.announcer.on_timer(ctx, udp, &facts);
     }
 
@@ -394,14 +399,13 @@ impl Torrent {
     pub(crate) fn check(&self) {
         self.picker.check();
         self.partials.check();
-        assert!(self.picker.have_count() == self.have.count(), "picker and map agree on what is there");
         for (conn, peer) in &self.peers {
             assert_eq!(*conn, peer.conn, "a peer is found under its connection");
-            assert_eq!(peer.interesting, self.picker.interesting(&peer.have), "interest is counted right");
+            assert_eq!(peer.interesting, self.picker.count_missing(&peer.have), "interest is counted right");
             assert!(peer.pipeline.len() <= limits::MAX_OUTSTANDING, "requests are bounded");
             for block in peer.pipeline.blocks() {
                 assert!(
-                    self.partials.is_requested(block, *conn) || !self.partials.contains(block.piece),
+                    self.partials.is_asked(*conn, block.piece, block.begin),
                     "a request that is waited for is known to its piece"
                 );
             }
@@ -421,7 +425,7 @@ impl Torrent {
             self.set_state(ctx, TorrentState::Paused);
             return;
         }
-        let complete = self.picker.is_complete();
+        let complete = self.picker.missing().count() == 0;
         self.completed = self.completed && complete;
         let state = if complete { TorrentState::Seeding } else { TorrentState::Downloading };
         self.set_state(ctx, state);
@@ -458,14 +462,15 @@ impl Torrent {
         if !self.is_running() {
             return;
         }
-        let complete = self.picker.is_complete();
+        let complete = self.picker.missing().count() == 0;
         if complete && self.state == TorrentState::Downloading {
             self.set_state(ctx, TorrentState::Seeding);
             self.seeding_since = Some(ctx.now);
             self.completed = true;
             ctx.notify(Notice::Completed { torrent: self.id });
-            if self.have.is_full() {
-                self.announcer.complete();
+            if self.have().is_full() {
+                // The tracker's timer tells the announcer, which needs what only the engine has at hand.
+                self.just_completed = true;
                 ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
             }
             self.checkpoint(ctx);
@@ -546,9 +551,18 @@ impl Torrent {
         let files = self.metainfo.files().len() as u32;
         let missing = |file: u32| {
             let pieces = self.layout.pieces_of_file(FileIndex::new(file)).unwrap_or_default();
-            pieces.filter(|piece| !self.have.contains(*piece)).count() as u32
+            pieces.filter(|piece| !self.have().contains(*piece)).count() as u32
         };
         self.file_missing = (0..files).map(missing).collect();
+    }
+
+    /// What is verified and written.
+    fn have(&self) -> &Bitfield {
+        self.picker.have()
+    }
+
+    fn is_wanted(&self, piece: u32) -> bool {
+        self.picker.priority(piece).is_some_and(|priority| priority != Priority::Skip)
     }
 
     fn piece_size(&self, piece: u32) -> u32 {
@@ -573,8 +587,8 @@ impl Torrent {
         let Some(last) = self.layout.piece_count().checked_sub(1) else {
             return 0;
         };
-        let full = u64::from(self.picker.wanted_count()) * u64::from(self.layout.piece_length());
-        if self.picker.is_wanted(last) {
+        let full = u64::from(self.picker.wanted()) * u64::from(self.layout.piece_length());
+        if self.is_wanted(last) {
             full - u64::from(self.layout.piece_length()) + u64::from(self.piece_size(last))
         } else {
             full
@@ -586,9 +600,9 @@ impl Torrent {
         let Some(last) = self.layout.piece_count().checked_sub(1) else {
             return 0;
         };
-        let count = u64::from(self.picker.wanted_have_count());
+        let count = u64::from(self.picker.wanted() - self.picker.missing().count());
         let full = count * u64::from(self.layout.piece_length());
-        if self.picker.is_wanted(last) && self.have.contains(last) {
+        if self.is_wanted(last) && self.have().contains(last) {
             full - u64::from(self.layout.piece_length()) + u64::from(self.piece_size(last))
         } else {
             full

@@ -298,7 +298,7 @@ impl Torrent {
     fn introduce_ourselves(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
         let pieces = self.layout.piece_count();
         let info_hash = self.info_hash();
-        let have = &self.have;
+        let have = self.have();
         let upload_only = self.picker.is_complete();
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
@@ -421,11 +421,9 @@ impl Torrent {
                 .map_err(|_| Blame::Misbehaved(Misbehaviour::BadBitfield))?,
         };
         peer.mapped = true;
-        // The map replaces what single messages may have said before it.
-        self.picker.peer_left(&peer.have);
         peer.have = have;
         self.picker.peer_joined(&peer.have);
-        peer.interesting = self.picker.interesting(&peer.have);
+        peer.interesting = self.picker.count_missing(&peer.have);
         if peer.is_seed() && self.state == TorrentState::Seeding {
             self.disconnect(ctx, conn, DisconnectReason::Useless);
             return Ok(());
@@ -447,9 +445,9 @@ impl Torrent {
         if peer.have.contains(piece) {
             return self.on_chatter(conn);
         }
-        self.picker.peer_has(&peer.have, piece);
         peer.have.insert(piece);
-        if self.picker.wants(piece) {
+        self.picker.peer_has(&peer.have, piece);
+        if self.picker.is_missing(piece) {
             peer.interesting += 1;
             self.show_interest(ctx, conn);
         } else if peer.is_seed() && self.state == TorrentState::Seeding {
@@ -516,7 +514,7 @@ impl Torrent {
         let conns: Vec<ConnId> = self.peers.keys().copied().collect();
         for conn in conns {
             if let Some(peer) = self.peers.get_mut(&conn) {
-                peer.interesting = self.picker.interesting(&peer.have);
+                peer.interesting = self.picker.count_missing(&peer.have);
             }
             self.show_interest(ctx, conn);
             self.request_blocks(ctx, conn);
@@ -593,17 +591,15 @@ impl Torrent {
 
     /// Takes a peer out of everything that knows it.
     fn forget_peer(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, reason: DisconnectReason) {
-        let Some(mut peer) = self.peers.remove(&conn) else {
+        let Some(peer) = self.peers.remove(&conn) else {
             return;
         };
         ctx.timers.cancel(Timer::Conn(conn));
         if peer.mapped {
             self.picker.peer_left(&peer.have);
         }
-        let freed = peer.pipeline.withdraw_all().fold(0_u32, |freed, block| {
-            self.partials.withdraw(block, conn);
-            freed + 1
-        });
+        let freed = peer.pipeline.len();
+        self.partials.remove_peer(conn);
         let useful = peer.downloaded > 0 || peer.uploaded > 0;
         if let Some(address) = peer.dial_address {
             let blamed = matches!(reason, DisconnectReason::Blamed(_));

@@ -15,7 +15,7 @@ use crate::peer::Peer;
 use crate::peer::upload::Admission;
 use crate::throttle::{Cause, Direction, Throttle};
 use crate::torrent::Torrent;
-use crate::torrent::choker::PeerFacts;
+use crate::torrent::choker::{PeerFacts, TorrentFacts};
 use crate::wire::{BlockRequest, Message, encode_piece_header};
 
 /// Requests over the limit that are rejected before they count as a flood.
@@ -34,7 +34,7 @@ impl Torrent {
         if !fits || block.len == 0 || block.len > limits::MAX_REQUEST_LEN {
             return Err(Blame::Misbehaved(Misbehaviour::RequestOutOfRange));
         }
-        let have = self.have.contains(block.piece);
+        let have = self.have().contains(block.piece);
         let Some(peer) = self.peers.get_mut(&conn) else {
             return Ok(());
         };
@@ -129,8 +129,8 @@ impl Torrent {
                 return;
             };
             let len = u64::from(run.len);
-            ctx.throttle.up.take(ctx.now, len);
-            self.up_limit.take(ctx.now, len);
+            ctx.throttle.up.charge(ctx.now, len);
+            self.up_limit.charge(ctx.now, len);
             peer.reading += len;
             ctx.stats.read_backlog += len;
             let about = DiskOp::Read { conn, begin: run.begin, len: run.len };
@@ -192,8 +192,8 @@ impl Torrent {
 
     /// A peer became interested: if a slot is free, it need not wait for the next round.
     pub(super) fn offer_slot(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
-        let taken = self.peers.values().filter(|peer| !peer.am_choking && peer.peer_interested);
-        if (taken.count() as u32) < ctx.config.unchoke_slots && self.is_running() {
+        let unchoked = self.unchoked_count() as usize;
+        if self.is_running() && self.choker.admit(conn, unchoked) {
             self.unchoke(ctx, conn);
         }
     }
@@ -205,25 +205,28 @@ impl Torrent {
         }
         ctx.timers.set(Timer::Choke(self.id), ctx.now + limits::CHOKE_INTERVAL);
         let now = ctx.now;
-        let facts: Vec<PeerFacts> = self
+        let peers: Vec<PeerFacts> = self
             .peers
             .values()
             .map(|peer| PeerFacts {
                 conn: peer.conn,
                 interested: peer.peer_interested,
-                unchoked: !peer.am_choking,
-                rate_from: peer.down.per_second(now),
-                rate_to: peer.up.per_second(now),
                 snubbed: peer.snubbed,
-                is_seed: peer.is_seed(),
+                rate_to_us: peer.down.per_second(now),
+                rate_from_us: peer.up.per_second(now),
+                unchoked_since: peer.last_unchoked.filter(|_| !peer.am_choking),
+                last_unchoked: peer.last_unchoked,
+                sent_since_unchoked: peer.uploaded - peer.uploaded_before,
                 connected_at: peer.connected_at,
-                unchoked_at: peer.unchoked_at,
-                uploaded: peer.uploaded,
             })
             .collect();
-        let seeding = self.state == TorrentState::Seeding;
-        let upload_rate = self.up.per_second(now);
-        let verdict = self.choker.round(now, ctx.rng, ctx.config, seeding, upload_rate, &facts);
+        let facts = TorrentFacts {
+            seeding: self.state == TorrentState::Seeding,
+            seed_choke: ctx.config.seed_choke,
+            base_slots: ctx.config.unchoke_slots,
+            upload_rate: self.up.per_second(now),
+        };
+        let verdict = self.choker.decide(now, &facts, &peers, ctx.rng);
         for conn in verdict.choke {
             self.choke(ctx, conn);
         }
@@ -259,7 +262,8 @@ impl Torrent {
             return;
         }
         peer.am_choking = false;
-        peer.unchoked_at = ctx.now;
+        peer.last_unchoked = Some(ctx.now);
+        peer.uploaded_before = peer.uploaded;
         peer.send(ctx, &Message::Unchoke);
     }
 

@@ -36,7 +36,7 @@ impl TorrentView<'_> {
 
     /// The pieces that are verified and written.
     pub fn have(&self) -> &Bitfield {
-        &self.torrent.have
+        self.torrent.have()
     }
 
     /// What it is doing.
@@ -67,7 +67,7 @@ impl TorrentView<'_> {
             wanted,
             have,
             pieces: torrent.layout.piece_count(),
-            pieces_have: torrent.have.count(),
+            pieces_have: torrent.have().count(),
             pieces_unchecked: torrent.storage.unchecked(),
             downloaded: torrent.earlier_downloaded + torrent.session_downloaded,
             uploaded: torrent.earlier_uploaded + torrent.session_uploaded,
@@ -135,7 +135,7 @@ impl TorrentView<'_> {
             if torrent.candidates.len() > 0 || torrent.candidates.connecting() > 0 {
                 return Some(Hindrance::Connecting);
             }
-            return Some(match torrent.announcer.last_error() {
+            return Some(match torrent.announcer.trouble() {
                 Some(error) => Hindrance::Tracker(error.to_string()),
                 None => Hindrance::NoPeers,
             });
@@ -168,6 +168,6 @@ impl TorrentView<'_> {
             let end = start + u64::from(torrent.piece_size(piece));
             end.min(range.end).saturating_sub(start.max(range.start))
         };
-        pieces.filter(|piece| torrent.have.contains(*piece)).map(bytes).sum()
+        pieces.filter(|piece| torrent.have().contains(*piece)).map(bytes).sum()
     }
 }
