@@ -490,7 +490,9 @@ impl Announcer {
         let (handle, deadline) = match &tracker.endpoint {
             Ok(Endpoint::Http(url)) => {
                 let url = match purpose {
-                    Purpose::Announce(event) => Some(self.query(ctx, facts, tracker, event).url(url)),
+                    Purpose::Announce(event) => {
+                        Some(self.query(ctx, facts, tracker, event).url(url))
+                    }
                     Purpose::Scrape => scrape_url(url, &[*facts.info_hash.as_bytes()]),
                 };
                 let Some(url) = url else {
@@ -794,9 +796,7 @@ fn is_own(addr: SocketAddr, facts: &Facts, external: Option<IpAddr>) -> bool {
     };
     let (ip, own) = (addr.ip(), listen.ip().to_canonical());
     addr.port() == listen.port()
-        && (ip == own
-            || Some(ip) == external
-            || (own.is_unspecified() && LOCALHOST.contains(&ip)))
+        && (ip == own || Some(ip) == external || (own.is_unspecified() && LOCALHOST.contains(&ip)))
 }
 
 #[cfg(test)]

@@ -379,7 +379,9 @@ impl Swarm {
 }
 
 fn wanted(num_want: Option<u32>) -> usize {
-    num_want.map_or(DEFAULT_WANTED, |wanted| wanted as usize).min(MAX_WANTED)
+    num_want
+        .map_or(DEFAULT_WANTED, |wanted| wanted as usize)
+        .min(MAX_WANTED)
 }
 
 fn window(now: Instant) -> u64 {
@@ -388,5 +390,356 @@ fn window(now: Instant) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+    use alloc::string::String;
+
+    use quickcheck::quickcheck;
+
     use super::*;
+    use crate::wire::tracker::{AnnounceQuery, Answer};
+    use crate::wire::tracker_http::{decode_announce, decode_scrape};
+    use crate::wire::tracker_udp::Announce;
+
+    const HASH: [u8; 20] = [7; 20];
+
+    fn server() -> TrackerServer {
+        TrackerServer::new(Seed([1; 32]), Duration::from_secs(600))
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    fn query(port: u16, left: u64, event: Option<AnnounceEvent>) -> String {
+        let query = AnnounceQuery {
+            info_hash: HASH,
+            peer_id: PeerId([8; 20]),
+            port,
+            uploaded: 0,
+            downloaded: 0,
+            left,
+            event,
+            compact: true,
+            no_peer_id: true,
+            num_want: None,
+            key: None,
+            tracker_id: None,
+            ip: Some(IpAddr::from([192, 0, 2, 99])),
+        };
+        String::from(query.url("").trim_start_matches('?'))
+    }
+
+    fn http(server: &mut TrackerServer, now: Instant, from: &str, query: &str) -> AnnounceReply {
+        let body = server.announce_http(now, from.parse().unwrap(), query);
+        match decode_announce(&body).unwrap() {
+            Answer::Reply(reply) => reply,
+            Answer::Failure(failure) => panic!("{failure:?}"),
+        }
+    }
+
+    fn failure(body: &[u8]) -> String {
+        match decode_announce(body).unwrap() {
+            Answer::Failure(failure) => failure.reason,
+            Answer::Reply(reply) => panic!("{reply:?}"),
+        }
+    }
+
+    fn datagram(request: &Request) -> Vec<u8> {
+        let mut out = Vec::new();
+        request.encode(&mut out);
+        out
+    }
+
+    fn announce(connection: u64, port: u16) -> Vec<u8> {
+        datagram(&Request::Announce {
+            connection,
+            transaction: 5,
+            announce: Announce {
+                info_hash: HASH,
+                peer_id: PeerId([8; 20]),
+                downloaded: 0,
+                left: 1,
+                uploaded: 0,
+                event: Some(AnnounceEvent::Started),
+                ip: Some([192, 0, 2, 99].into()),
+                key: 0,
+                num_want: Some(u32::MAX >> 1),
+                port,
+                url_data: Vec::new(),
+            },
+        })
+    }
+
+    fn connect(server: &mut TrackerServer, now: Instant, from: SocketAddr) -> u64 {
+        let request = datagram(&Request::Connect { transaction: 3 });
+        let answer = server.udp(now, from, &request).unwrap();
+        match Response::decode(&answer, Family::of(from)) {
+            Ok(Response::Connect {
+                transaction: 3,
+                connection,
+            }) => connection,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn udp(server: &mut TrackerServer, now: Instant, from: SocketAddr, data: &[u8]) -> Response {
+        let answer = server.udp(now, from, data).unwrap();
+        Response::decode(&answer, Family::of(from)).unwrap()
+    }
+
+    #[test]
+    fn the_address_of_the_connection_counts_and_no_other() {
+        let mut server = server();
+        http(&mut server, at(0), "192.0.2.1", &query(1, 1, None));
+        let reply = http(&mut server, at(0), "192.0.2.2", &query(2, 1, None));
+        let peers: Vec<SocketAddr> = reply.peers.iter().map(|peer| peer.addr).collect();
+        assert_eq!(peers, ["192.0.2.1:1".parse().unwrap()]);
+    }
+
+    #[test]
+    fn both_families_are_named_over_http() {
+        let mut server = server();
+        http(&mut server, at(0), "192.0.2.1", &query(1, 1, None));
+        http(&mut server, at(0), "2001:db8::1", &query(2, 1, None));
+        let reply = http(&mut server, at(0), "::ffff:192.0.2.3", &query(3, 1, None));
+        assert_eq!(reply.peers.len(), 2);
+        let reply = http(&mut server, at(0), "192.0.2.3", &query(3, 1, None));
+        assert_eq!(
+            reply.incomplete,
+            Some(3),
+            "a mapped address is the same peer"
+        );
+    }
+
+    #[test]
+    fn only_the_own_family_is_named_over_udp() {
+        let mut server = server();
+        let v4: SocketAddr = "192.0.2.1:1".parse().unwrap();
+        let v6: SocketAddr = "[2001:db8::1]:1".parse().unwrap();
+        for from in [v4, v6] {
+            for port in [10, 11] {
+                let connection = connect(&mut server, at(0), from);
+                udp(&mut server, at(0), from, &announce(connection, port));
+            }
+        }
+        for from in [v4, v6] {
+            let connection = connect(&mut server, at(0), from);
+            let data = announce(connection, 11);
+            let Response::Announce {
+                peers, leechers, ..
+            } = udp(&mut server, at(0), from, &data)
+            else {
+                panic!("no announce");
+            };
+            assert_eq!(peers, [SocketAddr::new(from.ip(), 10)]);
+            assert_eq!(leechers, 4);
+        }
+    }
+
+    #[test]
+    fn seeds_are_not_sent_to_seeds() {
+        let mut server = server();
+        http(&mut server, at(0), "192.0.2.1", &query(1, 0, None));
+        let reply = http(&mut server, at(0), "192.0.2.2", &query(2, 0, None));
+        assert!(reply.peers.is_empty());
+        let reply = http(&mut server, at(0), "192.0.2.3", &query(3, 9, None));
+        assert_eq!(reply.peers.len(), 2);
+    }
+
+    #[test]
+    fn who_stops_is_gone_and_who_completes_is_counted_once() {
+        let mut server = server();
+        let completed = query(1, 0, Some(AnnounceEvent::Completed));
+        http(&mut server, at(0), "192.0.2.1", &query(1, 9, None));
+        for _ in 0..3 {
+            let reply = http(&mut server, at(0), "192.0.2.1", &completed);
+            assert_eq!((reply.complete, reply.downloaded), (Some(1), Some(1)));
+        }
+        let stopped = query(1, 0, Some(AnnounceEvent::Stopped));
+        let reply = http(&mut server, at(0), "192.0.2.1", &stopped);
+        assert_eq!((reply.complete, reply.incomplete), (Some(0), Some(0)));
+        assert_eq!(server.peers, 0);
+        http(&mut server, at(0), "192.0.2.1", &stopped);
+        assert_eq!(server.peers, 0);
+    }
+
+    #[test]
+    fn who_is_silent_is_forgotten() {
+        let mut server = server();
+        http(&mut server, at(0), "192.0.2.1", &query(1, 9, None));
+        let reply = http(&mut server, at(1_199), "192.0.2.2", &query(2, 9, None));
+        assert_eq!(reply.incomplete, Some(2));
+        let reply = http(&mut server, at(1_800), "192.0.2.2", &query(2, 9, None));
+        assert_eq!(reply.incomplete, Some(1));
+        let _ = server.scrape_http(at(100_000), "");
+        assert!(server.swarms.is_empty());
+        assert_eq!(server.peers, 0);
+    }
+
+    #[test]
+    fn no_more_peers_are_named_than_wanted() {
+        let mut server = server();
+        for port in 1..=300 {
+            http(&mut server, at(0), "192.0.2.1", &query(port, 9, None));
+        }
+        let asked = |server: &mut TrackerServer, wanted: &str| {
+            let query = format!("{}&numwant={wanted}", query(1, 9, None));
+            http(server, at(0), "192.0.2.1", &query).peers.len()
+        };
+        assert_eq!(asked(&mut server, ""), DEFAULT_WANTED);
+        assert_eq!(asked(&mut server, "0"), 0);
+        assert_eq!(asked(&mut server, "7"), 7);
+        assert_eq!(asked(&mut server, "100000"), MAX_WANTED);
+    }
+
+    #[test]
+    fn every_peer_is_named_some_time() {
+        let mut server = server();
+        for port in 1..=20 {
+            http(&mut server, at(0), "192.0.2.1", &query(port, 9, None));
+        }
+        let mut named = [false; 21];
+        for _ in 0..200 {
+            let one = format!("{}&numwant=1", query(20, 9, None));
+            let reply = http(&mut server, at(0), "192.0.2.1", &one);
+            named[usize::from(reply.peers[0].addr.port())] = true;
+        }
+        assert!(named[1..20].iter().all(|named| *named));
+        assert!(!named[20], "itself");
+    }
+
+    #[test]
+    fn the_same_seed_makes_the_same_choices() {
+        let [first, second] = [(), ()].map(|()| {
+            let mut server = server();
+            for port in 1..=100 {
+                http(&mut server, at(0), "192.0.2.1", &query(port, 9, None));
+            }
+            server.announce_http(at(0), [192, 0, 2, 1].into(), &query(1, 9, None))
+        });
+        assert_eq!(first, second);
+    }
+
+    #[test]
+    fn the_tables_are_bounded() {
+        let mut server = server();
+        for number in 0..=MAX_SWARMS {
+            let hash = format!("{number:020}");
+            let query = format!("info_hash={hash}&peer_id={hash}&port=1&left=1");
+            let body = server.announce_http(at(0), [192, 0, 2, 1].into(), &query);
+            if number == MAX_SWARMS {
+                assert_eq!(failure(&body), "too many torrents");
+            }
+        }
+        assert_eq!(server.swarms.len(), MAX_SWARMS);
+        server.peers = MAX_PEERS;
+        let query = format!("info_hash={0:020}&peer_id={0:020}&port=2&left=1", 0);
+        let body = server.announce_http(at(0), [192, 0, 2, 1].into(), &query);
+        assert_eq!(failure(&body), "too many peers");
+    }
+
+    #[test]
+    fn a_scrape_tells_of_those_asked_for_or_of_all() {
+        let mut server = server();
+        http(&mut server, at(0), "192.0.2.1", &query(1, 0, None));
+        let one = "info_hash=%07%07%07%07%07%07%07%07%07%07%07%07%07%07%07%07%07%07%07%07";
+        for query in [one, ""] {
+            let body = server.scrape_http(at(0), query);
+            let Ok(Answer::Reply(reply)) = decode_scrape(&body) else {
+                panic!("{body:?}");
+            };
+            assert_eq!(reply.files.len(), 1);
+            assert_eq!(reply.files[&HASH].complete, 1);
+        }
+        let body = server.scrape_http(at(0), "info_hash=short");
+        assert!(matches!(decode_scrape(&body), Ok(Answer::Failure(_))));
+    }
+
+    #[test]
+    fn what_is_no_announce_is_refused() {
+        let mut server = server();
+        let long = "x".repeat(MAX_QUERY_LEN + 1);
+        for query in ["", "info_hash=1", long.as_str()] {
+            failure(&server.announce_http(at(0), [192, 0, 2, 1].into(), query));
+        }
+        assert!(server.swarms.is_empty());
+    }
+
+    #[test]
+    fn a_connection_id_holds_for_a_minute_and_for_two_at_most() {
+        let from: SocketAddr = "192.0.2.1:1".parse().unwrap();
+        let mut server = server();
+        for made in [0, 59, 60, 100] {
+            let connection = connect(&mut server, at(made), from);
+            let mut accepted = |seconds| {
+                let response = udp(
+                    &mut server,
+                    at(made + seconds),
+                    from,
+                    &announce(connection, 1),
+                );
+                matches!(response, Response::Announce { .. })
+            };
+            assert!(accepted(60), "{made}");
+            assert!(!accepted(120), "{made}");
+        }
+    }
+
+    #[test]
+    fn a_connection_id_is_of_use_to_one_address_only() {
+        let mut server = server();
+        let from: SocketAddr = "192.0.2.1:1".parse().unwrap();
+        let connection = connect(&mut server, at(0), from);
+        for other in ["192.0.2.1:2", "192.0.2.2:1", "[2001:db8::1]:1"] {
+            let response = udp(
+                &mut server,
+                at(0),
+                other.parse().unwrap(),
+                &announce(connection, 1),
+            );
+            assert!(matches!(response, Response::Error { transaction: 5, .. }));
+        }
+        assert!(server.swarms.is_empty());
+    }
+
+    #[test]
+    fn a_reply_over_ipv6_fits_a_packet() {
+        let mut server = server();
+        let from: SocketAddr = "[2001:db8::1]:1".parse().unwrap();
+        let connection = connect(&mut server, at(0), from);
+        let longest = (1..=300)
+            .filter_map(|port| server.udp(at(0), from, &announce(connection, port)))
+            .map(|answer| answer.len())
+            .max();
+        assert_eq!(longest, Some(20 + 18 * MAX_WANTED_UDP_V6));
+    }
+
+    quickcheck! {
+        fn strangers_get_no_more_than_they_sent(head: Option<u8>, data: Vec<u8>, cut: u8) -> bool {
+            let mut server = server();
+            let from = "192.0.2.1:1".parse().unwrap();
+            // Random bytes are rarely a request, so some begin like one.
+            let mut datagram = match head.map(|head| head % 3) {
+                None => Vec::new(),
+                Some(0) => datagram(&Request::Connect { transaction: 1 }),
+                Some(1) => announce(0, 1),
+                Some(_) => datagram(&Request::Scrape {
+                    connection: 0,
+                    transaction: 1,
+                    info_hashes: [HASH].into(),
+                }),
+            };
+            datagram.extend(data);
+            datagram.truncate(usize::from(cut));
+            let answer = server.udp(at(0), from, &datagram);
+            answer.is_none_or(|answer| answer.len() <= datagram.len()) && server.swarms.is_empty()
+        }
+
+        fn any_query_is_answered(query: String, now: u64) -> bool {
+            let mut server = server();
+            let now = Instant::from_nanos(now);
+            let reply = server.announce_http(now, [192, 0, 2, 1].into(), &query);
+            !reply.is_empty() && !server.scrape_http(now, &query).is_empty()
+        }
+    }
 }

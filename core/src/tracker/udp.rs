@@ -8,7 +8,7 @@
 
 use alloc::borrow::ToOwned;
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -287,10 +287,9 @@ impl UdpTrackers {
         op: OpId,
         result: OpResult,
     ) -> Vec<UdpOutcome> {
-        let found = self
-            .hosts
-            .iter_mut()
-            .find(|(_, host)| matches!(host.lookup, Lookup::UnderWay(under_way) if under_way == op));
+        let found = self.hosts.iter_mut().find(
+            |(_, host)| matches!(host.lookup, Lookup::UnderWay(under_way) if under_way == op),
+        );
         let Some((&host_id, host)) = found else {
             return Vec::new();
         };
@@ -787,3 +786,6 @@ fn one_of_each_family(ips: &[IpAddr], port: u16) -> Vec<SocketAddr> {
     }
     addresses
 }
+
+#[cfg(test)]
+mod tests;

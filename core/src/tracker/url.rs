@@ -173,10 +173,7 @@ mod tests {
             udp("t.example", 6969, "/announce")
         );
         for url in ["wss://t.example/", "file:///etc/passwd", "ftp://t.example/"] {
-            assert!(matches!(
-                parse(url),
-                Err(UrlFault::Scheme | UrlFault::Host)
-            ));
+            assert!(matches!(parse(url), Err(UrlFault::Scheme | UrlFault::Host)));
         }
         assert_eq!(parse("announce"), Err(UrlFault::Malformed));
         assert_eq!(

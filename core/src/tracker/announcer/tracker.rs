@@ -108,7 +108,12 @@ impl Tracker {
     }
 
     /// It answered. Returns when it is to be asked next.
-    pub(super) fn answered(&mut self, now: Instant, reply: &AnnounceReply, peers: usize) -> Instant {
+    pub(super) fn answered(
+        &mut self,
+        now: Instant,
+        reply: &AnnounceReply,
+        peers: usize,
+    ) -> Instant {
         let seconds = |number: u32| Duration::from_secs(u64::from(number)).clamp(FLOOR, CEILING);
         self.early = if self.hurried {
             self.early.saturating_add(1)
