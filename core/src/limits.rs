@@ -79,3 +79,13 @@ pub const REQUEST_TIMEOUT: core::ops::RangeInclusive<Duration> =
 /// Events that may be handled for one timer wake-up before the caller is given control back with
 /// [`Wake::Now`](crate::Wake::Now).
 pub const TIMERS_PER_CALL: u32 = 64;
+
+/// Requests to UDP trackers that wait or are under way, of all torrents: 4,096 × some 300 bytes.
+pub const MAX_UDP_TRACKER_REQUESTS: usize = 4_096;
+
+/// Requests that one UDP tracker is sent before it has answered the earlier ones: a start with thousands of torrents
+/// must not overrun its socket, or ours.
+pub const UDP_TRACKER_WINDOW: usize = 64;
+
+/// UDP trackers that are remembered, with their addresses and connection ids: 512 × some 500 bytes.
+pub const MAX_UDP_TRACKERS: usize = 512;

@@ -1,0 +1,188 @@
+//! BEP 3, 31: one tracker of a torrent, and when it may be asked.
+
+use alloc::string::{String, ToString};
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::limits;
+use crate::rng::Rng;
+use crate::status::TrackerStatus;
+use crate::time::Instant;
+use crate::tracker::url::{self, Endpoint, UrlFault};
+use crate::wire::tracker::{AnnounceReply, Retry};
+
+/// No tracker is asked regularly more often than this, whatever it says.
+pub(super) const FLOOR: Duration = Duration::from_secs(60);
+
+/// How often a tracker is asked that does not say.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(1_800);
+
+/// No tracker is forgotten for longer than this, whatever it says.
+const CEILING: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The wait after the first failure; it doubles with each further one.
+const FIRST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// The longest wait after a failure.
+const MAX_BACKOFF: Duration = Duration::from_secs(60 * 60);
+
+/// Which tracker, whatever its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TrackerId(pub(super) usize);
+
+/// One tracker.
+#[derive(Debug)]
+pub(super) struct Tracker {
+    pub(super) id: TrackerId,
+    pub(super) tier: u32,
+    pub(super) url: String,
+    pub(super) endpoint: Result<Endpoint, UrlFault>,
+    /// The round that asked it last.
+    pub(super) round: u32,
+    /// Whether the request under way was made before its time.
+    pub(super) hurried: bool,
+    /// It has acknowledged `started`.
+    pub(super) acknowledged: bool,
+    /// Given back to it in each announce.
+    pub(super) tracker_id: Option<Bytes>,
+    /// When it may be asked again: its minimum interval, or a backoff, is over.
+    pub(super) ready: Instant,
+    pub(super) scrape_ready: Instant,
+    /// Failures since it answered last.
+    pub(super) failures: u32,
+    /// It said itself when it may be asked again.
+    told_off: bool,
+    /// Announces before their time since the last regular one.
+    early: u32,
+    pub(super) working: bool,
+    pub(super) message: Option<String>,
+    pub(super) seeds: Option<u32>,
+    pub(super) leechers: Option<u32>,
+    pub(super) peers: u32,
+}
+
+impl Tracker {
+    pub(super) fn new(id: TrackerId, tier: u32, text: &str) -> Self {
+        let endpoint = url::parse(text);
+        let message = endpoint.as_ref().err().map(ToString::to_string);
+        Self {
+            id,
+            tier,
+            // Whole when it can be used; otherwise as much as is worth showing.
+            url: match endpoint {
+                Ok(_) => String::from(text),
+                Err(_) => text.chars().take(limits::MAX_FOREIGN_TEXT).collect(),
+            },
+            endpoint,
+            round: 0,
+            hurried: false,
+            acknowledged: false,
+            tracker_id: None,
+            ready: Instant::ZERO,
+            scrape_ready: Instant::ZERO,
+            failures: 0,
+            told_off: false,
+            early: 0,
+            working: false,
+            message,
+            seeds: None,
+            leechers: None,
+            peers: 0,
+        }
+    }
+
+    /// Whether it can be asked at all.
+    pub(super) fn is_usable(&self) -> bool {
+        self.endpoint.is_ok()
+    }
+
+    /// The torrent starts: the tracker is new to us again.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.acknowledged = false;
+        self.failures = 0;
+        self.early = 0;
+        if !self.told_off {
+            self.ready = now;
+        }
+    }
+
+    /// It answered. Returns when it is to be asked next.
+    pub(super) fn answered(
+        &mut self,
+        now: Instant,
+        reply: &AnnounceReply,
+        peers: usize,
+    ) -> Instant {
+        let seconds = |number: u32| Duration::from_secs(u64::from(number)).clamp(FLOOR, CEILING);
+        self.early = if self.hurried {
+            self.early.saturating_add(1)
+        } else {
+            0
+        };
+        let interval = reply.interval.map_or(DEFAULT_INTERVAL, seconds);
+        let min_interval = match reply.min_interval {
+            Some(min) => seconds(min),
+            // At most 60 << 11, which is past the ceiling.
+            None => (FLOOR * (1 << self.early.min(11))).min(interval),
+        };
+        self.acknowledged = true;
+        self.failures = 0;
+        self.told_off = false;
+        self.working = true;
+        self.ready = now + min_interval;
+        self.message.clone_from(&reply.warning);
+        if reply.tracker_id.is_some() {
+            self.tracker_id.clone_from(&reply.tracker_id);
+        }
+        self.seeds = reply.complete.or(self.seeds);
+        self.leechers = reply.incomplete.or(self.leechers);
+        self.peers = u32::try_from(peers).unwrap_or(u32::MAX);
+        now + interval.max(min_interval)
+    }
+
+    /// It did not answer, or refused.
+    pub(super) fn failed(&mut self, now: Instant, rng: &mut Rng, retry: Option<Retry>, text: &str) {
+        self.working = false;
+        self.message = Some(String::from(text));
+        self.told_off = retry.is_some();
+        self.ready = match retry {
+            Some(Retry::Never) => Instant::FAR,
+            Some(Retry::Minutes(minutes)) => {
+                now + Duration::from_secs(u64::from(minutes) * 60).clamp(FLOOR, CEILING)
+            }
+            None => now + backoff(self.failures, rng),
+        };
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// The user does not want to wait; but what the tracker itself asked for stands.
+    pub(super) fn forget_backoff(&mut self, now: Instant) {
+        if self.failures > 0 && !self.told_off {
+            self.ready = self.ready.min(now);
+        }
+    }
+
+    pub(super) fn status(&self, next_announce: Option<u64>) -> TrackerStatus {
+        TrackerStatus {
+            url: self.url.clone(),
+            tier: self.tier,
+            working: self.working,
+            message: self.message.clone(),
+            seeds: self.seeds,
+            leechers: self.leechers,
+            peers: self.peers,
+            next_announce,
+        }
+    }
+}
+
+/// Twice as long with each failure, give or take a quarter, so that torrents that failed together do not come back
+/// together.
+fn backoff(failures: u32, rng: &mut Rng) -> Duration {
+    // 5 s << 10 is past an hour.
+    let base = (FIRST_BACKOFF * (1 << failures.min(10))).min(MAX_BACKOFF);
+    let half = u32::try_from(base.as_millis() / 2).unwrap_or(u32::MAX);
+    let jitter = Duration::from_millis(u64::from(rng.below(half)));
+    (base * 3 / 4 + jitter).clamp(FIRST_BACKOFF, MAX_BACKOFF)
+}

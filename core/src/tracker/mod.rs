@@ -1,0 +1,17 @@
+//! Trackers: whom to ask for peers, when, and what to make of the answer; and a small tracker that answers.
+//!
+//! | module | what | BEPs |
+//! |---|---|---|
+//! | `announcer` | one a torrent: tiers, schedule, events | 3, 12, 31, 48 |
+//! | `udp` | one an engine: connection ids, retransmission, name lookups | 15, 41 |
+//! | `url` | which trackers can be asked, and how they are shown | 3, 15, 41 |
+//! | `server` | the other side, for demonstrations and simulations | 3, 7, 15, 23, 48 |
+
+pub(crate) mod announcer;
+mod server;
+#[cfg(test)]
+mod testing;
+pub(crate) mod udp;
+mod url;
+
+pub use self::server::TrackerServer;
