@@ -4,7 +4,6 @@ use alloc::collections::BTreeMap;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -132,7 +131,7 @@ impl Engine {
             connections: Connections::default(),
             torrents: Slab::default(),
             by_hash: BTreeMap::new(),
-            banned: Banned::new(),
+            banned: Banned::default(),
             dialers: BTreeSet::new(),
             last_dialer: None,
             shutdown: None,

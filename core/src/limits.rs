@@ -39,8 +39,12 @@ pub const MAX_OUTSTANDING: u32 = 2_000;
 /// Requests that we keep outstanding with one peer at least.
 pub const MIN_OUTSTANDING: u32 = 4;
 
-/// Pieces of a torrent that are under way at a time: 2,048 × (some 100 bytes + 40 a block).
+/// Pieces of a torrent that are under way at a time: 2,048 × some 200 bytes beside their blocks.
 pub const MAX_PARTIAL_PIECES: usize = 2_048;
+
+/// Blocks of all pieces of a torrent that are under way: 131,072 × some 80 bytes beside their payload.
+/// A single piece may have more.
+pub const MAX_PARTIAL_BLOCKS: usize = 131_072;
 
 /// Peers asked for the same block at the end of a download.
 pub const ENDGAME_COPIES: usize = 3;

@@ -42,21 +42,24 @@ impl<K: Key, T> Default for Slab<K, T> {
 
 impl<K: Key, T> Slab<K, T> {
     pub(crate) fn insert(&mut self, value: T) -> K {
+        self.insert_with(|_| value)
+    }
+
+    /// Inserts a value that knows its key.
+    pub(crate) fn insert_with(&mut self, value: impl FnOnce(K) -> T) -> K {
         self.len += 1;
         if let Some(slot) = self.free.pop()
             && let Some(entry) = self.slots.get_mut(slot as usize)
         {
-            entry.value = Some(value);
-            return K::new(slot, entry.generation);
+            let key = K::new(slot, entry.generation);
+            entry.value = Some(value(key));
+            return key;
         }
         // Each slot holds an open connection, torrent or operation, all of which have limits far
         // below 2^32.
-        let slot = self.slots.len() as u32;
-        self.slots.push(Slot {
-            generation: 1,
-            value: Some(value),
-        });
-        K::new(slot, 1)
+        let key = K::new(self.slots.len() as u32, 1);
+        self.slots.push(Slot { generation: 1, value: Some(value(key)) });
+        key
     }
 
     pub(crate) fn remove(&mut self, key: K) -> Option<T> {

@@ -1,7 +1,6 @@
 //! Snapshots of a torrent for users: what it does, how far it is, and what holds it back.
 
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};

@@ -4,11 +4,9 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use crate::action::DiskJob;
-use crate::bitfield::Bitfield;
 use crate::ctx::{Ctx, DiskOp, Timer};
 use crate::error::{Blame, Misbehaviour};
 use crate::id::ConnId;
-use crate::limits;
 use crate::metainfo::{FileIndex, PieceIndex};
 use crate::notice::{Notice, TorrentState};
 use crate::peer::pipeline::Arrival;
@@ -375,7 +373,7 @@ impl Torrent {
             };
             let order = if self.sequential {
                 Order::Sequential
-            } else if self.have().count() == 0 && self.storing.is_empty() {
+            } else if self.picker.have().count() == 0 && self.storing.is_empty() {
                 Order::Random
             } else {
                 Order::RarestFirst
@@ -385,7 +383,7 @@ impl Torrent {
                 && self.partials.start(piece, self.piece_size(piece), conn, fast)
             {
                 self.picker.start(piece);
-                return self.partials.request_of(conn, piece);
+                return self.partials.request_open(conn, piece);
             }
         }
         let peer = self.peers.get(&conn)?;
@@ -402,7 +400,7 @@ impl Torrent {
         let mut fresh = None;
         for piece in peer.allowed_to_us.iter().filter(|piece| peer.have.contains(**piece)) {
             if self.partials.contains(*piece) {
-                if let Some(block) = self.partials.request_of(conn, *piece) {
+                if let Some(block) = self.partials.request_open(conn, *piece) {
                     return Some(block);
                 }
             } else if fresh.is_none() && self.picker.is_open(*piece) {
@@ -414,7 +412,7 @@ impl Torrent {
             return None;
         }
         self.picker.start(piece);
-        self.partials.request_of(conn, piece)
+        self.partials.request_open(conn, piece)
     }
 
     /// All blocks of a piece are there: off to the digest and the disk.

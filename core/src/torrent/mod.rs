@@ -139,7 +139,7 @@ impl Torrent {
             file_missing: Vec::new(),
             completed: false,
             peers: BTreeMap::new(),
-            candidates: Candidates::new(),
+            candidates: Candidates::default(),
             choker: Choker::new(ctx.config.unchoke_slots),
             announcer,
             announcing: false,

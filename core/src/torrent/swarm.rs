@@ -298,8 +298,8 @@ impl Torrent {
     fn introduce_ourselves(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
         let pieces = self.layout.piece_count();
         let info_hash = self.info_hash();
-        let have = self.have();
-        let upload_only = self.picker.is_complete();
+        let have = self.picker.have();
+        let upload_only = self.picker.missing().count() == 0;
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
@@ -316,7 +316,7 @@ impl Torrent {
             let handshake = ExtendedHandshake {
                 client: Some(client_name(&ctx.config.peer_id_prefix)),
                 port: (port != 0).then_some(port),
-                request_queue: Some(ctx.config.max_peer_requests),
+                reqq: Some(ctx.config.max_peer_requests),
                 your_ip: Some(peer.address.ip().to_canonical()),
                 upload_only: upload_only.then_some(true),
                 ..ExtendedHandshake::default()
@@ -463,7 +463,7 @@ impl Torrent {
         if id == extended::HANDSHAKE_ID {
             let handshake = ExtendedHandshake::decode(payload)
                 .map_err(|_| Blame::Misbehaved(Misbehaviour::BadExtension))?;
-            if let Some(requests) = handshake.request_queue {
+            if let Some(requests) = handshake.reqq {
                 peer.allowed_requests = requests.clamp(1, limits::MAX_OUTSTANDING);
             }
             if let Some(client) = handshake.client {

@@ -1,0 +1,886 @@
+//! Pieces under way: which blocks are asked of whom, which have come, and what of them is in memory.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::mem;
+
+use bytes::Bytes;
+
+use crate::action::Segment;
+use crate::bitfield::Bitfield;
+use crate::id::ConnId;
+use crate::limits::{BLOCK_LEN, ENDGAME_COPIES, MAX_PARTIAL_BLOCKS, MAX_PARTIAL_PIECES};
+use crate::torrent::blame::{Contributor, Contributors, UNKNOWN};
+use crate::wire::BlockRequest;
+
+/// Blocks written early by one job, at most.
+const FLUSH_BLOCKS: usize = 64;
+
+/// Lists of blocks that are kept for the next pieces, at most.
+const SPARE_LISTS: usize = 16;
+
+/// The pieces of one torrent that are under way.
+///
+/// A fast peer gets pieces of its own, so that a piece is soon complete and has one author; slow
+/// peers share theirs. `D` is a block's payload: chunks of what was read.
+#[derive(Debug)]
+pub(crate) struct Partials<D> {
+    pieces: BTreeMap<u32, Partial<D>>,
+    workers: BTreeMap<ConnId, Worker>,
+    /// Pieces with blocks that nobody is asked for; those that no peer has for itself first.
+    open: BTreeSet<(bool, u32)>,
+    /// Pieces with blocks that so many peers are asked for, fewer than may be.
+    requested: BTreeSet<(usize, u32)>,
+    blocks: usize,
+    in_memory: u64,
+    spare: Vec<Vec<Block<D>>>,
+}
+
+/// The peers that a block is asked of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Askers([Option<ConnId>; ENDGAME_COPIES]);
+
+/// What came of a block's arrival.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// It was missing.
+    Accepted {
+        /// The others that were asked for it, too: to be told that it is not needed any more. They
+        /// are not counted as asked from now on.
+        cancel: Askers,
+        /// Whether the piece can be [taken](Partials::take).
+        complete: bool,
+    },
+    /// It is there already, or its piece is not under way (any more).
+    Superfluous,
+    /// It is missing, but this peer is not asked for it. Nothing was kept.
+    Unasked,
+    /// There is no such block.
+    Misfit,
+}
+
+/// What came of the end of an early write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// The piece goes on.
+    Continues,
+    /// The piece can be [taken](Partials::take).
+    Complete,
+    /// The piece had been abandoned, and is gone by now.
+    Gone,
+}
+
+/// A complete piece on its way to the disk.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) data: Vec<Segment>,
+    pub(crate) from: Contributors,
+    /// Bytes of it that were in memory.
+    pub(crate) in_memory: u64,
+}
+
+/// A part of a piece to be written before the piece is complete.
+#[derive(Debug)]
+pub(crate) struct Flush {
+    pub(crate) piece: u32,
+    pub(crate) begin: u32,
+    pub(crate) len: u32,
+    pub(crate) data: Vec<Bytes>,
+}
+
+#[derive(Debug)]
+struct Partial<D> {
+    len: u32,
+    blocks: Vec<Block<D>>,
+    /// The fast peer that has the piece for itself while there are open blocks.
+    owner: Option<ConnId>,
+    who: Vec<Contributor>,
+    /// No block before this one is open.
+    first_open: usize,
+    /// Blocks that nobody is asked for.
+    open: usize,
+    /// By number of peers asked, from one: how many blocks.
+    requested: [usize; ENDGAME_COPIES],
+    in_memory: usize,
+    writing: usize,
+    /// Not wanted any more, but a write is under way: until it ends the piece must not be begun
+    /// anew, or an old block could overwrite a new one.
+    abandoned: bool,
+}
+
+#[derive(Debug, Default)]
+enum Block<D> {
+    /// Nobody is asked for it.
+    #[default]
+    Open,
+    Requested(Askers),
+    Memory {
+        data: D,
+        from: u16,
+    },
+    /// On its way to the disk, early.
+    Writing {
+        from: u16,
+    },
+    /// On the disk, not vouched for.
+    Stored {
+        from: u16,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Worker {
+    /// What the peer is asked for, as (piece, block). Answers mostly come in this order.
+    requests: VecDeque<(u32, u32)>,
+    /// The piece that it works on.
+    piece: Option<u32>,
+}
+
+impl<D> Default for Partials<D> {
+    fn default() -> Self {
+        Self {
+            pieces: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            open: BTreeSet::new(),
+            requested: BTreeSet::new(),
+            blocks: 0,
+            in_memory: 0,
+            spare: Vec::new(),
+        }
+    }
+}
+
+impl<D: IntoIterator<Item = Bytes>> Partials<D> {
+    /// Whether another piece of `len` bytes can be begun.
+    pub(crate) fn has_room(&self, len: u32) -> bool {
+        let blocks = len.div_ceil(BLOCK_LEN) as usize;
+        // The largest pieces must be possible one at a time.
+        self.pieces.is_empty()
+            || self.pieces.len() < MAX_PARTIAL_PIECES && self.blocks + blocks <= MAX_PARTIAL_BLOCKS
+    }
+
+    /// Begins a piece that `conn` is to work on; a fast peer gets it for itself. Says whether it did:
+    /// not if it is under way already, has no bytes, or there is no [room](Self::has_room).
+    pub(crate) fn start(&mut self, piece: u32, len: u32, conn: ConnId, fast: bool) -> bool {
+        if self.pieces.contains_key(&piece) || len == 0 || !self.has_room(len) {
+            return false;
+        }
+        let count = len.div_ceil(BLOCK_LEN) as usize;
+        let mut blocks = self.spare.pop().unwrap_or_default();
+        blocks.resize_with(count, Block::default);
+        self.blocks += count;
+        self.pieces.insert(
+            piece,
+            Partial {
+                len,
+                blocks,
+                owner: None,
+                who: Vec::new(),
+                first_open: 0,
+                open: count,
+                requested: [0; ENDGAME_COPIES],
+                in_memory: 0,
+                writing: 0,
+                abandoned: false,
+            },
+        );
+        self.open.insert((false, piece));
+        self.assign(conn, piece, fast);
+        true
+    }
+
+    /// The next block of the piece that the peer works on, or of one that no peer has for itself and
+    /// that the peer has. It counts as asked for. None when a new piece should be begun.
+    pub(crate) fn request(&mut self, conn: ConnId, map: &Bitfield, fast: bool) -> Option<BlockRequest> {
+        let current = self.workers.get(&conn).and_then(|worker| worker.piece);
+        let current = current.filter(|piece| {
+            self.pieces.get(piece).is_some_and(|partial| {
+                partial.open != 0 && partial.owner.is_none_or(|by| by == conn)
+            })
+        });
+        let piece = current.or_else(|| {
+            let free = self.open.range((false, 0)..(true, 0));
+            free.map(|(_, piece)| *piece)
+                .find(|piece| map.contains(*piece))
+        })?;
+        self.assign(conn, piece, fast);
+        self.request_open(conn, piece)
+    }
+
+    /// A block that nobody is asked for, of a piece that another peer has for itself. For a peer for
+    /// which no piece can be begun.
+    pub(crate) fn request_shared(&mut self, conn: ConnId, map: &Bitfield) -> Option<BlockRequest> {
+        let mut owned = self.open.range((true, 0)..);
+        let (_, piece) = *owned.find(|(_, piece)| map.contains(*piece))?;
+        self.request_open(conn, piece)
+    }
+
+    /// A block that others are asked for already, but not this peer; the one that fewest are asked
+    /// for. For the end of a download, when nothing is open.
+    pub(crate) fn request_again(&mut self, conn: ConnId, map: &Bitfield) -> Option<BlockRequest> {
+        let (piece, block) = self
+            .requested
+            .iter()
+            .filter(|(_, piece)| map.contains(*piece))
+            .find_map(|(copies, piece)| {
+                let blocks = &self.pieces.get(piece)?.blocks;
+                let block = blocks.iter().position(|block| match block {
+                    Block::Requested(askers) => askers.count() == *copies && !askers.contains(conn),
+                    Block::Open
+                    | Block::Memory { .. }
+                    | Block::Writing { .. }
+                    | Block::Stored { .. } => false,
+                })?;
+                Some((*piece, block))
+            })?;
+        self.ask(conn, piece, block)
+    }
+
+    /// The lowest open block of a piece, whoever has it for itself. It counts as asked for.
+    pub(crate) fn request_open(&mut self, conn: ConnId, piece: u32) -> Option<BlockRequest> {
+        let partial = self.pieces.get_mut(&piece)?;
+        let rest = partial.blocks.get(partial.first_open..)?;
+        let block =
+            partial.first_open + rest.iter().position(|block| matches!(block, Block::Open))?;
+        partial.first_open = block + 1;
+        self.ask(conn, piece, block)
+    }
+
+    fn ask(&mut self, conn: ConnId, piece: u32, index: usize) -> Option<BlockRequest> {
+        let partial = self.pieces.get_mut(&piece)?;
+        let id = partial.id(piece, index);
+        let mut askers = partial.blocks.get(index)?.askers();
+        if !askers.insert(conn) {
+            return None;
+        }
+        self.set(piece, index, Block::Requested(askers));
+        self.workers
+            .entry(conn)
+            .or_default()
+            .requests
+            .push_back((piece, index as u32));
+        Some(id)
+    }
+
+    /// Whether the peer is asked for the block.
+    pub(crate) fn is_asked(&self, conn: ConnId, piece: u32, begin: u32) -> bool {
+        let block = self
+            .pieces
+            .get(&piece)
+            .and_then(|partial| partial.blocks.get(partial.index(begin)?));
+        block.is_some_and(|block| block.askers().contains(conn))
+    }
+
+    /// How many blocks the peer is asked for.
+    pub(crate) fn asked(&self, conn: ConnId) -> usize {
+        self.workers
+            .get(&conn)
+            .map_or(0, |worker| worker.requests.len())
+    }
+
+    /// A block arrived. `late` says that it is welcome although the peer is not asked for it any
+    /// more: because it once was.
+    pub(crate) fn receive(
+        &mut self,
+        from: Contributor,
+        piece: u32,
+        begin: u32,
+        len: u32,
+        data: D,
+        late: bool,
+    ) -> Arrival {
+        let Some(partial) = self.pieces.get_mut(&piece) else {
+            return Arrival::Superfluous;
+        };
+        let Some(index) = partial.index(begin) else {
+            return Arrival::Misfit;
+        };
+        if partial.id(piece, index).len != len {
+            return Arrival::Misfit;
+        }
+        let mut askers = partial.blocks[index].askers();
+        match partial.blocks[index] {
+            Block::Memory { .. } | Block::Writing { .. } | Block::Stored { .. } => {
+                return Arrival::Superfluous;
+            }
+            Block::Open | Block::Requested(_) => {}
+        }
+        if partial.abandoned {
+            return Arrival::Superfluous;
+        }
+        if !askers.contains(from.conn) && !late {
+            return Arrival::Unasked;
+        }
+        let author = partial.author(from);
+        for asker in askers.iter() {
+            self.forget_request(asker, piece, index);
+        }
+        self.set(piece, index, Block::Memory { data, from: author });
+        askers.remove(from.conn);
+        Arrival::Accepted {
+            cancel: askers,
+            complete: self.is_complete(piece),
+        }
+    }
+
+    /// The peer will not deliver a block: it said so, took too long, or is not to deliver it any
+    /// more. Says whether it was asked for it.
+    pub(crate) fn release(&mut self, conn: ConnId, piece: u32, begin: u32) -> bool {
+        let Some(index) = self
+            .pieces
+            .get(&piece)
+            .and_then(|partial| partial.index(begin))
+        else {
+            return false;
+        };
+        let asked = self.forget_request(conn, piece, index);
+        if asked {
+            self.unask(conn, piece, index);
+        }
+        asked
+    }
+
+    /// The peer will deliver nothing that it was asked for; it choked us. Others may take its piece
+    /// on.
+    pub(crate) fn release_all(&mut self, conn: ConnId) {
+        self.disown(conn);
+        let Some(worker) = self.workers.get_mut(&conn) else {
+            return;
+        };
+        // The list goes back for the next requests.
+        let mut requests = mem::take(&mut worker.requests);
+        for (piece, index) in requests.drain(..) {
+            self.unask(conn, piece, index as usize);
+        }
+        if let Some(worker) = self.workers.get_mut(&conn) {
+            worker.requests = requests;
+        }
+    }
+
+    /// The peer is gone.
+    pub(crate) fn remove_peer(&mut self, conn: ConnId) {
+        self.release_all(conn);
+        self.workers.remove(&conn);
+    }
+
+    /// The peer has no piece for itself any more: it became slow.
+    pub(crate) fn disown(&mut self, conn: ConnId) {
+        let Some(piece) = self
+            .workers
+            .get_mut(&conn)
+            .and_then(|worker| worker.piece.take())
+        else {
+            return;
+        };
+        if let Some(partial) = self.pieces.get(&piece)
+            && partial.owner == Some(conn)
+        {
+            self.set_owner(piece, None);
+        }
+    }
+
+    /// Whether the piece is under way.
+    pub(crate) fn contains(&self, piece: u32) -> bool {
+        self.pieces.contains_key(&piece)
+    }
+
+    /// Whether the piece can be taken.
+    pub(crate) fn is_complete(&self, piece: u32) -> bool {
+        self.pieces.get(&piece).is_some_and(Partial::is_complete)
+    }
+
+    /// Takes a complete piece out.
+    pub(crate) fn take(&mut self, piece: u32) -> Option<Taken> {
+        if !self.is_complete(piece) {
+            return None;
+        }
+        let mut partial = self.pieces.remove(&piece)?;
+        let mut in_memory = 0;
+        let mut data: Vec<Segment> = Vec::with_capacity(partial.blocks.len());
+        let who = mem::take(&mut partial.who);
+        let from = Contributors::new(who, partial.blocks.iter().map(Block::from));
+        for index in 0..partial.blocks.len() {
+            let len = partial.id(piece, index).len;
+            match mem::take(&mut partial.blocks[index]) {
+                Block::Memory { data: chunks, .. } => {
+                    in_memory += u64::from(len);
+                    data.extend(chunks.into_iter().map(Segment::Memory));
+                }
+                Block::Stored { .. } => {
+                    if let Some(Segment::Stored { len: stored }) = data.last_mut() {
+                        *stored += len;
+                    } else {
+                        data.push(Segment::Stored { len });
+                    }
+                }
+                Block::Open | Block::Requested(_) | Block::Writing { .. } => {}
+            }
+        }
+        self.in_memory -= in_memory;
+        self.retire(partial);
+        Some(Taken {
+            data,
+            from,
+            in_memory,
+        })
+    }
+
+    /// Gives a piece up: it is not wanted any more. Returns those that were asked for its blocks, with
+    /// the blocks, so that they can be told, and whether the piece is gone: it is not while a part of
+    /// it is being written.
+    pub(crate) fn abandon(&mut self, piece: u32) -> (Vec<(ConnId, BlockRequest)>, bool) {
+        let mut cancel = Vec::new();
+        let count = self
+            .pieces
+            .get(&piece)
+            .map_or(0, |partial| partial.blocks.len());
+        for index in 0..count {
+            let Some(partial) = self.pieces.get(&piece) else {
+                continue;
+            };
+            let id = partial.id(piece, index);
+            for asker in partial.blocks[index].askers().iter() {
+                cancel.push((asker, id));
+                self.release(asker, piece, id.begin);
+            }
+        }
+        let Some(partial) = self.pieces.get_mut(&piece) else {
+            return (cancel, true);
+        };
+        partial.abandoned = true;
+        let owned = partial.owner.take().is_some();
+        self.open.remove(&(owned, piece));
+        for index in 0..count {
+            if self
+                .pieces
+                .get(&piece)
+                .is_some_and(|partial| matches!(partial.blocks[index], Block::Memory { .. }))
+            {
+                self.set(piece, index, Block::Open);
+            }
+        }
+        (cancel, self.bury(piece))
+    }
+
+    /// Drops an abandoned piece if no part of it is being written.
+    fn bury(&mut self, piece: u32) -> bool {
+        let finished = |partial: &Partial<D>| partial.abandoned && partial.writing == 0;
+        if !self.pieces.get(&piece).is_some_and(finished) {
+            return false;
+        }
+        if let Some(mut partial) = self.pieces.remove(&piece) {
+            partial.blocks.iter_mut().for_each(|block| {
+                mem::take(block);
+            });
+            self.retire(partial);
+        }
+        true
+    }
+
+    /// Keeps the list of a piece's blocks, which hold nothing any more, for another piece.
+    fn retire(&mut self, mut partial: Partial<D>) {
+        self.blocks -= partial.blocks.len();
+        if self.spare.len() < SPARE_LISTS {
+            partial.blocks.clear();
+            self.spare.push(partial.blocks);
+        }
+    }
+
+    /// What should be written early if memory is short: neighbouring blocks of the piece that holds
+    /// most memory for longest, as far as that can be foreseen. They count as being written until
+    /// [`written`](Self::written) or [`write_failed`](Self::write_failed).
+    pub(crate) fn flush(&mut self) -> Option<Flush> {
+        // What it holds times what it waits for: a piece that is about to be complete would only
+        // have to be read back.
+        let (piece, _) = self
+            .pieces
+            .iter()
+            .filter(|(_, partial)| partial.in_memory != 0 && !partial.is_complete())
+            .map(|(piece, partial)| (*piece, partial.in_memory * partial.missing().max(1)))
+            .max_by_key(|(piece, cost)| (*cost, core::cmp::Reverse(*piece)))?;
+        let run = self.pieces.get(&piece)?.longest_run();
+        let mut flush = Flush {
+            piece,
+            begin: run.start as u32 * BLOCK_LEN,
+            len: 0,
+            data: Vec::with_capacity(run.len()),
+        };
+        for index in run {
+            let partial = self.pieces.get_mut(&piece)?;
+            let len = partial.id(piece, index).len;
+            let from = partial.blocks[index].from();
+            if let Block::Memory { data, .. } = self.set(piece, index, Block::Writing { from }) {
+                flush.len += len;
+                flush.data.extend(data);
+            }
+        }
+        Some(flush)
+    }
+
+    /// An early write is done.
+    pub(crate) fn written(&mut self, piece: u32, begin: u32, len: u32) -> Written {
+        self.end_write(piece, begin, len, true)
+    }
+
+    /// An early write failed: what it was to write is lost, and must be fetched again.
+    pub(crate) fn write_failed(&mut self, piece: u32, begin: u32, len: u32) -> Written {
+        self.end_write(piece, begin, len, false)
+    }
+
+    fn end_write(&mut self, piece: u32, begin: u32, len: u32, stored: bool) -> Written {
+        let first = (begin / BLOCK_LEN) as usize;
+        let count = len.div_ceil(BLOCK_LEN) as usize;
+        for index in first..first.saturating_add(count) {
+            let Some(block) = self
+                .pieces
+                .get(&piece)
+                .and_then(|partial| partial.blocks.get(index))
+            else {
+                break;
+            };
+            match *block {
+                Block::Writing { from } if stored => {
+                    self.set(piece, index, Block::Stored { from });
+                }
+                Block::Writing { .. } => {
+                    self.set(piece, index, Block::Open);
+                }
+                Block::Open | Block::Requested(_) | Block::Memory { .. } | Block::Stored { .. } => {
+                }
+            }
+        }
+        if self.bury(piece) {
+            Written::Gone
+        } else if self.is_complete(piece) {
+            Written::Complete
+        } else {
+            Written::Continues
+        }
+    }
+
+    /// Payload bytes in memory, of all pieces.
+    pub(crate) fn in_memory(&self) -> u64 {
+        self.in_memory
+    }
+
+    /// How many pieces are under way.
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// The pieces under way, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.pieces.keys().copied()
+    }
+
+    /// How many bytes of a piece under way have come.
+    pub(crate) fn received(&self, piece: u32) -> u32 {
+        let Some(partial) = self.pieces.get(&piece) else {
+            return 0;
+        };
+        let blocks = partial.blocks.iter().enumerate();
+        blocks
+            .filter(|(_, block)| block.has_come())
+            .map(|(index, _)| partial.id(piece, index).len)
+            .sum()
+    }
+
+    /// The peer works on the piece from now on; a fast one has it for itself.
+    fn assign(&mut self, conn: ConnId, piece: u32, fast: bool) {
+        let worker = self.workers.entry(conn).or_default();
+        if worker.piece != Some(piece) {
+            self.disown(conn);
+            self.workers.entry(conn).or_default().piece = Some(piece);
+        }
+        let owner = self.pieces.get(&piece).and_then(|partial| partial.owner);
+        if fast && owner.is_none() {
+            self.set_owner(piece, Some(conn));
+        } else if !fast && owner == Some(conn) {
+            self.set_owner(piece, None);
+        }
+    }
+
+    fn set_owner(&mut self, piece: u32, owner: Option<ConnId>) {
+        if let Some(partial) = self.pieces.get_mut(&piece) {
+            let before = partial.owner.is_some();
+            partial.owner = owner;
+            if self.open.remove(&(before, piece)) {
+                self.open.insert((owner.is_some(), piece));
+            }
+        }
+    }
+
+    /// Drops a request from the peer's list. Says whether it was there.
+    fn forget_request(&mut self, conn: ConnId, piece: u32, index: usize) -> bool {
+        let Some(worker) = self.workers.get_mut(&conn) else {
+            return false;
+        };
+        let request = (piece, index as u32);
+        let Some(place) = worker.requests.iter().position(|other| *other == request) else {
+            return false;
+        };
+        worker.requests.remove(place);
+        true
+    }
+
+    /// Drops the peer from those that are asked for a block.
+    fn unask(&mut self, conn: ConnId, piece: u32, index: usize) {
+        let Some(block) = self
+            .pieces
+            .get(&piece)
+            .and_then(|partial| partial.blocks.get(index))
+        else {
+            return;
+        };
+        let mut askers = block.askers();
+        if !askers.remove(conn) {
+            return;
+        }
+        if askers.count() == 0 {
+            self.set(piece, index, Block::Open);
+        } else {
+            self.set(piece, index, Block::Requested(askers));
+        }
+    }
+
+    /// Changes a block's state, and all counters and indices with it. Returns the state before.
+    fn set(&mut self, piece: u32, index: usize, block: Block<D>) -> Block<D> {
+        let Some(partial) = self.pieces.get_mut(&piece) else {
+            return block;
+        };
+        let len = u64::from(partial.id(piece, index).len);
+        let before = mem::replace(&mut partial.blocks[index], block);
+        match &before {
+            Block::Open => {
+                partial.open -= 1;
+                if partial.open == 0 {
+                    // Nothing is left to have for oneself.
+                    let owned = partial.owner.take().is_some();
+                    self.open.remove(&(owned, piece));
+                }
+            }
+            Block::Requested(askers) => {
+                let copies = askers.count();
+                let counter = &mut partial.requested[copies - 1];
+                *counter -= 1;
+                if *counter == 0 {
+                    self.requested.remove(&(copies, piece));
+                }
+            }
+            Block::Memory { .. } => {
+                partial.in_memory -= 1;
+                self.in_memory -= len;
+            }
+            Block::Writing { .. } => partial.writing -= 1,
+            Block::Stored { .. } => {}
+        }
+        match &partial.blocks[index] {
+            Block::Open => {
+                partial.open += 1;
+                partial.first_open = partial.first_open.min(index);
+                if partial.open == 1 && !partial.abandoned {
+                    self.open.insert((partial.owner.is_some(), piece));
+                }
+            }
+            Block::Requested(askers) => {
+                let copies = askers.count();
+                let counter = &mut partial.requested[copies - 1];
+                *counter += 1;
+                if *counter == 1 && copies < ENDGAME_COPIES {
+                    self.requested.insert((copies, piece));
+                }
+            }
+            Block::Memory { .. } => {
+                partial.in_memory += 1;
+                self.in_memory += len;
+            }
+            Block::Writing { .. } => partial.writing += 1,
+            Block::Stored { .. } => {}
+        }
+        before
+    }
+
+    /// Panics unless all parts agree.
+    pub(crate) fn check(&self) {
+        let (mut blocks, mut in_memory, mut requests) = (0, 0, 0);
+        let mut open = BTreeSet::new();
+        let mut requested = BTreeSet::new();
+        for (piece, partial) in &self.pieces {
+            assert_eq!(
+                partial.blocks.len(),
+                partial.len.div_ceil(BLOCK_LEN) as usize
+            );
+            blocks += partial.blocks.len();
+            let (mut opens, mut writing, mut memory) = (0, 0, 0);
+            let mut copies = [0; ENDGAME_COPIES];
+            for (index, block) in partial.blocks.iter().enumerate() {
+                match block {
+                    Block::Open => {
+                        opens += 1;
+                        assert!(partial.first_open <= index);
+                    }
+                    Block::Requested(askers) => {
+                        let distinct: BTreeSet<ConnId> = askers.iter().collect();
+                        assert_eq!(distinct.len(), askers.count());
+                        assert_ne!(distinct.len(), 0);
+                        copies[distinct.len() - 1] += 1;
+                        requests += distinct.len();
+                        for asker in distinct {
+                            let request = (*piece, index as u32);
+                            let list = &self.workers[&asker].requests;
+                            assert_eq!(list.iter().filter(|other| **other == request).count(), 1);
+                        }
+                    }
+                    Block::Memory { from, .. } => {
+                        memory += 1;
+                        in_memory += u64::from(partial.id(*piece, index).len);
+                        assert!(usize::from(*from) < partial.who.len() || *from == UNKNOWN);
+                    }
+                    Block::Writing { .. } => writing += 1,
+                    Block::Stored { .. } => {}
+                }
+            }
+            assert_eq!(
+                (partial.open, partial.writing, partial.in_memory),
+                (opens, writing, memory)
+            );
+            assert_eq!(partial.requested, copies);
+            assert!(
+                !partial.abandoned || writing != 0 && memory == 0 && copies == [0; ENDGAME_COPIES]
+            );
+            if opens != 0 && !partial.abandoned {
+                open.insert((partial.owner.is_some(), *piece));
+            }
+            for (fewer, count) in copies[..ENDGAME_COPIES - 1].iter().enumerate() {
+                if *count != 0 {
+                    requested.insert((fewer + 1, *piece));
+                }
+            }
+            if let Some(owner) = partial.owner {
+                assert_ne!(opens, 0);
+                assert_eq!(self.workers[&owner].piece, Some(*piece));
+            }
+        }
+        let listed: usize = self
+            .workers
+            .values()
+            .map(|worker| worker.requests.len())
+            .sum();
+        assert_eq!(listed, requests);
+        assert_eq!((self.blocks, self.in_memory), (blocks, in_memory));
+        assert_eq!((&self.open, &self.requested), (&open, &requested));
+        assert!(self.pieces.len() <= MAX_PARTIAL_PIECES && self.spare.len() <= SPARE_LISTS);
+        assert!(self.blocks <= MAX_PARTIAL_BLOCKS || self.pieces.len() == 1);
+    }
+}
+
+impl<D> Partial<D> {
+    /// The block that begins at `begin`.
+    fn index(&self, begin: u32) -> Option<usize> {
+        (begin.is_multiple_of(BLOCK_LEN) && begin < self.len)
+            .then_some((begin / BLOCK_LEN) as usize)
+    }
+
+    fn id(&self, piece: u32, index: usize) -> BlockRequest {
+        let begin = index as u32 * BLOCK_LEN;
+        BlockRequest {
+            piece,
+            begin,
+            len: BLOCK_LEN.min(self.len - begin),
+        }
+    }
+
+    /// The place of `from` in the list of contributors.
+    fn author(&mut self, from: Contributor) -> u16 {
+        let place = match self.who.iter().rposition(|who| *who == from) {
+            Some(place) => place,
+            None if self.who.len() < usize::from(UNKNOWN) => {
+                self.who.push(from);
+                self.who.len() - 1
+            }
+            // More authors than fit: those that come last are not held responsible.
+            None => return UNKNOWN,
+        };
+        place as u16
+    }
+
+    /// Blocks that have not come.
+    fn missing(&self) -> usize {
+        self.open + self.requested.iter().sum::<usize>()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.missing() == 0 && self.writing == 0 && !self.abandoned
+    }
+
+    /// The longest run of blocks in memory, cut at [`FLUSH_BLOCKS`].
+    fn longest_run(&self) -> core::ops::Range<usize> {
+        let (mut best, mut start) = (0..0, 0);
+        for (index, block) in self.blocks.iter().enumerate() {
+            if !matches!(block, Block::Memory { .. }) {
+                start = index + 1;
+            } else if index + 1 - start > best.len() {
+                best = start..index + 1;
+                if best.len() == FLUSH_BLOCKS {
+                    break;
+                }
+            }
+        }
+        best
+    }
+}
+
+impl<D> Block<D> {
+    fn askers(&self) -> Askers {
+        match self {
+            Self::Requested(askers) => *askers,
+            Self::Open | Self::Memory { .. } | Self::Writing { .. } | Self::Stored { .. } => {
+                Askers::default()
+            }
+        }
+    }
+
+    fn from(&self) -> u16 {
+        match self {
+            Self::Memory { from, .. } | Self::Writing { from } | Self::Stored { from } => *from,
+            Self::Open | Self::Requested(_) => UNKNOWN,
+        }
+    }
+
+    fn has_come(&self) -> bool {
+        match self {
+            Self::Memory { .. } | Self::Writing { .. } | Self::Stored { .. } => true,
+            Self::Open | Self::Requested(_) => false,
+        }
+    }
+}
+
+impl Askers {
+    /// The peers.
+    pub(crate) fn iter(self) -> impl Iterator<Item = ConnId> {
+        self.0.into_iter().flatten()
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.iter().flatten().count()
+    }
+
+    fn contains(&self, conn: ConnId) -> bool {
+        self.0.contains(&Some(conn))
+    }
+
+    /// Says whether there was a place for it, and it was not there yet.
+    fn insert(&mut self, conn: ConnId) -> bool {
+        if self.contains(conn) {
+            return false;
+        }
+        let place = self.0.iter_mut().find(|place| place.is_none());
+        place.map(|place| *place = Some(conn)).is_some()
+    }
+
+    fn remove(&mut self, conn: ConnId) -> bool {
+        let place = self.0.iter_mut().find(|place| **place == Some(conn));
+        place.map(|place| *place = None).is_some()
+    }
+}
