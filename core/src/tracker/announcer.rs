@@ -54,8 +54,8 @@ pub(crate) struct Facts {
     pub(crate) info_hash: InfoHash,
     /// Our peer-id for it.
     pub(crate) peer_id: PeerId,
-    /// Where we listen, if we do. Its port is announced; peers at it are ourselves.
-    pub(crate) listen: Option<SocketAddr>,
+    /// The port that peers can dial; 0 if there is none.
+    pub(crate) port: u16,
     /// Payload bytes since `started`.
     pub(crate) uploaded: u64,
     /// Payload bytes since `started`.
@@ -206,12 +206,12 @@ impl Announcer {
         self.proceed(ctx, udp, facts);
     }
 
-    /// The last missing byte has come. Told once in the life of a torrent (repeated until it is acknowledged), and
-    /// not at all if it was complete when it started.
-    pub(crate) fn complete(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, facts: &Facts) {
-        if self.running && self.completion == Completion::Open && facts.left == 0 {
+    /// The last missing byte has come: the next [`Announcer::on_timer`] tells, without waiting for an interval; the
+    /// caller sets [`Timer::Tracker`] to now. Told once in the life of a torrent (repeated until it is acknowledged),
+    /// and not at all if it was complete when it started.
+    pub(crate) fn complete(&mut self) {
+        if self.running && self.completion == Completion::Open {
             self.completion = Completion::Owed;
-            self.proceed(ctx, udp, facts);
         }
     }
 
@@ -222,7 +222,9 @@ impl Announcer {
             return;
         }
         self.running = false;
-        self.give_up_all(ctx, udp);
+        for flight in core::mem::take(&mut self.flights) {
+            give_up(ctx, udp, flight.handle);
+        }
         let purpose = Purpose::Announce(Some(AnnounceEvent::Stopped));
         for index in 0..self.trackers.len() {
             if core::mem::take(&mut self.trackers[index].acknowledged) {
@@ -233,11 +235,15 @@ impl Announcer {
         self.arm(ctx, facts);
     }
 
-    /// Ends everything at once: nothing is under way any more, and nothing follows.
-    pub(crate) fn abandon(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, torrent: TorrentId) {
+    /// Ends everything at once: nothing is under way any more, and nothing follows. Requests to UDP trackers are
+    /// dropped by [`UdpTrackers::forget`], which the caller calls as well, and the timer is the caller's.
+    pub(crate) fn abandon(&mut self, ctx: &mut Ctx<'_>) {
         self.running = false;
-        self.give_up_all(ctx, udp);
-        ctx.timers.cancel(Timer::Tracker(torrent));
+        for flight in core::mem::take(&mut self.flights) {
+            if let Handle::Http(op) = flight.handle {
+                ctx.push(Action::Cancel { op });
+            }
+        }
     }
 
     /// The torrent wants more peers: the tracker that answered last is asked again as soon as it allows, unless no
@@ -367,7 +373,7 @@ impl Announcer {
     }
 
     /// An error, when no tracker works: what holds a torrent without peers back.
-    pub(crate) fn trouble(&self) -> Option<&str> {
+    pub(crate) fn last_error(&self) -> Option<&str> {
         if self.current.is_some() {
             return None;
         }
@@ -558,7 +564,7 @@ impl Announcer {
         AnnounceQuery {
             info_hash: *facts.info_hash.as_bytes(),
             peer_id: facts.peer_id,
-            port: facts.listen.map_or(0, |address| address.port()),
+            port: facts.port,
             uploaded: facts.uploaded,
             downloaded: facts.downloaded,
             left: facts.left,
@@ -618,7 +624,7 @@ impl Announcer {
         if event == Some(AnnounceEvent::Completed) {
             self.completion = Completion::Settled;
         }
-        let peers = usable_peers(&reply, facts);
+        let peers = usable_peers(&reply, ctx.identity.listen);
         let tracker = &mut self.trackers[index];
         self.regular = tracker.answered(ctx.now, &reply, peers.len());
         self.current = Some(tracker.id);
@@ -667,12 +673,6 @@ impl Announcer {
             ctx.timers.set(timer, at);
         } else {
             ctx.timers.cancel(timer);
-        }
-    }
-
-    fn give_up_all(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
-        for flight in core::mem::take(&mut self.flights) {
-            give_up(ctx, udp, flight.handle);
         }
     }
 
@@ -768,7 +768,7 @@ fn without_id(addr: SocketAddr) -> TrackerPeer {
 }
 
 /// Peers that can be dialled and are not ourselves.
-fn usable_peers(reply: &AnnounceReply, facts: &Facts) -> Vec<SocketAddr> {
+fn usable_peers(reply: &AnnounceReply, listen: Option<SocketAddr>) -> Vec<SocketAddr> {
     reply
         .peers
         .iter()
@@ -779,19 +779,19 @@ fn usable_peers(reply: &AnnounceReply, facts: &Facts) -> Vec<SocketAddr> {
                 && !ip.is_unspecified()
                 && !ip.is_multicast()
                 && ip != IpAddr::V4(Ipv4Addr::BROADCAST)
-                && !is_own(*addr, facts, reply.external_ip)
+                && !is_own(*addr, listen, reply.external_ip)
         })
         .take(limits::MAX_TRACKER_PEERS)
         .collect()
 }
 
 /// Our address as we know it, as a tracker on this machine sees it, or as this tracker says that it does (BEP 24).
-fn is_own(addr: SocketAddr, facts: &Facts, external: Option<IpAddr>) -> bool {
+fn is_own(addr: SocketAddr, listen: Option<SocketAddr>, external: Option<IpAddr>) -> bool {
     const LOCALHOST: [IpAddr; 2] = [
         IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(Ipv6Addr::LOCALHOST),
     ];
-    let Some(listen) = facts.listen else {
+    let Some(listen) = listen else {
         return false;
     };
     let (ip, own) = (addr.ip(), listen.ip().to_canonical());
