@@ -6,21 +6,22 @@
 //! so a better tier is come back to at the next round after it has recovered. Announces between the regular ones
 //! (more peers wanted, the download completed) go to the tracker that answered last.
 
+mod reply;
 mod tracker;
 
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
 
+use self::reply::{Heard, Refusal, read_announce, read_scrape, usable_peers};
 use self::tracker::{Tracker, TrackerId};
 use super::udp::{UdpFault, UdpId, UdpOutcome, UdpQuery, UdpReply, UdpTrackers};
 use super::url::{self, Endpoint, UdpEndpoint};
 use crate::action::{Action, HttpRequest};
 use crate::ctx::{Ctx, Op, Timer};
-use crate::event::{ContactError, HttpReply, OpResult};
+use crate::event::{ContactError, OpResult};
 use crate::id::{OpId, TorrentId};
 use crate::limits;
 use crate::metainfo::InfoHash;
@@ -29,10 +30,8 @@ use crate::rng::Rng;
 use crate::status::TrackerStatus;
 use crate::time::Instant;
 use crate::wire::PeerId;
-use crate::wire::tracker::{
-    AnnounceEvent, AnnounceQuery, AnnounceReply, Answer, Failure, Retry, ScrapeStats, TrackerPeer,
-};
-use crate::wire::tracker_http::{decode_announce, decode_scrape, scrape_url};
+use crate::wire::tracker::{AnnounceEvent, AnnounceQuery, AnnounceReply, TrackerPeer};
+use crate::wire::tracker_http::scrape_url;
 use crate::wire::tracker_udp::Announce;
 
 /// What is added to the time that the driver has for an exchange before it is given up here as well.
@@ -128,18 +127,6 @@ enum Handle {
 enum Purpose {
     Announce(Option<AnnounceEvent>),
     Scrape,
-}
-
-/// What a tracker answered, over either protocol.
-enum Heard {
-    Announced(AnnounceReply),
-    Scraped(ScrapeStats),
-}
-
-/// Why a tracker is of no use for now.
-struct Refusal {
-    text: String,
-    retry: Option<Retry>,
 }
 
 impl Announcer {
@@ -690,26 +677,6 @@ impl Announcer {
     }
 }
 
-impl Refusal {
-    fn new(why: impl ToString) -> Self {
-        // A driver's words may contain what a stranger sent, at any length.
-        let text = why.to_string();
-        Self {
-            text: text.chars().take(limits::MAX_FOREIGN_TEXT).collect(),
-            retry: None,
-        }
-    }
-}
-
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
-        Self {
-            retry: failure.retry,
-            ..Self::new(failure.reason)
-        }
-    }
-}
-
 fn give_up(ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, handle: Handle) {
     match handle {
         Handle::Http(op) => ctx.push(Action::Cancel { op }),
@@ -733,70 +700,11 @@ fn udp_announce(query: AnnounceQuery, key: u32, endpoint: &UdpEndpoint) -> Annou
     }
 }
 
-/// A refusal counts whatever the status; anything else only with one of success.
-fn read_announce(reply: &HttpReply) -> Result<Heard, Refusal> {
-    match (decode_announce(&reply.body), reply.status) {
-        (Ok(Answer::Failure(failure)), _) => Err(failure.into()),
-        (Ok(Answer::Reply(announced)), 200..=299) => Ok(Heard::Announced(announced)),
-        (Err(error), 200..=299) => Err(Refusal::new(error)),
-        (Ok(Answer::Reply(_)) | Err(_), status) => {
-            Err(Refusal::new(format!("HTTP status {status}")))
-        }
-    }
-}
-
-fn read_scrape(reply: &HttpReply, info_hash: &InfoHash) -> Result<Heard, Refusal> {
-    match (decode_scrape(&reply.body), reply.status) {
-        (Ok(Answer::Failure(failure)), _) => Err(failure.into()),
-        (Ok(Answer::Reply(scraped)), 200..=299) => scraped
-            .files
-            .get(info_hash.as_bytes())
-            .map(|stats| Heard::Scraped(*stats))
-            .ok_or_else(|| Refusal::new("the torrent is not known")),
-        (Err(error), 200..=299) => Err(Refusal::new(error)),
-        (Ok(Answer::Reply(_)) | Err(_), status) => {
-            Err(Refusal::new(format!("HTTP status {status}")))
-        }
-    }
-}
-
 fn without_id(addr: SocketAddr) -> TrackerPeer {
     TrackerPeer {
         addr,
         peer_id: None,
     }
-}
-
-/// Peers that can be dialled and are not ourselves.
-fn usable_peers(reply: &AnnounceReply, listen: Option<SocketAddr>) -> Vec<SocketAddr> {
-    reply
-        .peers
-        .iter()
-        .map(|peer| SocketAddr::new(peer.addr.ip().to_canonical(), peer.addr.port()))
-        .filter(|addr| {
-            let ip = addr.ip();
-            addr.port() != 0
-                && !ip.is_unspecified()
-                && !ip.is_multicast()
-                && ip != IpAddr::V4(Ipv4Addr::BROADCAST)
-                && !is_own(*addr, listen, reply.external_ip)
-        })
-        .take(limits::MAX_TRACKER_PEERS)
-        .collect()
-}
-
-/// Our address as we know it, as a tracker on this machine sees it, or as this tracker says that it does (BEP 24).
-fn is_own(addr: SocketAddr, listen: Option<SocketAddr>, external: Option<IpAddr>) -> bool {
-    const LOCALHOST: [IpAddr; 2] = [
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::LOCALHOST),
-    ];
-    let Some(listen) = listen else {
-        return false;
-    };
-    let (ip, own) = (addr.ip(), listen.ip().to_canonical());
-    addr.port() == listen.port()
-        && (ip == own || Some(ip) == external || (own.is_unspecified() && LOCALHOST.contains(&ip)))
 }
 
 #[cfg(test)]

@@ -10,6 +10,10 @@
 mod announcer;
 mod server;
 #[cfg(test)]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it expects and fails at the rest"
+)]
 mod testing;
 mod udp;
 mod url;

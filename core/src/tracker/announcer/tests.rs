@@ -6,6 +6,7 @@ use core::time::Duration;
 use quickcheck::quickcheck;
 
 use super::*;
+use crate::event::HttpReply;
 use crate::rng::Seed;
 use crate::tracker::TrackerServer;
 use crate::tracker::testing::{Client, OWN};
