@@ -6,21 +6,22 @@
 //! so a better tier is come back to at the next round after it has recovered. Announces between the regular ones
 //! (more peers wanted, the download completed) go to the tracker that answered last.
 
+mod reply;
 mod tracker;
 
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
 
+use self::reply::{Heard, Refusal, read_announce, read_scrape, usable_peers};
 use self::tracker::{Tracker, TrackerId};
 use super::udp::{UdpFault, UdpId, UdpOutcome, UdpQuery, UdpReply, UdpTrackers};
 use super::url::{self, Endpoint, UdpEndpoint};
 use crate::action::{Action, HttpRequest};
 use crate::ctx::{Ctx, Op, Timer};
-use crate::event::{ContactError, HttpReply, OpResult};
+use crate::event::{ContactError, OpResult};
 use crate::id::{OpId, TorrentId};
 use crate::limits;
 use crate::metainfo::InfoHash;
@@ -29,10 +30,8 @@ use crate::rng::Rng;
 use crate::status::TrackerStatus;
 use crate::time::Instant;
 use crate::wire::PeerId;
-use crate::wire::tracker::{
-    AnnounceEvent, AnnounceQuery, AnnounceReply, Answer, Failure, Retry, ScrapeStats, TrackerPeer,
-};
-use crate::wire::tracker_http::{decode_announce, decode_scrape, scrape_url};
+use crate::wire::tracker::{AnnounceEvent, AnnounceQuery, AnnounceReply, TrackerPeer};
+use crate::wire::tracker_http::scrape_url;
 use crate::wire::tracker_udp::Announce;
 
 /// What is added to the time that the driver has for an exchange before it is given up here as well.
@@ -54,8 +53,8 @@ pub(crate) struct Facts {
     pub(crate) info_hash: InfoHash,
     /// Our peer-id for it.
     pub(crate) peer_id: PeerId,
-    /// Where we listen, if we do. Its port is announced; peers at it are ourselves.
-    pub(crate) listen: Option<SocketAddr>,
+    /// The port that peers can dial; 0 if there is none.
+    pub(crate) port: u16,
     /// Payload bytes since `started`.
     pub(crate) uploaded: u64,
     /// Payload bytes since `started`.
@@ -130,18 +129,6 @@ enum Purpose {
     Scrape,
 }
 
-/// What a tracker answered, over either protocol.
-enum Heard {
-    Announced(AnnounceReply),
-    Scraped(ScrapeStats),
-}
-
-/// Why a tracker is of no use for now.
-struct Refusal {
-    text: String,
-    retry: Option<Retry>,
-}
-
 impl Announcer {
     /// The trackers of a torrent, at most [`limits::MAX_TRACKERS`]. White space around URLs goes, and so do empty and
     /// repeated ones. URLs that cannot be used stay, to be shown, and are never asked.
@@ -206,12 +193,12 @@ impl Announcer {
         self.proceed(ctx, udp, facts);
     }
 
-    /// The last missing byte has come. Told once in the life of a torrent (repeated until it is acknowledged), and
-    /// not at all if it was complete when it started.
-    pub(crate) fn complete(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, facts: &Facts) {
-        if self.running && self.completion == Completion::Open && facts.left == 0 {
+    /// The last missing byte has come: the next [`Announcer::on_timer`] tells, without waiting for an interval; the
+    /// caller sets [`Timer::Tracker`] to now. Told once in the life of a torrent (repeated until it is acknowledged),
+    /// and not at all if it was complete when it started.
+    pub(crate) fn complete(&mut self) {
+        if self.running && self.completion == Completion::Open {
             self.completion = Completion::Owed;
-            self.proceed(ctx, udp, facts);
         }
     }
 
@@ -222,7 +209,9 @@ impl Announcer {
             return;
         }
         self.running = false;
-        self.give_up_all(ctx, udp);
+        for flight in core::mem::take(&mut self.flights) {
+            give_up(ctx, udp, flight.handle);
+        }
         let purpose = Purpose::Announce(Some(AnnounceEvent::Stopped));
         for index in 0..self.trackers.len() {
             if core::mem::take(&mut self.trackers[index].acknowledged) {
@@ -233,11 +222,15 @@ impl Announcer {
         self.arm(ctx, facts);
     }
 
-    /// Ends everything at once: nothing is under way any more, and nothing follows.
-    pub(crate) fn abandon(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, torrent: TorrentId) {
+    /// Ends everything at once: nothing is under way any more, and nothing follows. Requests to UDP trackers are
+    /// dropped by [`UdpTrackers::forget`], which the caller calls as well, and the timer is the caller's.
+    pub(crate) fn abandon(&mut self, ctx: &mut Ctx<'_>) {
         self.running = false;
-        self.give_up_all(ctx, udp);
-        ctx.timers.cancel(Timer::Tracker(torrent));
+        for flight in core::mem::take(&mut self.flights) {
+            if let Handle::Http(op) = flight.handle {
+                ctx.push(Action::Cancel { op });
+            }
+        }
     }
 
     /// The torrent wants more peers: the tracker that answered last is asked again as soon as it allows, unless no
@@ -367,7 +360,7 @@ impl Announcer {
     }
 
     /// An error, when no tracker works: what holds a torrent without peers back.
-    pub(crate) fn trouble(&self) -> Option<&str> {
+    pub(crate) fn last_error(&self) -> Option<&str> {
         if self.current.is_some() {
             return None;
         }
@@ -558,7 +551,7 @@ impl Announcer {
         AnnounceQuery {
             info_hash: *facts.info_hash.as_bytes(),
             peer_id: facts.peer_id,
-            port: facts.listen.map_or(0, |address| address.port()),
+            port: facts.port,
             uploaded: facts.uploaded,
             downloaded: facts.downloaded,
             left: facts.left,
@@ -618,7 +611,7 @@ impl Announcer {
         if event == Some(AnnounceEvent::Completed) {
             self.completion = Completion::Settled;
         }
-        let peers = usable_peers(&reply, facts);
+        let peers = usable_peers(&reply, ctx.identity.listen);
         let tracker = &mut self.trackers[index];
         self.regular = tracker.answered(ctx.now, &reply, peers.len());
         self.current = Some(tracker.id);
@@ -670,12 +663,6 @@ impl Announcer {
         }
     }
 
-    fn give_up_all(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
-        for flight in core::mem::take(&mut self.flights) {
-            give_up(ctx, udp, flight.handle);
-        }
-    }
-
     fn take_flight(&mut self, handle: Handle) -> Option<Flight> {
         let index = self.flights.iter().position(|f| f.handle == handle)?;
         Some(self.flights.remove(index))
@@ -687,26 +674,6 @@ impl Announcer {
 
     fn index(&self, id: TrackerId) -> Option<usize> {
         self.trackers.iter().position(|tracker| tracker.id == id)
-    }
-}
-
-impl Refusal {
-    fn new(why: impl ToString) -> Self {
-        // A driver's words may contain what a stranger sent, at any length.
-        let text = why.to_string();
-        Self {
-            text: text.chars().take(limits::MAX_FOREIGN_TEXT).collect(),
-            retry: None,
-        }
-    }
-}
-
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
-        Self {
-            retry: failure.retry,
-            ..Self::new(failure.reason)
-        }
     }
 }
 
@@ -733,70 +700,11 @@ fn udp_announce(query: AnnounceQuery, key: u32, endpoint: &UdpEndpoint) -> Annou
     }
 }
 
-/// A refusal counts whatever the status; anything else only with one of success.
-fn read_announce(reply: &HttpReply) -> Result<Heard, Refusal> {
-    match (decode_announce(&reply.body), reply.status) {
-        (Ok(Answer::Failure(failure)), _) => Err(failure.into()),
-        (Ok(Answer::Reply(announced)), 200..=299) => Ok(Heard::Announced(announced)),
-        (Err(error), 200..=299) => Err(Refusal::new(error)),
-        (Ok(Answer::Reply(_)) | Err(_), status) => {
-            Err(Refusal::new(format!("HTTP status {status}")))
-        }
-    }
-}
-
-fn read_scrape(reply: &HttpReply, info_hash: &InfoHash) -> Result<Heard, Refusal> {
-    match (decode_scrape(&reply.body), reply.status) {
-        (Ok(Answer::Failure(failure)), _) => Err(failure.into()),
-        (Ok(Answer::Reply(scraped)), 200..=299) => scraped
-            .files
-            .get(info_hash.as_bytes())
-            .map(|stats| Heard::Scraped(*stats))
-            .ok_or_else(|| Refusal::new("the torrent is not known")),
-        (Err(error), 200..=299) => Err(Refusal::new(error)),
-        (Ok(Answer::Reply(_)) | Err(_), status) => {
-            Err(Refusal::new(format!("HTTP status {status}")))
-        }
-    }
-}
-
 fn without_id(addr: SocketAddr) -> TrackerPeer {
     TrackerPeer {
         addr,
         peer_id: None,
     }
-}
-
-/// Peers that can be dialled and are not ourselves.
-fn usable_peers(reply: &AnnounceReply, facts: &Facts) -> Vec<SocketAddr> {
-    reply
-        .peers
-        .iter()
-        .map(|peer| SocketAddr::new(peer.addr.ip().to_canonical(), peer.addr.port()))
-        .filter(|addr| {
-            let ip = addr.ip();
-            addr.port() != 0
-                && !ip.is_unspecified()
-                && !ip.is_multicast()
-                && ip != IpAddr::V4(Ipv4Addr::BROADCAST)
-                && !is_own(*addr, facts, reply.external_ip)
-        })
-        .take(limits::MAX_TRACKER_PEERS)
-        .collect()
-}
-
-/// Our address as we know it, as a tracker on this machine sees it, or as this tracker says that it does (BEP 24).
-fn is_own(addr: SocketAddr, facts: &Facts, external: Option<IpAddr>) -> bool {
-    const LOCALHOST: [IpAddr; 2] = [
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::LOCALHOST),
-    ];
-    let Some(listen) = facts.listen else {
-        return false;
-    };
-    let (ip, own) = (addr.ip(), listen.ip().to_canonical());
-    addr.port() == listen.port()
-        && (ip == own || Some(ip) == external || (own.is_unspecified() && LOCALHOST.contains(&ip)))
 }
 
 #[cfg(test)]

@@ -7,11 +7,19 @@
 //! | `url` | which trackers can be asked, and how they are shown | 3, 15, 41 |
 //! | `server` | the other side, for demonstrations and simulations | 3, 7, 15, 23, 48 |
 
-pub(crate) mod announcer;
+mod announcer;
 mod server;
 #[cfg(test)]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it expects and fails at the rest"
+)]
 mod testing;
-pub(crate) mod udp;
+mod udp;
 mod url;
 
 pub use self::server::TrackerServer;
+pub(crate) use self::{
+    announcer::{Announcer, Facts},
+    udp::{UdpOutcome, UdpTrackers},
+};

@@ -12,7 +12,8 @@ use super::announcer::{Announcer, Facts};
 use super::udp::{UdpOutcome, UdpTrackers};
 use crate::action::{Action, Actions};
 use crate::config::Config;
-use crate::ctx::{Ctx, Op, Timer};
+use crate::connections::Connections;
+use crate::ctx::{Ctx, Identity, Op, Timer};
 use crate::event::{ContactError, HttpReply, OpResult};
 use crate::id::{OpId, TorrentId};
 use crate::metainfo::InfoHash;
@@ -20,8 +21,10 @@ use crate::notice::Notice;
 use crate::rng::{Rng, Seed};
 use crate::slab::{Key, Slab};
 use crate::stats::Stats;
+use crate::throttle::Throttle;
 use crate::time::Instant;
 use crate::timer::Timers;
+use crate::torrent::candidates::Banned;
 use crate::wire::PeerId;
 use crate::wire::tracker::{AnnounceEvent, AnnounceQuery};
 use crate::wire::tracker_http_server::parse_announce;
@@ -35,21 +38,34 @@ pub(super) struct World {
     pub(super) timers: Timers<Timer>,
     pub(super) ops: Slab<OpId, Op>,
     pub(super) stats: Stats,
+    identity: Identity,
     rng: Rng,
     actions: Actions,
+    connections: Connections,
+    throttle: Throttle,
+    banned: Banned,
 }
 
 impl World {
     pub(super) fn new(seed: u8) -> Self {
+        // Anything but the origin: a test must not pass because a default is zero.
+        let now = Instant::from_millis(1_000_000);
+        let config = Config::default();
         Self {
-            // Anything but the origin: a test must not pass because a default is zero.
-            now: Instant::from_millis(1_000_000),
-            config: Config::default(),
+            now,
+            throttle: Throttle::new(config.limits, now),
+            config,
             timers: Timers::default(),
             ops: Slab::default(),
             stats: Stats::default(),
+            identity: Identity {
+                peer_id: PeerId([8; 20]),
+                listen: Some(OWN.parse().unwrap()),
+            },
             rng: Rng::new(Seed([seed; 32])),
             actions: Actions::new(),
+            connections: Connections::default(),
+            banned: Banned::new(),
         }
     }
 
@@ -62,6 +78,10 @@ impl World {
             timers: &mut self.timers,
             ops: &mut self.ops,
             stats: &mut self.stats,
+            connections: &mut self.connections,
+            throttle: &mut self.throttle,
+            banned: &mut self.banned,
+            identity: &self.identity,
         }
     }
 
@@ -130,7 +150,7 @@ impl Client {
                 torrent: torrent(0),
                 info_hash: InfoHash::new([7; 20]),
                 peer_id: PeerId([8; 20]),
-                listen: Some(OWN.parse().unwrap()),
+                port: 6881,
                 uploaded: 1,
                 downloaded: 2,
                 left: 3,
@@ -158,6 +178,16 @@ impl Client {
         let (announcer, udp) = (&mut self.announcer, &mut self.udp);
         method(announcer, &mut self.world.ctx(), udp, &self.facts);
         self.collect();
+    }
+
+    pub(super) fn listen(&mut self, address: Option<SocketAddr>) {
+        self.world.identity.listen = address;
+        self.facts.port = self.world.identity.port();
+    }
+
+    pub(super) fn complete(&mut self) {
+        self.announcer.complete();
+        self.call(Announcer::on_timer);
     }
 
     /// Lets timers fire at their deadlines until `seconds` have passed.

@@ -6,7 +6,6 @@
 //! addresses of both families is asked at the other one when a connect request stays without an answer, so that a
 //! machine with half a network loses 15 seconds and no more.
 
-use alloc::borrow::ToOwned;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,7 +17,7 @@ use thiserror::Error;
 use super::url::UdpEndpoint;
 use crate::action::Action;
 use crate::ctx::{Ctx, Op, Timer};
-use crate::event::{ContactError, OpResult};
+use crate::event::ContactError;
 use crate::id::{OpId, TorrentId};
 use crate::limits;
 use crate::time::Instant;
@@ -285,7 +284,7 @@ impl UdpTrackers {
         &mut self,
         ctx: &mut Ctx<'_>,
         op: OpId,
-        result: OpResult,
+        result: Result<Vec<IpAddr>, ContactError>,
     ) -> Vec<UdpOutcome> {
         let found = self.hosts.iter_mut().find(
             |(_, host)| matches!(host.lookup, Lookup::UnderWay(under_way) if under_way == op),
@@ -294,7 +293,7 @@ impl UdpTrackers {
             return Vec::new();
         };
         let fault = match result {
-            OpResult::Resolved(Ok(ips)) => {
+            Ok(ips) => {
                 let addresses = one_of_each_family(&ips, host.port);
                 if addresses.is_empty() {
                     Some(UdpFault::NoAddress)
@@ -307,10 +306,7 @@ impl UdpTrackers {
                     None
                 }
             }
-            OpResult::Resolved(Err(error)) => Some(UdpFault::Lookup(error)),
-            OpResult::Disk(_) | OpResult::Http(_) | OpResult::Cancelled => Some(UdpFault::Lookup(
-                ContactError::Failed("the lookup was given up".to_owned()),
-            )),
+            Err(error) => Some(UdpFault::Lookup(error)),
         };
         let outcomes = match fault {
             None => {
@@ -788,4 +784,8 @@ fn one_of_each_family(ips: &[IpAddr], port: u16) -> Vec<SocketAddr> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it expects and fails at the rest"
+)]
 mod tests;

@@ -6,6 +6,7 @@ use core::time::Duration;
 use quickcheck::quickcheck;
 
 use super::*;
+use crate::event::HttpReply;
 use crate::rng::Seed;
 use crate::tracker::TrackerServer;
 use crate::tracker::testing::{Client, OWN};
@@ -69,7 +70,7 @@ fn a_query_says_what_the_tracker_must_know() {
 #[test]
 fn who_does_not_listen_announces_port_0() {
     let mut client = Client::new(1, &[&[A]]);
-    client.facts.listen = None;
+    client.listen(None);
     client.call(Announcer::start);
     assert_eq!(client.take().query().port, 0);
 }
@@ -182,14 +183,14 @@ fn a_completed_event_is_sent_once() {
     client.reply(NOBODY);
     client.pass(5);
     client.facts.left = 0;
-    client.call(Announcer::complete);
+    client.complete();
     let exchange = client.refuse();
     assert_eq!(exchange.event(), Some(AnnounceEvent::Completed));
     assert_eq!(exchange.query().left, 0);
     // It was not acknowledged, so it is still owed.
     client.pass(10);
     assert_eq!(client.reply(NOBODY).event(), Some(AnnounceEvent::Completed));
-    client.call(Announcer::complete);
+    client.complete();
     assert!(client.exchanges.is_empty());
     client.pass(1_800);
     assert_eq!(client.reply(NOBODY).event(), None);
@@ -201,7 +202,7 @@ fn a_torrent_that_starts_complete_does_not_tell_that_it_was_completed() {
     client.facts.left = 0;
     client.call(Announcer::start);
     client.reply(NOBODY);
-    client.call(Announcer::complete);
+    client.complete();
     assert!(client.exchanges.is_empty());
     client.pass(1_800);
     assert_eq!(client.take().event(), None);
@@ -211,7 +212,7 @@ fn a_torrent_that_starts_complete_does_not_tell_that_it_was_completed() {
 fn what_completes_before_the_first_answer_is_told_after_it() {
     let mut client = Client::started(1, &[&[A]]);
     client.facts.left = 0;
-    client.call(Announcer::complete);
+    client.complete();
     assert_eq!(client.reply(NOBODY).event(), Some(AnnounceEvent::Started));
     assert_eq!(client.reply(NOBODY).event(), Some(AnnounceEvent::Completed));
     assert!(client.exchanges.is_empty());
@@ -278,10 +279,14 @@ fn a_start_does_not_overtake_the_goodbye_before_it() {
 #[test]
 fn abandoning_leaves_nothing_under_way() {
     let mut client = Client::started(1, &[&[UDP], &[A]]);
-    client.call(|announcer, ctx, udp, facts| announcer.abandon(ctx, udp, facts.torrent));
+    client.call(|announcer, ctx, udp, facts| {
+        announcer.abandon(ctx);
+        udp.forget(ctx, facts.torrent);
+    });
     assert!(client.announcer.is_idle());
     assert_eq!(client.udp.len(), 0);
-    assert_eq!(client.world.timers.len(), 0);
+    client.pass(100_000);
+    assert!(client.exchanges.is_empty() && client.notices.is_empty());
 }
 
 #[test]
@@ -466,7 +471,7 @@ fn unusable_peers_and_ourselves_are_left_out() {
 #[test]
 fn a_tracker_on_this_machine_does_not_send_us_to_ourselves() {
     let mut client = Client::new(1, &[&[A]]);
-    client.facts.listen = Some("0.0.0.0:6881".parse().unwrap());
+    client.listen(Some("0.0.0.0:6881".parse().unwrap()));
     client.call(Announcer::start);
     client.reply(b"d8:intervali60e5:peers12:\x7f\0\0\x01\x1a\xe1\x7f\0\0\x01\x1a\xe2e");
     assert_eq!(client.peers, ["127.0.0.1:6882".parse().unwrap()]);
@@ -496,7 +501,7 @@ fn an_error_page_is_a_failure() {
         let mut client = Client::started(1, &[&[A]]);
         client.reply_status(status, body);
         assert_eq!(client.failures()[0].1, expected);
-        assert_eq!(client.announcer.trouble(), Some(expected));
+        assert_eq!(client.announcer.last_error(), Some(expected));
     }
     let mut client = Client::started(1, &[&[A]]);
     client.reply("<html>");
@@ -633,7 +638,7 @@ fn the_counts_of_a_scrape_show_in_the_status() {
         let mut server = TrackerServer::new(Seed([1; 32]), Duration::from_secs(1_800));
         let mut seed = Client::new(2, &[&[tracker]]);
         seed.facts.left = 0;
-        seed.facts.listen = Some("192.0.2.2:1".parse().unwrap());
+        seed.listen(Some("192.0.2.2:1".parse().unwrap()));
         seed.call(Announcer::start);
         seed.serve(&mut server, "192.0.2.2:1".parse().unwrap());
 
@@ -666,13 +671,13 @@ fn clients_find_each_other_through_our_own_tracker_over_both_protocols() {
         assert!(seed.peers.is_empty());
 
         let mut client = Client::new(2, &[&[tracker]]);
-        client.facts.listen = Some(second);
+        client.listen(Some(second));
         client.call(Announcer::start);
         client.serve(&mut server, second);
         assert_eq!(client.peers, [first]);
 
         client.facts.left = 0;
-        client.call(Announcer::complete);
+        client.complete();
         client.serve(&mut server, second);
         let status = client.announcer.statuses(client.world.now).remove(0);
         assert_eq!((status.seeds, status.leechers), (Some(1), Some(1)));
@@ -712,7 +717,7 @@ quickcheck! {
                 0 | 1 => client.call(Announcer::start),
                 2 => {
                     client.facts.left = 0;
-                    client.call(Announcer::complete);
+                    client.complete();
                 }
                 3 => client.call(Announcer::want_peers),
                 4 => client.call(Announcer::reannounce),

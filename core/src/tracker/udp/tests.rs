@@ -93,7 +93,6 @@ impl Rig {
     fn resolved(&mut self, result: Result<Vec<IpAddr>, ContactError>) {
         let op = self.lookups.remove(0);
         assert_eq!(self.world.ops.remove(op), Some(Op::TrackerResolve));
-        let result = OpResult::Resolved(result);
         let outcomes = self.udp.on_resolved(&mut self.world.ctx(), op, result);
         self.outcomes.extend(outcomes);
         self.collect();

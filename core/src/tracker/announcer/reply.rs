@@ -1,0 +1,104 @@
+//! BEP 3, 7, 23, 24, 31, 48: what a tracker's answer comes to.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::event::HttpReply;
+use crate::limits;
+use crate::metainfo::InfoHash;
+use crate::wire::tracker::{AnnounceReply, Answer, Failure, Retry, ScrapeStats};
+use crate::wire::tracker_http::{decode_announce, decode_scrape};
+
+/// What a tracker answered, over either protocol.
+pub(super) enum Heard {
+    Announced(AnnounceReply),
+    Scraped(ScrapeStats),
+}
+
+/// Why a tracker is of no use for now.
+pub(super) struct Refusal {
+    pub(super) text: String,
+    /// When it says that it may be asked again.
+    pub(super) retry: Option<Retry>,
+}
+
+impl Refusal {
+    pub(super) fn new(why: impl ToString) -> Self {
+        // A driver's words may contain what a stranger sent, at any length.
+        let text = why.to_string();
+        Self {
+            text: text.chars().take(limits::MAX_FOREIGN_TEXT).collect(),
+            retry: None,
+        }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self {
+            retry: failure.retry,
+            ..Self::new(failure.reason)
+        }
+    }
+}
+
+/// A refusal counts whatever the status; anything else only with one of success.
+pub(super) fn read_announce(reply: &HttpReply) -> Result<Heard, Refusal> {
+    match (decode_announce(&reply.body), reply.status) {
+        (Ok(Answer::Failure(failure)), _) => Err(failure.into()),
+        (Ok(Answer::Reply(announced)), 200..=299) => Ok(Heard::Announced(announced)),
+        (Err(error), 200..=299) => Err(Refusal::new(error)),
+        (Ok(Answer::Reply(_)) | Err(_), status) => {
+            Err(Refusal::new(format!("HTTP status {status}")))
+        }
+    }
+}
+
+pub(super) fn read_scrape(reply: &HttpReply, info_hash: &InfoHash) -> Result<Heard, Refusal> {
+    match (decode_scrape(&reply.body), reply.status) {
+        (Ok(Answer::Failure(failure)), _) => Err(failure.into()),
+        (Ok(Answer::Reply(scraped)), 200..=299) => scraped
+            .files
+            .get(info_hash.as_bytes())
+            .map(|stats| Heard::Scraped(*stats))
+            .ok_or_else(|| Refusal::new("the torrent is not known")),
+        (Err(error), 200..=299) => Err(Refusal::new(error)),
+        (Ok(Answer::Reply(_)) | Err(_), status) => {
+            Err(Refusal::new(format!("HTTP status {status}")))
+        }
+    }
+}
+
+/// Peers that can be dialled and are not ourselves.
+pub(super) fn usable_peers(reply: &AnnounceReply, listen: Option<SocketAddr>) -> Vec<SocketAddr> {
+    reply
+        .peers
+        .iter()
+        .map(|peer| SocketAddr::new(peer.addr.ip().to_canonical(), peer.addr.port()))
+        .filter(|addr| {
+            let ip = addr.ip();
+            addr.port() != 0
+                && !ip.is_unspecified()
+                && !ip.is_multicast()
+                && ip != IpAddr::V4(Ipv4Addr::BROADCAST)
+                && !is_own(*addr, listen, reply.external_ip)
+        })
+        .take(limits::MAX_TRACKER_PEERS)
+        .collect()
+}
+
+/// Our address as we know it, as a tracker on this machine sees it, or as this tracker says that it does (BEP 24).
+fn is_own(addr: SocketAddr, listen: Option<SocketAddr>, external: Option<IpAddr>) -> bool {
+    const LOCALHOST: [IpAddr; 2] = [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
+    let Some(listen) = listen else {
+        return false;
+    };
+    let (ip, own) = (addr.ip(), listen.ip().to_canonical());
+    addr.port() == listen.port()
+        && (ip == own || Some(ip) == external || (own.is_unspecified() && LOCALHOST.contains(&ip)))
+}
