@@ -16,7 +16,10 @@ pub(crate) enum Conn {
     /// Being made or introduced.
     Greeting(Greeting),
     /// A peer of this torrent, which knows the rest.
-    Peer { torrent: TorrentId, address: SocketAddr },
+    Peer {
+        torrent: TorrentId,
+        address: SocketAddr,
+    },
     /// We closed it; the driver has not answered.
     Closing { address: SocketAddr },
 }
@@ -46,10 +49,9 @@ impl Connections {
         &mut self,
         torrent: TorrentId,
         to: SocketAddr,
-        now: Instant,
         actions: &mut Actions,
     ) -> ConnId {
-        let greeting = Greeting::new(to, Stage::Dialling(torrent), now);
+        let greeting = Greeting::new(to, Stage::Dialling(torrent));
         let conn = self.slab.insert(Conn::Greeting(greeting));
         self.half_open += 1;
         self.begun += 1;
@@ -58,8 +60,9 @@ impl Connections {
     }
 
     /// Takes in a connection that was made to us.
-    pub(crate) fn accept(&mut self, from: SocketAddr, now: Instant) -> ConnId {
-        self.slab.insert(Conn::Greeting(Greeting::new(from, Stage::Incoming, now)))
+    pub(crate) fn accept(&mut self, from: SocketAddr) -> ConnId {
+        self.slab
+            .insert(Conn::Greeting(Greeting::new(from, Stage::Incoming)))
     }
 
     pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Conn> {
@@ -86,7 +89,10 @@ impl Connections {
     /// The handshake is complete: from now on the torrent answers for the connection.
     pub(crate) fn promote(&mut self, conn: ConnId, torrent: TorrentId) {
         if let Some(entry) = self.slab.get_mut(conn) {
-            *entry = Conn::Peer { torrent, address: entry.address() };
+            *entry = Conn::Peer {
+                torrent,
+                address: entry.address(),
+            };
         }
     }
 
@@ -120,7 +126,11 @@ impl Connections {
     }
 
     /// Whether one more may be dialled now, or from when on.
-    pub(crate) fn may_dial(&mut self, config: &Config, now: Instant) -> Result<(), Option<Instant>> {
+    pub(crate) fn may_dial(
+        &mut self,
+        config: &Config,
+        now: Instant,
+    ) -> Result<(), Option<Instant>> {
         if self.half_open >= config.max_half_open || self.len() >= config.max_connections {
             // The end of another connection is the occasion.
             return Err(None);
@@ -136,8 +146,7 @@ impl Connections {
         Ok(())
     }
 
-    /// Connections with this address, whatever their port, that have not come to a peer or belong to
-    /// `torrent`.
+    /// Connections with this address, whatever their port.
     pub(crate) fn from_address(&self, address: IpAddr) -> u32 {
         let address = address.to_canonical();
         let same = |conn: &Conn| conn.address().ip().to_canonical() == address;
@@ -152,20 +161,21 @@ impl Connections {
         })
     }
 
-    /// Connections with an address, for a ban.
-    pub(crate) fn with_address(&self, address: IpAddr) -> impl Iterator<Item = (ConnId, &Conn)> + '_ {
-        let address = address.to_canonical();
-        self.slab.iter().filter(move |(_, conn)| conn.address().ip().to_canonical() == address)
-    }
-
     pub(crate) fn ids(&self) -> impl Iterator<Item = ConnId> + '_ {
         self.slab.keys()
     }
 
     /// Checks what must hold.
     pub(crate) fn check(&self) {
-        let dialling = self.slab.iter().filter(|(_, conn)| is_dialling(conn)).count();
-        assert_eq!(dialling as u32, self.half_open, "half-open connections are counted right");
+        let dialling = self
+            .slab
+            .iter()
+            .filter(|(_, conn)| is_dialling(conn))
+            .count();
+        assert_eq!(
+            dialling as u32, self.half_open,
+            "half-open connections are counted right"
+        );
     }
 }
 

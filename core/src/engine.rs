@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::connections::{Conn, Connections};
 use crate::ctx::{Ctx, Identity, Op, Timer};
 use crate::error::CommandError;
-use crate::event::{CloseReason, Event, OpResult};
+use crate::event::{CloseReason, ContactError, Event, OpResult};
 use crate::id::{ConnId, OpId, RequestId, Ticket, TorrentId};
 use crate::limits;
 use crate::metainfo::{InfoHash, Metainfo};
@@ -29,7 +29,7 @@ use crate::time::{Instant, UnixTime};
 use crate::timer::Timers;
 use crate::torrent::candidates::{Banned, Source};
 use crate::torrent::{Fate, Torrent, TorrentView};
-use crate::tracker::udp::{UdpOutcome, UdpTrackers};
+use crate::tracker::{UdpOutcome, UdpTrackers};
 use crate::wire::handshake::{Handshake, PeerId, Reserved};
 
 /// When the engine wants to be called again if no event comes before.
@@ -124,7 +124,10 @@ impl Engine {
             rng,
             now,
             wall,
-            identity: Identity { peer_id, listen: None },
+            identity: Identity {
+                peer_id,
+                listen: None,
+            },
             stats: Stats::default(),
             timers: Timers::default(),
             ops: Slab::default(),
@@ -171,7 +174,11 @@ impl Engine {
     /// A look at a torrent; none if the id is not, or no longer, of this engine.
     pub fn torrent(&self, id: TorrentId) -> Option<TorrentView<'_>> {
         let torrent = self.torrents.get(id)?;
-        Some(TorrentView { torrent, config: &self.config, stats: &self.stats })
+        Some(TorrentView {
+            torrent,
+            config: &self.config,
+            stats: &self.stats,
+        })
     }
 
     /// The torrents, in the order of their slots.
@@ -220,11 +227,22 @@ impl Engine {
         self.connections.check();
         for (id, torrent) in self.torrents.iter() {
             assert_eq!(id, torrent.id, "a torrent is found under its id");
-            assert_eq!(self.by_hash.get(&torrent.info_hash()), Some(&id), "and under its info-hash");
+            assert_eq!(
+                self.by_hash.get(&torrent.info_hash()),
+                Some(&id),
+                "and under its info-hash"
+            );
             torrent.check();
         }
-        assert_eq!(self.torrents.len(), self.by_hash.len(), "every info-hash is a torrent's");
-        assert!(self.throttle.total() <= 2 * self.connections.len() as usize + 2, "the queue is bounded");
+        assert_eq!(
+            self.torrents.len(),
+            self.by_hash.len(),
+            "every info-hash is a torrent's"
+        );
+        assert!(
+            self.throttle.total() <= 2 * self.connections.len() as usize + 2,
+            "the queue is bounded"
+        );
     }
 
     fn on_command(&mut self, request: RequestId, command: Command, actions: &mut Actions) {
@@ -235,7 +253,10 @@ impl Engine {
         }
         let result = match command {
             Command::AddTorrent(add) => self.add_torrent(&add, actions),
-            Command::RemoveTorrent { torrent, delete_data } => {
+            Command::RemoveTorrent {
+                torrent,
+                delete_data,
+            } => {
                 let mut ctx = ctx!(self, actions);
                 let Some(found) = self.torrents.get_mut(torrent) else {
                     let result = Err(CommandError::NoSuchTorrent(torrent));
@@ -246,15 +267,15 @@ impl Engine {
                 self.settle(torrent, actions);
                 return;
             }
-            Command::Pause { torrent } => {
-                self.with(torrent, actions, |torrent, ctx, udp| torrent.pause(ctx, udp))
-            }
+            Command::Pause { torrent } => self.with(torrent, actions, |torrent, ctx, udp| {
+                torrent.pause(ctx, udp)
+            }),
             Command::Resume { torrent } => {
                 self.with(torrent, actions, |torrent, ctx, _| torrent.resume(ctx))
             }
-            Command::Recheck { torrent } => {
-                self.with(torrent, actions, |torrent, ctx, udp| torrent.recheck(ctx, udp))
-            }
+            Command::Recheck { torrent } => self.with(torrent, actions, |torrent, ctx, udp| {
+                torrent.recheck(ctx, udp)
+            }),
             Command::Checkpoint { torrent } => {
                 self.with(torrent, actions, |torrent, ctx, _| torrent.checkpoint(ctx))
             }
@@ -265,26 +286,41 @@ impl Engine {
                 })
                 .and_then(|done| outcome.map(|()| done))
             }
-            Command::SetSequential { torrent, sequential } => {
-                self.with(torrent, actions, |torrent, _, _| torrent.set_sequential(sequential))
-            }
-            Command::SetLimits { torrent: Some(torrent), limits } => {
-                self.with(torrent, actions, |torrent, ctx, _| torrent.set_limits(ctx, limits))
-            }
-            Command::SetLimits { torrent: None, limits } => {
+            Command::SetSequential {
+                torrent,
+                sequential,
+            } => self.with(torrent, actions, |torrent, _, _| {
+                torrent.set_sequential(sequential)
+            }),
+            Command::SetLimits {
+                torrent: Some(torrent),
+                limits,
+            } => self.with(torrent, actions, |torrent, ctx, _| {
+                torrent.set_limits(ctx, limits)
+            }),
+            Command::SetLimits {
+                torrent: None,
+                limits,
+            } => {
                 self.config.limits = limits;
                 self.throttle.down.set_rate(limits.download, self.now);
                 self.throttle.up.set_rate(limits.upload, self.now);
                 self.timers.set_no_later(Timer::Throttle, self.now);
                 Ok(Reply::Done)
             }
-            Command::SetGoal { torrent, goal } => {
-                self.with(torrent, actions, |torrent, ctx, _| torrent.set_goal(ctx, goal))
-            }
-            Command::AddPeers { torrent, peers } => self.with(torrent, actions, |torrent, ctx, _| {
-                torrent.add_candidates(ctx, peers, Source::USER);
+            Command::SetGoal { torrent, goal } => self.with(torrent, actions, |torrent, ctx, _| {
+                torrent.set_goal(ctx, goal)
             }),
-            Command::AddPeerHost { torrent, host, port } => {
+            Command::AddPeers { torrent, peers } => {
+                self.with(torrent, actions, |torrent, ctx, _| {
+                    torrent.add_candidates(ctx, peers, Source::USER);
+                })
+            }
+            Command::AddPeerHost {
+                torrent,
+                host,
+                port,
+            } => {
                 if self.torrents.contains(torrent) {
                     let op = self.ops.insert(Op::PeerResolve(torrent, port));
                     actions.push(Action::Resolve { op, host });
@@ -293,9 +329,9 @@ impl Engine {
                     Err(CommandError::NoSuchTorrent(torrent))
                 }
             }
-            Command::Reannounce { torrent } => {
-                self.with(torrent, actions, |torrent, ctx, udp| torrent.reannounce(ctx, udp))
-            }
+            Command::Reannounce { torrent } => self.with(torrent, actions, |torrent, ctx, udp| {
+                torrent.reannounce(ctx, udp)
+            }),
             Command::Listening { address } => {
                 self.identity.listen = address;
                 Ok(Reply::Done)
@@ -314,7 +350,9 @@ impl Engine {
         actions: &mut Actions,
     ) -> Result<Reply, CommandError> {
         if self.torrents.len() as u32 >= self.config.max_torrents {
-            return Err(CommandError::TooManyTorrents { limit: self.config.max_torrents });
+            return Err(CommandError::TooManyTorrents {
+                limit: self.config.max_torrents,
+            });
         }
         let metainfo = Metainfo::parse(add.metainfo.clone()).map_err(|error| {
             CommandError::BadMetainfo(alloc::string::ToString::to_string(&error))
@@ -324,8 +362,9 @@ impl Engine {
             return Err(CommandError::Duplicate { info_hash, torrent });
         }
         let mut ctx = ctx!(self, actions);
-        let torrent =
-            self.torrents.insert_with(|id| Torrent::new(id, metainfo, add, &mut ctx));
+        let torrent = self
+            .torrents
+            .insert_with(|id| Torrent::new(id, metainfo, add, &mut ctx));
         self.by_hash.insert(info_hash, torrent);
         ctx.notify(Notice::Added { torrent, info_hash });
         if let Some(added) = self.torrents.get_mut(torrent) {
@@ -359,7 +398,10 @@ impl Engine {
         {
             self.is_down = true;
             self.timers.clear();
-            actions.push(Action::Reply { request, result: Ok(Reply::Done) });
+            actions.push(Action::Reply {
+                request,
+                result: Ok(Reply::Done),
+            });
         }
     }
 
@@ -371,7 +413,10 @@ impl Engine {
         work: impl FnOnce(&mut Torrent, &mut Ctx<'_>, &mut UdpTrackers),
     ) -> Result<Reply, CommandError> {
         let mut ctx = ctx!(self, actions);
-        let torrent = self.torrents.get_mut(id).ok_or(CommandError::NoSuchTorrent(id))?;
+        let torrent = self
+            .torrents
+            .get_mut(id)
+            .ok_or(CommandError::NoSuchTorrent(id))?;
         work(torrent, &mut ctx, &mut self.udp);
         self.settle(id, actions);
         Ok(Reply::Done)
@@ -383,7 +428,7 @@ impl Engine {
         let Some(torrent) = self.torrents.get_mut(id) else {
             return;
         };
-        if torrent.fate(&mut ctx, &mut self.udp) == Fate::Gone {
+        if torrent.fate(&mut ctx) == Fate::Gone {
             self.by_hash.remove(&torrent.info_hash());
             self.torrents.remove(id);
             self.udp.forget(&mut ctx, id);
@@ -404,7 +449,7 @@ impl Engine {
             actions.push(Action::Refuse { ticket });
             return;
         }
-        let conn = self.connections.accept(from, self.now);
+        let conn = self.connections.accept(from);
         self.stats.connections += 1;
         actions.push(Action::Accept { ticket, conn });
         self.begin_greeting(conn, actions);
@@ -430,7 +475,8 @@ impl Engine {
         let credit = limits::READ_WINDOW / 16;
         greeting.credit += credit;
         actions.push(Action::Read { conn, credit });
-        self.timers.set(Timer::Conn(conn), self.now + self.config.handshake_timeout);
+        self.timers
+            .set(Timer::Conn(conn), self.now + self.config.handshake_timeout);
     }
 
     fn send_handshake(&mut self, conn: ConnId, torrent: Option<TorrentId>, actions: &mut Actions) {
@@ -473,12 +519,15 @@ impl Engine {
         let Some(Conn::Greeting(greeting)) = self.connections.get_mut(conn) else {
             return;
         };
-        let expected = greeting.torrent().and_then(|torrent| self.torrents.get(torrent));
+        let expected = greeting
+            .torrent()
+            .and_then(|torrent| self.torrents.get(torrent));
         let expected = expected.map(Torrent::info_hash);
         let mut progress = greeting.receive(&mut data, expected);
         if let Ok(Progress::Asks(info_hash)) = progress {
             let found = self.by_hash.get(&info_hash).copied();
-            let running = found.filter(|id| self.torrents.get(*id).is_some_and(Torrent::is_running));
+            let running =
+                found.filter(|id| self.torrents.get(*id).is_some_and(Torrent::is_running));
             let Some(torrent) = running else {
                 self.stats.refused += 1;
                 self.hang_up(conn, actions);
@@ -492,7 +541,11 @@ impl Engine {
         }
         match progress {
             Ok(Progress::Wait | Progress::Asks(_)) => {}
-            Ok(Progress::Done { torrent, id, reserved }) => {
+            Ok(Progress::Done {
+                torrent,
+                id,
+                reserved,
+            }) => {
                 self.introduce(conn, torrent, id, reserved, data, actions);
             }
             Err(_) => self.hang_up(conn, actions),
@@ -613,7 +666,9 @@ impl Engine {
             return;
         };
         let facts = torrent.facts(&ctx);
-        let peers = torrent.announcer().on_udp_done(&mut ctx, &mut self.udp, &facts, outcome);
+        let peers = torrent
+            .announcer()
+            .on_udp_done(&mut ctx, &mut self.udp, &facts, outcome);
         torrent.add_candidates(&mut ctx, peers, Source::TRACKER);
         self.settle(id, actions);
     }
@@ -655,6 +710,12 @@ impl Engine {
                 self.settle(id, actions);
             }
             Op::TrackerResolve => {
+                let result = match result {
+                    OpResult::Resolved(result) => result,
+                    OpResult::Disk(_) | OpResult::Http(_) | OpResult::Cancelled => {
+                        Err(ContactError::TimedOut)
+                    }
+                };
                 for outcome in self.udp.on_resolved(&mut ctx, op, result) {
                     self.on_udp_outcome(outcome, actions);
                 }
@@ -763,7 +824,12 @@ impl Engine {
                 return;
             }
             let next = self.last_dialer.and_then(|last| {
-                self.dialers.range((core::ops::Bound::Excluded(last), core::ops::Bound::Unbounded)).next()
+                self.dialers
+                    .range((
+                        core::ops::Bound::Excluded(last),
+                        core::ops::Bound::Unbounded,
+                    ))
+                    .next()
             });
             let Some(id) = next.or_else(|| self.dialers.first()).copied() else {
                 return;
@@ -776,9 +842,10 @@ impl Engine {
             };
             match torrent.next_candidate(&mut ctx) {
                 Some(address) => {
-                    let conn = self.connections.dial(id, address, self.now, actions);
+                    let conn = self.connections.dial(id, address, actions);
                     self.stats.connections += 1;
-                    self.timers.set(Timer::Conn(conn), self.now + self.config.connect_timeout);
+                    self.timers
+                        .set(Timer::Conn(conn), self.now + self.config.connect_timeout);
                 }
                 None => {
                     torrent.seek_peers(&mut ctx);
@@ -793,7 +860,11 @@ impl Engine {
             None => Wake::Idle,
             Some((at, timer)) => {
                 let reason = reason(timer);
-                if at <= self.now { Wake::Now(reason) } else { Wake::At(at, reason) }
+                if at <= self.now {
+                    Wake::Now(reason)
+                } else {
+                    Wake::At(at, reason)
+                }
             }
         }
     }

@@ -31,10 +31,6 @@ impl Rng {
         self.0.next_u32()
     }
 
-    pub(crate) fn u64(&mut self) -> u64 {
-        self.0.next_u64()
-    }
-
     /// A number below `bound`, or 0 when `bound` is 0.
     pub(crate) fn below(&mut self, bound: u32) -> u32 {
         // The bias of a multiplication instead of rejection is below 2^-32 times the bound.

@@ -58,7 +58,10 @@ impl<K: Key, T> Slab<K, T> {
         // Each slot holds an open connection, torrent or operation, all of which have limits far
         // below 2^32.
         let key = K::new(self.slots.len() as u32, 1);
-        self.slots.push(Slot { generation: 1, value: Some(value(key)) });
+        self.slots.push(Slot {
+            generation: 1,
+            value: Some(value(key)),
+        });
         key
     }
 

@@ -70,7 +70,12 @@ impl Throttle {
     }
 
     /// When tokens of both buckets will be there; soon, but not at once, when they are already.
-    pub(crate) fn retry_at(now: Instant, ours: &mut Bucket, torrents: &mut Bucket, want: u64) -> Instant {
+    pub(crate) fn retry_at(
+        now: Instant,
+        ours: &mut Bucket,
+        torrents: &mut Bucket,
+        want: u64,
+    ) -> Instant {
         let at = |bucket: &mut Bucket| bucket.next_at(now, want).unwrap_or(now);
         at(ours).max(at(torrents)).max(now + TURN)
     }

@@ -74,10 +74,6 @@ impl<K: Copy + Ord> Timers<K> {
         self.by_key.get(&key).map(|(at, _)| *at)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.by_key.len()
-    }
-
     /// Whether both tables name the same deadlines.
     pub(crate) fn is_consistent(&self) -> bool {
         self.queue.len() == self.by_key.len()
@@ -114,7 +110,6 @@ mod tests {
         timers.set('b', Instant::from_millis(4));
         timers.cancel('b');
         assert_eq!(timers.next(), Some((Instant::from_millis(3), 'a')));
-        assert_eq!(timers.len(), 1);
         assert!(timers.is_consistent());
     }
 }

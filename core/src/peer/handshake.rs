@@ -7,7 +7,6 @@ use bytes::Bytes;
 use crate::error::{Blame, Incompatibility, Misbehaviour};
 use crate::id::TorrentId;
 use crate::metainfo::InfoHash;
-use crate::time::Instant;
 use crate::wire::handshake::{Handshake, HandshakeDecoder, PeerId, Reserved};
 
 /// A connection that is being made or introduced.
@@ -16,7 +15,6 @@ pub(crate) struct Greeting {
     pub(crate) address: SocketAddr,
     pub(crate) stage: Stage,
     decoder: HandshakeDecoder,
-    pub(crate) started: Instant,
     pub(crate) credit: u32,
     pub(crate) unsent: u64,
 }
@@ -42,16 +40,19 @@ pub(crate) enum Progress {
     /// It came in for this torrent: look for it, and call `answer` if we have it.
     Asks(InfoHash),
     /// Both sides are introduced.
-    Done { torrent: TorrentId, id: PeerId, reserved: Reserved },
+    Done {
+        torrent: TorrentId,
+        id: PeerId,
+        reserved: Reserved,
+    },
 }
 
 impl Greeting {
-    pub(crate) fn new(address: SocketAddr, stage: Stage, now: Instant) -> Self {
+    pub(crate) fn new(address: SocketAddr, stage: Stage) -> Self {
         Self {
             address,
             stage,
             decoder: HandshakeDecoder::new(),
-            started: now,
             credit: 0,
             unsent: 0,
         }
@@ -98,7 +99,11 @@ impl Greeting {
     }
 
     /// We have the torrent that it came in for; our handshake goes out with this.
-    pub(crate) fn answer(&mut self, torrent: TorrentId, rest: &mut Bytes) -> Result<Progress, Blame> {
+    pub(crate) fn answer(
+        &mut self,
+        torrent: TorrentId,
+        rest: &mut Bytes,
+    ) -> Result<Progress, Blame> {
         self.stage = Stage::Answered(torrent);
         let handshake = self
             .decoder
@@ -109,9 +114,16 @@ impl Greeting {
 
     fn progress(&self, handshake: Option<Handshake>) -> Progress {
         match (handshake, self.torrent()) {
-            (Some(Handshake { reserved, peer_id, .. }), Some(torrent)) => {
-                Progress::Done { torrent, id: peer_id, reserved }
-            }
+            (
+                Some(Handshake {
+                    reserved, peer_id, ..
+                }),
+                Some(torrent),
+            ) => Progress::Done {
+                torrent,
+                id: peer_id,
+                reserved,
+            },
             _ => Progress::Wait,
         }
     }

@@ -106,8 +106,21 @@ pub(crate) struct Introduction {
 }
 
 impl Peer {
-    pub(crate) fn new(introduction: Introduction, pieces: u32, default_reqq: u32, now: Instant) -> Self {
-        let Introduction { conn, address, incoming, id, reserved, credit, unsent } = introduction;
+    pub(crate) fn new(
+        introduction: Introduction,
+        pieces: u32,
+        default_reqq: u32,
+        now: Instant,
+    ) -> Self {
+        let Introduction {
+            conn,
+            address,
+            incoming,
+            id,
+            reserved,
+            credit,
+            unsent,
+        } = introduction;
         let decoder = Decoder::new(crate::wire::Limits {
             max_block: limits::MAX_REQUEST_LEN,
             max_bitfield: pieces.div_ceil(8),
@@ -161,7 +174,9 @@ impl Peer {
 
     /// Sends a message.
     pub(crate) fn send(&mut self, ctx: &mut Ctx<'_>, message: &Message) {
-        let written = ctx.actions.send_with(self.conn, |buffer| message.encode(buffer));
+        let written = ctx
+            .actions
+            .send_with(self.conn, |buffer| message.encode(buffer));
         self.unsent += written as u64;
         self.last_sent = ctx.now;
     }
@@ -170,7 +185,10 @@ impl Peer {
     pub(crate) fn send_bytes(&mut self, ctx: &mut Ctx<'_>, data: bytes::Bytes) {
         self.unsent += data.len() as u64;
         self.last_sent = ctx.now;
-        ctx.push(Action::Send { conn: self.conn, data });
+        ctx.push(Action::Send {
+            conn: self.conn,
+            data,
+        });
     }
 
     /// Whether it has every piece.

@@ -69,7 +69,10 @@ impl Pipeline {
     /// A block arrived.
     pub(crate) fn arrived(&mut self, block: BlockRequest, now: Instant) -> Arrival {
         let Some(position) = self.outstanding.iter().position(|out| out.block == block) else {
-            let position = self.withdrawn.iter().position(|withdrawn| *withdrawn == block);
+            let position = self
+                .withdrawn
+                .iter()
+                .position(|withdrawn| *withdrawn == block);
             return match position {
                 Some(position) => {
                     self.withdrawn.remove(position);
@@ -109,7 +112,11 @@ impl Pipeline {
             self.outstanding.remove(position);
             return true;
         }
-        if let Some(position) = self.withdrawn.iter().position(|withdrawn| *withdrawn == block) {
+        if let Some(position) = self
+            .withdrawn
+            .iter()
+            .position(|withdrawn| *withdrawn == block)
+        {
             self.withdrawn.remove(position);
             return true;
         }
@@ -147,7 +154,9 @@ impl Pipeline {
     /// How many requests may be made now, for a peer that allows `allowed` in all.
     pub(crate) fn room(&self, allowed: u32, snubbed: bool) -> u32 {
         let depth = if snubbed { 1 } else { self.depth };
-        depth.min(allowed).saturating_sub(self.outstanding.len() as u32)
+        depth
+            .min(allowed)
+            .saturating_sub(self.outstanding.len() as u32)
     }
 
     /// The depth aimed at.
@@ -166,7 +175,10 @@ impl Pipeline {
     /// When the peer counts as not delivering, if no block comes before.
     pub(crate) fn deadline(&self, rate: u64) -> Option<Instant> {
         let first = self.outstanding.front()?;
-        let (least, most) = (*limits::REQUEST_TIMEOUT.start(), *limits::REQUEST_TIMEOUT.end());
+        let (least, most) = (
+            *limits::REQUEST_TIMEOUT.start(),
+            *limits::REQUEST_TIMEOUT.end(),
+        );
         // Four times as long as a block takes at the peer's rate.
         let block = u64::from(limits::BLOCK_LEN) * 4_000 / rate.max(1);
         let patience = Duration::from_millis(block).clamp(least, most);
@@ -191,7 +203,11 @@ mod tests {
     use super::*;
 
     fn block(index: u32) -> BlockRequest {
-        BlockRequest { piece: 0, begin: index * limits::BLOCK_LEN, len: limits::BLOCK_LEN }
+        BlockRequest {
+            piece: 0,
+            begin: index * limits::BLOCK_LEN,
+            len: limits::BLOCK_LEN,
+        }
     }
 
     #[test]
@@ -199,12 +215,19 @@ mod tests {
         let mut pipeline = Pipeline::new(Instant::ZERO);
         let start = pipeline.depth();
         pipeline.push(block(0), Instant::ZERO);
-        assert_eq!(pipeline.arrived(block(0), Instant::from_millis(100)), Arrival::Expected);
+        assert_eq!(
+            pipeline.arrived(block(0), Instant::from_millis(100)),
+            Arrival::Expected
+        );
         assert_eq!(pipeline.depth(), start + 1);
         pipeline.adapt(1 << 20);
         pipeline.adapt(1 << 20);
         // 1 MiB/s for 3.1 s is some 198 blocks.
-        assert!((190..=200).contains(&pipeline.depth()), "{}", pipeline.depth());
+        assert!(
+            (190..=200).contains(&pipeline.depth()),
+            "{}",
+            pipeline.depth()
+        );
         pipeline.adapt(0);
         assert_eq!(pipeline.depth(), limits::MIN_OUTSTANDING);
         pipeline.adapt(u64::MAX / 2);
@@ -226,8 +249,14 @@ mod tests {
         pipeline.push(block(1), Instant::ZERO);
         assert!(pipeline.withdraw(block(1)));
         assert!(!pipeline.withdraw(block(1)));
-        assert_eq!(pipeline.arrived(block(1), Instant::ZERO), Arrival::Withdrawn);
-        assert_eq!(pipeline.arrived(block(1), Instant::ZERO), Arrival::Unrequested);
+        assert_eq!(
+            pipeline.arrived(block(1), Instant::ZERO),
+            Arrival::Withdrawn
+        );
+        assert_eq!(
+            pipeline.arrived(block(1), Instant::ZERO),
+            Arrival::Unrequested
+        );
     }
 
     #[test]

@@ -41,7 +41,12 @@ impl UploadQueue {
             return Admission::Full;
         }
         // Only the newest few are looked at: a repetition costs the one who repeats, not us.
-        let newest = self.waiting.iter().rev().take(16).any(|waiting| *waiting == block);
+        let newest = self
+            .waiting
+            .iter()
+            .rev()
+            .take(16)
+            .any(|waiting| *waiting == block);
         if newest {
             return Admission::Repeated;
         }
@@ -68,8 +73,12 @@ impl UploadQueue {
     /// least one.
     pub(crate) fn next_run(&mut self, budget: u32) -> Option<Run> {
         let first = self.waiting.pop_front()?;
-        let mut run =
-            Run { piece: first.piece, begin: first.begin, len: first.len, blocks: Vec::new() };
+        let mut run = Run {
+            piece: first.piece,
+            begin: first.begin,
+            len: first.len,
+            blocks: Vec::new(),
+        };
         run.blocks.push(first);
         let budget = budget.min(limits::READ_LEN);
         while let Some(next) = self.waiting.front()
@@ -124,17 +133,30 @@ mod tests {
     use super::*;
 
     fn block(piece: u32, begin: u32) -> BlockRequest {
-        BlockRequest { piece, begin: begin * limits::BLOCK_LEN, len: limits::BLOCK_LEN }
+        BlockRequest {
+            piece,
+            begin: begin * limits::BLOCK_LEN,
+            len: limits::BLOCK_LEN,
+        }
     }
 
     #[test]
     fn neighbouring_requests_share_a_read() {
         let mut queue = UploadQueue::default();
-        for request in [block(0, 0), block(0, 1), block(0, 2), block(1, 3), block(1, 5)] {
+        for request in [
+            block(0, 0),
+            block(0, 1),
+            block(0, 2),
+            block(1, 3),
+            block(1, 5),
+        ] {
             assert_eq!(queue.admit(request, 10), Admission::Queued);
         }
         let run = queue.next_run(u32::MAX).unwrap();
-        assert_eq!((run.piece, run.begin, run.len), (0, 0, 3 * limits::BLOCK_LEN));
+        assert_eq!(
+            (run.piece, run.begin, run.len),
+            (0, 0, 3 * limits::BLOCK_LEN)
+        );
         assert_eq!(queue.next_run(u32::MAX).unwrap().blocks, [block(1, 3)]);
         assert_eq!(queue.next_run(u32::MAX).unwrap().blocks, [block(1, 5)]);
         assert_eq!(queue.next_run(u32::MAX), None);
@@ -159,7 +181,11 @@ mod tests {
         let run = queue.next_run(u32::MAX).unwrap();
         assert!(queue.cancel(block(0, 1)));
         assert!(!queue.cancel(block(0, 1)));
-        let wanted: Vec<bool> = run.blocks.iter().map(|block| queue.finish(*block)).collect();
+        let wanted: Vec<bool> = run
+            .blocks
+            .iter()
+            .map(|block| queue.finish(*block))
+            .collect();
         assert_eq!(wanted, [true, false]);
     }
 

@@ -29,8 +29,6 @@ impl Source {
     pub(crate) const USER: Self = Self(1);
     /// A tracker.
     pub(crate) const TRACKER: Self = Self(2);
-    /// It dialled us, and told where it listens.
-    pub(crate) const INCOMING: Self = Self(4);
 
     fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -242,11 +240,21 @@ impl Candidates {
     /// Checks what must hold.
     pub(crate) fn check(&self) {
         let count = |test: fn(&Phase) -> bool| {
-            self.all.values().filter(|candidate| test(&candidate.phase)).count()
+            self.all
+                .values()
+                .filter(|candidate| test(&candidate.phase))
+                .count()
         };
-        assert_eq!(count(|phase| matches!(phase, Phase::Waiting(_))), self.len(), "those that wait");
+        assert_eq!(
+            count(|phase| matches!(phase, Phase::Waiting(_))),
+            self.len(),
+            "those that wait"
+        );
         let connecting = count(|phase| *phase == Phase::Connecting);
-        assert_eq!(connecting, self.connecting as usize, "those that are dialled");
+        assert_eq!(
+            connecting, self.connecting as usize,
+            "those that are dialled"
+        );
         assert!(self.all.len() <= MAX_CANDIDATES, "candidates are bounded");
     }
 
@@ -405,7 +413,11 @@ fn crc32c(parts: &[&[u8]]) -> u32 {
     for byte in parts.iter().copied().flatten() {
         sum ^= u32::from(*byte);
         for _ in 0..8 {
-            sum = if sum & 1 == 1 { sum >> 1 ^ 0x82f6_3b78 } else { sum >> 1 };
+            sum = if sum & 1 == 1 {
+                sum >> 1 ^ 0x82f6_3b78
+            } else {
+                sum >> 1
+            };
         }
     }
     !sum
@@ -460,19 +472,35 @@ mod tests {
     #[test]
     fn priorities_are_those_of_the_specification() {
         let ours = address("123.213.32.10:0");
-        assert_eq!(canonical_priority(ours, address("98.76.54.32:0")), 0xec2d7224);
-        assert_eq!(canonical_priority(ours, address("123.213.32.234:0")), 0x99568189);
-        assert_eq!(canonical_priority(address("98.76.54.32:0"), ours), 0xec2d7224);
+        assert_eq!(
+            canonical_priority(ours, address("98.76.54.32:0")),
+            0xec2d7224
+        );
+        assert_eq!(
+            canonical_priority(ours, address("123.213.32.234:0")),
+            0x99568189
+        );
+        assert_eq!(
+            canonical_priority(address("98.76.54.32:0"), ours),
+            0xec2d7224
+        );
     }
 
     #[test]
     fn whom_the_user_names_comes_first() {
         let mut candidates = Candidates::default();
         for port in 1..20 {
-            candidates.add(SocketAddr::new([10, 0, 0, 1].into(), port), Source::TRACKER, at(0));
+            candidates.add(
+                SocketAddr::new([10, 0, 0, 1].into(), port),
+                Source::TRACKER,
+                at(0),
+            );
         }
         candidates.add(address("10.9.9.9:5"), Source::USER, at(0));
-        assert_eq!(candidates.pick(at(0), |_| true), Some(address("10.9.9.9:5")));
+        assert_eq!(
+            candidates.pick(at(0), |_| true),
+            Some(address("10.9.9.9:5"))
+        );
         assert_eq!((candidates.len(), candidates.connecting()), (19, 1));
         candidates.check();
     }
@@ -498,7 +526,14 @@ mod tests {
     #[test]
     fn useless_addresses_are_not_taken_in() {
         let mut candidates = Candidates::default();
-        for text in ["1.2.3.4:0", "0.0.0.0:1", "224.0.0.1:1", "255.255.255.255:1", "[::]:1", "[ff02::1]:9"] {
+        for text in [
+            "1.2.3.4:0",
+            "0.0.0.0:1",
+            "224.0.0.1:1",
+            "255.255.255.255:1",
+            "[::]:1",
+            "[ff02::1]:9",
+        ] {
             candidates.add(address(text), Source::TRACKER, at(0));
         }
         candidates.add(address("[::ffff:1.2.3.4]:7"), Source::TRACKER, at(0));
@@ -513,7 +548,10 @@ mod tests {
         assert!(!banned.insert("::ffff:10.0.0.1".parse().unwrap()));
         let mut candidates = Candidates::default();
         candidates.add(address("10.0.0.1:1"), Source::USER, at(0));
-        assert_eq!(candidates.pick(at(0), |peer| !banned.contains(peer.ip())), None);
+        assert_eq!(
+            candidates.pick(at(0), |peer| !banned.contains(peer.ip())),
+            None
+        );
         assert_eq!(candidates.len(), 0);
     }
 
@@ -554,7 +592,10 @@ mod tests {
     fn a_full_list_forgets_those_that_failed_first() {
         let mut candidates = Candidates::default();
         let peer = |number: usize| {
-            SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number as u32)), 1)
+            SocketAddr::new(
+                IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number as u32)),
+                1,
+            )
         };
         for number in 0..MAX_CANDIDATES {
             candidates.add(peer(number), Source::TRACKER, at(0));
@@ -565,7 +606,11 @@ mod tests {
         candidates.on_failed(failed, at(0));
         candidates.add(peer(MAX_CANDIDATES), Source::TRACKER, at(0));
         candidates.check();
-        assert!(!candidates.all.contains_key(&failed), "{}", String::from("the failed one is gone"));
+        assert!(
+            !candidates.all.contains_key(&failed),
+            "{}",
+            String::from("the failed one is gone")
+        );
         assert!(candidates.all.contains_key(&peer(MAX_CANDIDATES)));
     }
 }

@@ -10,7 +10,7 @@ use crate::id::{OpId, StorageKey};
 use crate::metainfo::PieceIndex;
 use crate::notice::{Notice, TorrentState};
 use crate::torrent::Torrent;
-use crate::tracker::udp::UdpTrackers;
+use crate::tracker::UdpTrackers;
 
 /// How soon a disk that failed is looked at again, at first and at most.
 const PROBE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
@@ -50,7 +50,9 @@ enum Stage {
     Checking,
     Open,
     /// Being closed; to be opened again after that, or for good.
-    Closing { reopen: bool },
+    Closing {
+        reopen: bool,
+    },
     Released,
 }
 
@@ -111,7 +113,11 @@ impl Torrent {
             wanted: self.wanted_files(),
             recheck: core::mem::take(&mut self.storage.recheck),
         };
-        ctx.disk(self.id, DiskOp::Open, DiskJob::Open(alloc::boxed::Box::new(open)));
+        ctx.disk(
+            self.id,
+            DiskOp::Open,
+            DiskJob::Open(alloc::boxed::Box::new(open)),
+        );
     }
 
     /// Closes the storage and opens it anew.
@@ -137,7 +143,13 @@ impl Torrent {
         self.drop_all_partials(ctx);
         self.storage.stage = Stage::Closing { reopen: false };
         if self.removal.is_some() {
-            ctx.disk(self.id, DiskOp::Remove, DiskJob::Remove { data: self.delete_data });
+            ctx.disk(
+                self.id,
+                DiskOp::Remove,
+                DiskJob::Remove {
+                    data: self.delete_data,
+                },
+            );
         } else {
             ctx.disk(self.id, DiskOp::Close, DiskJob::Close);
         }
@@ -215,7 +227,8 @@ impl Torrent {
     }
 
     pub(super) fn uploaded_since_checkpoint(&mut self, ctx: &mut Ctx<'_>) {
-        ctx.timers.set_no_later(Timer::Checkpoint(self.id), ctx.now + UPLOAD_CHECKPOINT);
+        ctx.timers
+            .set_no_later(Timer::Checkpoint(self.id), ctx.now + UPLOAD_CHECKPOINT);
     }
 
     /// Looks whether a disk that failed can be used again.
@@ -226,7 +239,9 @@ impl Torrent {
         self.storage.probing = true;
         let piece = u64::from(self.layout.piece_length());
         let missing = self.wanted_bytes() - self.wanted_have_bytes();
-        let job = DiskJob::Probe { space: missing.min(PROBE_PIECES * piece) };
+        let job = DiskJob::Probe {
+            space: missing.min(PROBE_PIECES * piece),
+        };
         ctx.disk(self.id, DiskOp::Probe, job);
     }
 
@@ -265,7 +280,10 @@ impl Torrent {
                 continue;
             };
             self.storage.verifying += 1;
-            let job = DiskJob::Verify { piece: PieceIndex::new(piece), digest };
+            let job = DiskJob::Verify {
+                piece: PieceIndex::new(piece),
+                digest,
+            };
             ctx.disk(self.id, DiskOp::Verify { piece }, job);
         }
         if self.storage.verifying == 0 {
@@ -293,7 +311,11 @@ impl Torrent {
         self.storage.probe_after = PROBE.0;
         self.count_missing();
         let (have, pieces) = (self.have().count(), self.layout.piece_count());
-        ctx.notify(Notice::Checked { torrent: self.id, have, pieces });
+        ctx.notify(Notice::Checked {
+            torrent: self.id,
+            have,
+            pieces,
+        });
         if self.storage.dirty {
             self.checkpoint(ctx);
         }
@@ -325,7 +347,11 @@ impl Torrent {
         if self.state != TorrentState::Failed {
             return;
         }
-        let full = self.storage.error.take().is_some_and(|error| error.kind == DiskErrorKind::NoSpace);
+        let full = self
+            .storage
+            .error
+            .take()
+            .is_some_and(|error| error.kind == DiskErrorKind::NoSpace);
         ctx.timers.cancel(Timer::Probe(self.id));
         ctx.notify(Notice::StorageRecovered { torrent: self.id });
         if full && self.storage.stage == Stage::Open {
@@ -405,11 +431,15 @@ impl Torrent {
             self.drop_all_partials(ctx);
         }
         if news {
-            ctx.notify(Notice::StorageFailed { torrent: self.id, error });
+            ctx.notify(Notice::StorageFailed {
+                torrent: self.id,
+                error,
+            });
         }
         if !self.paused {
             self.set_state(ctx, TorrentState::Failed);
-            ctx.timers.set_no_later(Timer::Probe(self.id), ctx.now + self.storage.probe_after);
+            ctx.timers
+                .set_no_later(Timer::Probe(self.id), ctx.now + self.storage.probe_after);
             self.storage.probe_after = (self.storage.probe_after * 2).min(PROBE.1);
         }
     }

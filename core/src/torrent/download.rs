@@ -65,7 +65,10 @@ impl Torrent {
         peer.down.add(ctx.now, bytes);
         peer.downloaded += bytes;
         peer.snubbed = false;
-        let contributor = Contributor { conn, address: peer.address.ip() };
+        let contributor = Contributor {
+            conn,
+            address: peer.address.ip(),
+        };
         self.down.add(ctx.now, bytes);
         self.session_downloaded += bytes;
         ctx.stats.payload_received += bytes;
@@ -135,7 +138,11 @@ impl Torrent {
         self.partials.release(conn, block.piece, block.begin);
         self.request_blocks_of_all_but(ctx, conn);
         // An unchoked peer that rejects on and on would be asked on and on.
-        if choking { Ok(()) } else { self.on_chatter(conn) }
+        if choking {
+            Ok(())
+        } else {
+            self.on_chatter(conn)
+        }
     }
 
     /// Asks a peer for as many blocks as its pipeline has room for.
@@ -175,8 +182,12 @@ impl Torrent {
 
     /// Something was freed: whoever has room may ask for it.
     pub(super) fn request_blocks_of_all(&mut self, ctx: &mut Ctx<'_>) {
-        let conns: Vec<ConnId> =
-            self.peers.values().filter(|peer| peer.is_open()).map(|peer| peer.conn).collect();
+        let conns: Vec<ConnId> = self
+            .peers
+            .values()
+            .filter(|peer| peer.is_open())
+            .map(|peer| peer.conn)
+            .collect();
         for conn in conns {
             self.request_blocks(ctx, conn);
         }
@@ -251,7 +262,10 @@ impl Torrent {
         ctx.stats.pieces_failed += 1;
         let size = u64::from(self.piece_size(piece));
         self.waste(ctx, size);
-        ctx.notify(Notice::PieceFailed { torrent: self.id, piece: PieceIndex::new(piece) });
+        ctx.notify(Notice::PieceFailed {
+            torrent: self.id,
+            piece: PieceIndex::new(piece),
+        });
         self.picker.release(piece);
         if let Some(guilty) = self.suspects.failed(piece, digests, storing.from) {
             self.convict(ctx, guilty);
@@ -270,7 +284,14 @@ impl Torrent {
     }
 
     /// A part of a piece was written early.
-    pub(super) fn on_written(&mut self, ctx: &mut Ctx<'_>, piece: u32, begin: u32, len: u32, ok: bool) {
+    pub(super) fn on_written(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        piece: u32,
+        begin: u32,
+        len: u32,
+        ok: bool,
+    ) {
         ctx.stats.write_backlog = ctx.stats.write_backlog.saturating_sub(u64::from(len));
         let after = if ok {
             self.partials.written(piece, begin, len)
@@ -290,7 +311,10 @@ impl Torrent {
         if !self.picker.set_have(piece) {
             return;
         }
-        ctx.notify(Notice::Piece { torrent: self.id, piece: PieceIndex::new(piece) });
+        ctx.notify(Notice::Piece {
+            torrent: self.id,
+            piece: PieceIndex::new(piece),
+        });
         self.note_files(ctx, piece);
         let conns: Vec<ConnId> = self.peers.keys().copied().collect();
         for conn in conns {
@@ -313,8 +337,11 @@ impl Torrent {
 
     /// Drops pieces under way that are not wanted any more.
     pub(super) fn drop_unwanted_partials(&mut self, ctx: &mut Ctx<'_>) {
-        let unwanted: Vec<u32> =
-            self.partials.iter().filter(|piece| !self.is_wanted(*piece)).collect();
+        let unwanted: Vec<u32> = self
+            .partials
+            .iter()
+            .filter(|piece| !self.is_wanted(*piece))
+            .collect();
         for piece in unwanted {
             self.drop_partial(ctx, piece);
         }
@@ -380,7 +407,9 @@ impl Torrent {
             };
             let picked = suggested.or_else(|| self.picker.pick(&peer.have, ctx.rng, order));
             if let Some(piece) = picked
-                && self.partials.start(piece, self.piece_size(piece), conn, fast)
+                && self
+                    .partials
+                    .start(piece, self.piece_size(piece), conn, fast)
             {
                 self.picker.start(piece);
                 return self.partials.request_open(conn, piece);
@@ -398,7 +427,11 @@ impl Torrent {
     fn choose_allowed(&mut self, conn: ConnId) -> Option<BlockRequest> {
         let peer = self.peers.get(&conn)?;
         let mut fresh = None;
-        for piece in peer.allowed_to_us.iter().filter(|piece| peer.have.contains(**piece)) {
+        for piece in peer
+            .allowed_to_us
+            .iter()
+            .filter(|piece| peer.have.contains(**piece))
+        {
             if self.partials.contains(*piece) {
                 if let Some(block) = self.partials.request_open(conn, *piece) {
                     return Some(block);
@@ -408,7 +441,10 @@ impl Torrent {
             }
         }
         let piece = fresh?;
-        if !self.partials.start(piece, self.piece_size(piece), conn, false) {
+        if !self
+            .partials
+            .start(piece, self.piece_size(piece), conn, false)
+        {
             return None;
         }
         self.picker.start(piece);
@@ -426,10 +462,17 @@ impl Torrent {
         let blocks = self.suspects.is_suspect(piece);
         ctx.stats.write_backlog += taken.in_memory;
         // A piece is shorter than 4 GiB.
-        let about = DiskOp::Store { piece, bytes: taken.in_memory as u32 };
+        let about = DiskOp::Store {
+            piece,
+            bytes: taken.in_memory as u32,
+        };
         self.storing.insert(piece, Storing { from: taken.from });
-        let job =
-            DiskJob::Store { piece: PieceIndex::new(piece), digest, data: taken.data, blocks };
+        let job = DiskJob::Store {
+            piece: PieceIndex::new(piece),
+            digest,
+            data: taken.data,
+            blocks,
+        };
         ctx.disk(self.id, about, job);
         self.account_partials(ctx);
     }
@@ -444,7 +487,11 @@ impl Torrent {
             };
             self.account_partials(ctx);
             ctx.stats.write_backlog += u64::from(flush.len);
-            let about = DiskOp::Write { piece: flush.piece, begin: flush.begin, len: flush.len };
+            let about = DiskOp::Write {
+                piece: flush.piece,
+                begin: flush.begin,
+                len: flush.len,
+            };
             let job = DiskJob::Write {
                 piece: PieceIndex::new(flush.piece),
                 begin: flush.begin,
@@ -457,8 +504,11 @@ impl Torrent {
     /// Brings the engine's sum of what incomplete pieces hold up to date.
     pub(super) fn account_partials(&mut self, ctx: &mut Ctx<'_>) {
         let memory = self.partials.in_memory();
-        ctx.stats.partial_backlog =
-            ctx.stats.partial_backlog.saturating_sub(self.accounted).saturating_add(memory);
+        ctx.stats.partial_backlog = ctx
+            .stats
+            .partial_backlog
+            .saturating_sub(self.accounted)
+            .saturating_add(memory);
         self.accounted = memory;
     }
 
@@ -495,7 +545,10 @@ impl Torrent {
                 .is_some_and(|priority| *priority != crate::command::Priority::Skip);
             let data = self.layout.file_kind(file) == Some(crate::metainfo::FileKind::Data);
             if *missing == 0 && wanted && data && self.is_running() {
-                ctx.notify(Notice::FileCompleted { torrent: self.id, file });
+                ctx.notify(Notice::FileCompleted {
+                    torrent: self.id,
+                    file,
+                });
             }
         }
     }

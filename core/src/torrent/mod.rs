@@ -46,8 +46,7 @@ use crate::torrent::choker::Choker;
 use crate::torrent::disk::Storage;
 use crate::torrent::partial::Partials;
 use crate::torrent::picker::Picker;
-use crate::tracker::announcer::{Announcer, Facts};
-use crate::tracker::udp::UdpTrackers;
+use crate::tracker::{Announcer, Facts, UdpTrackers};
 use crate::wire::{BlockData, BlockRequest};
 
 pub use self::view::TorrentView;
@@ -86,8 +85,8 @@ pub(crate) struct Torrent {
     announcer: Announcer,
     /// Whether the announcer has been told to start, and not to stop.
     announcing: bool,
-    /// Whether the announcer must be told that the last byte has come.
-    just_completed: bool,
+    /// Whether trackers are to be asked for more peers before it is time.
+    hungry: bool,
 
     down_limit: Bucket,
     up_limit: Bucket,
@@ -116,7 +115,12 @@ pub(crate) enum Fate {
 }
 
 impl Torrent {
-    pub(crate) fn new(id: TorrentId, metainfo: Metainfo, add: &AddTorrent, ctx: &mut Ctx<'_>) -> Self {
+    pub(crate) fn new(
+        id: TorrentId,
+        metainfo: Metainfo,
+        add: &AddTorrent,
+        ctx: &mut Ctx<'_>,
+    ) -> Self {
         let layout = Layout::new(&metainfo);
         let pieces = layout.piece_count();
         let tiers = add.trackers.as_deref().unwrap_or(metainfo.trackers());
@@ -143,7 +147,7 @@ impl Torrent {
             choker: Choker::new(ctx.config.unchoke_slots),
             announcer,
             announcing: false,
-            just_completed: false,
+            hungry: false,
             down_limit: Bucket::new(add.limits.download, ctx.now),
             up_limit: Bucket::new(add.limits.upload, ctx.now),
             down: Rate::default(),
@@ -179,13 +183,12 @@ impl Torrent {
         self.metainfo.info_hash()
     }
 
-    pub(crate) fn state(&self) -> TorrentState {
-        self.state
-    }
-
     /// Whether peers may be connected.
     pub(crate) fn is_running(&self) -> bool {
-        matches!(self.state, TorrentState::Downloading | TorrentState::Seeding)
+        matches!(
+            self.state,
+            TorrentState::Downloading | TorrentState::Seeding
+        )
     }
 
     pub(crate) fn pause(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
@@ -240,7 +243,10 @@ impl Torrent {
         if self.state == TorrentState::Removing {
             // A second wish cannot be waited for by two requests: the later one is done at once.
             if let Some(request) = request {
-                ctx.push(Action::Reply { request, result: Ok(crate::command::Reply::Done) });
+                ctx.push(Action::Reply {
+                    request,
+                    result: Ok(crate::command::Reply::Done),
+                });
             }
             return;
         }
@@ -256,22 +262,29 @@ impl Torrent {
         ] {
             ctx.timers.cancel(timer);
         }
-        ctx.timers.set(Timer::Goodbye(self.id), ctx.now + ctx.config.goodbye_timeout);
+        ctx.timers.set(
+            Timer::Goodbye(self.id),
+            ctx.now + ctx.config.goodbye_timeout,
+        );
         self.release_storage(ctx);
     }
 
     /// Whether everything that the torrent owed is done.
-    pub(crate) fn fate(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) -> Fate {
+    pub(crate) fn fate(&mut self, ctx: &mut Ctx<'_>) -> Fate {
         let gone = self.state == TorrentState::Removing
             && self.storage.is_released()
             && (self.announcer.is_idle() || ctx.timers.deadline(Timer::Goodbye(self.id)).is_none());
         if !gone {
             return Fate::Stays;
         }
-        for timer in [Timer::Goodbye(self.id), Timer::Tracker(self.id), Timer::Choke(self.id)] {
+        for timer in [
+            Timer::Goodbye(self.id),
+            Timer::Tracker(self.id),
+            Timer::Choke(self.id),
+        ] {
             ctx.timers.cancel(timer);
         }
-        self.announcer.abandon(ctx, udp, self.id);
+        self.announcer.abandon(ctx);
         ctx.notify(Notice::Removed { torrent: self.id });
         if let Some(request) = self.removal.take() {
             let result = match self.storage.take_error() {
@@ -288,8 +301,9 @@ impl Torrent {
         ctx: &mut Ctx<'_>,
         files: &[(FileIndex, Priority)],
     ) -> Result<(), CommandError> {
-        if let Some((file, _)) =
-            files.iter().find(|(file, _)| file.as_usize() >= self.priorities.len())
+        if let Some((file, _)) = files
+            .iter()
+            .find(|(file, _)| file.as_usize() >= self.priorities.len())
         {
             return Err(CommandError::NoSuchFile(*file));
         }
@@ -302,7 +316,11 @@ impl Torrent {
         self.apply_priorities();
         let wanted = self.wanted_files();
         if wanted != wanted_before && self.storage.is_open() {
-            ctx.disk(self.id, crate::ctx::DiskOp::Select, DiskJob::Select { wanted });
+            ctx.disk(
+                self.id,
+                crate::ctx::DiskOp::Select,
+                DiskJob::Select { wanted },
+            );
             self.storage.selecting += 1;
         }
         if self.is_running() {
@@ -349,7 +367,7 @@ impl Torrent {
             torrent: self.id,
             info_hash: self.info_hash(),
             peer_id: ctx.identity.peer_id,
-            listen: ctx.identity.listen,
+            port: ctx.identity.port(),
             uploaded: self.session_uploaded,
             downloaded: self.session_downloaded,
             left: self.layout.total_length() - self.bytes_of(self.have()),
@@ -377,8 +395,8 @@ impl Torrent {
             return;
         }
         let facts = self.facts(ctx);
-        if core::mem::take(&mut self.just_completed) {
-            self.announcer.complete(ctx, udp, &facts);
+        if core::mem::take(&mut self.hungry) && self.announcing {
+            self.announcer.want_peers(ctx, udp, &facts);
         }
         self.announcer.on_timer(ctx, udp, &facts);
     }
@@ -399,10 +417,18 @@ impl Torrent {
     pub(crate) fn check(&self) {
         self.picker.check();
         self.partials.check();
+        self.candidates.check();
         for (conn, peer) in &self.peers {
             assert_eq!(*conn, peer.conn, "a peer is found under its connection");
-            assert_eq!(peer.interesting, self.picker.count_missing(&peer.have), "interest is counted right");
-            assert!(peer.pipeline.len() <= limits::MAX_OUTSTANDING, "requests are bounded");
+            assert_eq!(
+                peer.interesting,
+                self.picker.count_missing(&peer.have),
+                "interest is counted right"
+            );
+            assert!(
+                peer.pipeline.len() <= limits::MAX_OUTSTANDING,
+                "requests are bounded"
+            );
             for block in peer.pipeline.blocks() {
                 assert!(
                     self.partials.is_asked(*conn, block.piece, block.begin),
@@ -415,7 +441,10 @@ impl Torrent {
     fn set_state(&mut self, ctx: &mut Ctx<'_>, state: TorrentState) {
         if self.state != state {
             self.state = state;
-            ctx.notify(Notice::State { torrent: self.id, state });
+            ctx.notify(Notice::State {
+                torrent: self.id,
+                state,
+            });
         }
     }
 
@@ -427,7 +456,11 @@ impl Torrent {
         }
         let complete = self.picker.missing().count() == 0;
         self.completed = self.completed && complete;
-        let state = if complete { TorrentState::Seeding } else { TorrentState::Downloading };
+        let state = if complete {
+            TorrentState::Seeding
+        } else {
+            TorrentState::Downloading
+        };
         self.set_state(ctx, state);
         if complete {
             self.seeding_since.get_or_insert(ctx.now);
@@ -436,7 +469,8 @@ impl Torrent {
                 ctx.notify(Notice::Completed { torrent: self.id });
             }
         }
-        ctx.timers.set(Timer::Choke(self.id), ctx.now + limits::CHOKE_INTERVAL);
+        ctx.timers
+            .set(Timer::Choke(self.id), ctx.now + limits::CHOKE_INTERVAL);
         // The tracker's timer starts the announcer, which needs what only the engine has at hand.
         ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
         self.watch_goal(ctx);
@@ -469,8 +503,7 @@ impl Torrent {
             self.completed = true;
             ctx.notify(Notice::Completed { torrent: self.id });
             if self.have().is_full() {
-                // The tracker's timer tells the announcer, which needs what only the engine has at hand.
-                self.just_completed = true;
+                self.announcer.complete();
                 ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
             }
             self.checkpoint(ctx);
@@ -505,7 +538,10 @@ impl Torrent {
         };
         let by_time = self.goal.time.map(|time| since + time);
         // A ratio is looked at once a second: uploads are too many to look after each.
-        let by_ratio = self.goal.ratio_permille.map(|_| ctx.now + Duration::from_secs(1));
+        let by_ratio = self
+            .goal
+            .ratio_permille
+            .map(|_| ctx.now + Duration::from_secs(1));
         let due = match (by_time, by_ratio) {
             (Some(time), Some(ratio)) => Some(time.min(ratio)),
             (time, ratio) => time.or(ratio),
@@ -518,7 +554,10 @@ impl Torrent {
 
     /// One entry a file: whether anything of it is wanted. Pad files never are.
     fn wanted_files(&self) -> Vec<bool> {
-        self.priorities.iter().map(|priority| *priority != Priority::Skip).collect()
+        self.priorities
+            .iter()
+            .map(|priority| *priority != Priority::Skip)
+            .collect()
     }
 
     /// Gives each piece the highest priority among the files that it touches.
@@ -550,7 +589,10 @@ impl Torrent {
     fn count_missing(&mut self) {
         let files = self.metainfo.files().len() as u32;
         let missing = |file: u32| {
-            let pieces = self.layout.pieces_of_file(FileIndex::new(file)).unwrap_or_default();
+            let pieces = self
+                .layout
+                .pieces_of_file(FileIndex::new(file))
+                .unwrap_or_default();
             pieces.filter(|piece| !self.have().contains(*piece)).count() as u32
         };
         self.file_missing = (0..files).map(missing).collect();
@@ -562,11 +604,15 @@ impl Torrent {
     }
 
     fn is_wanted(&self, piece: u32) -> bool {
-        self.picker.priority(piece).is_some_and(|priority| priority != Priority::Skip)
+        self.picker
+            .priority(piece)
+            .is_some_and(|priority| priority != Priority::Skip)
     }
 
     fn piece_size(&self, piece: u32) -> u32 {
-        self.layout.piece_size(PieceIndex::new(piece)).unwrap_or_default()
+        self.layout
+            .piece_size(PieceIndex::new(piece))
+            .unwrap_or_default()
     }
 
     /// Bytes of the pieces in a map.

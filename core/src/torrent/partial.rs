@@ -191,7 +191,12 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
 
     /// The next block of the piece that the peer works on, or of one that no peer has for itself and
     /// that the peer has. It counts as asked for. None when a new piece should be begun.
-    pub(crate) fn request(&mut self, conn: ConnId, map: &Bitfield, fast: bool) -> Option<BlockRequest> {
+    pub(crate) fn request(
+        &mut self,
+        conn: ConnId,
+        map: &Bitfield,
+        fast: bool,
+    ) -> Option<BlockRequest> {
         let current = self.workers.get(&conn).and_then(|worker| worker.piece);
         let current = current.filter(|piece| {
             self.pieces.get(piece).is_some_and(|partial| {

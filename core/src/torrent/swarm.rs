@@ -22,6 +22,9 @@ use crate::wire::{ExtendedHandshake, Frame, Message, extended};
 /// Messages that lead to nothing, which a peer may send in a burst; one more is forgiven each second.
 const CHATTER: u32 = 2_000;
 
+/// With fewer peers than this, and nobody to dial, trackers are asked for more before it is time.
+const FEW_PEERS: usize = 10;
+
 /// Bytes that are allowed to be received without having been paid for, so that messages flow.
 const MIN_CREDIT: u32 = 16 * 1024;
 
@@ -33,12 +36,15 @@ impl Torrent {
     pub(crate) fn join(&mut self, ctx: &mut Ctx<'_>, introduction: Introduction) -> bool {
         if let Err(reason) = self.admit(ctx, &introduction) {
             if !introduction.incoming {
-                let ourselves =
-                    reason == DisconnectReason::Blamed(Blame::Incompatible(Incompatibility::SelfConnection));
+                let ourselves = reason
+                    == DisconnectReason::Blamed(Blame::Incompatible(
+                        Incompatibility::SelfConnection,
+                    ));
                 if ourselves {
                     self.candidates.remove(introduction.address);
                 } else {
-                    self.candidates.on_closed(introduction.address, false, ctx.now);
+                    self.candidates
+                        .on_closed(introduction.address, false, ctx.now);
                 }
             }
             ctx.connections.close(introduction.conn, ctx.actions);
@@ -61,7 +67,8 @@ impl Torrent {
         });
         self.peers.insert(conn, peer);
         self.introduce_ourselves(ctx, conn);
-        ctx.timers.set(Timer::Conn(conn), ctx.now + Duration::from_secs(1));
+        ctx.timers
+            .set(Timer::Conn(conn), ctx.now + Duration::from_secs(1));
         true
     }
 
@@ -148,8 +155,12 @@ impl Torrent {
         if self.state != TorrentState::Seeding {
             return;
         }
-        let seeds: Vec<ConnId> =
-            self.peers.values().filter(|peer| peer.is_seed()).map(|peer| peer.conn).collect();
+        let seeds: Vec<ConnId> = self
+            .peers
+            .values()
+            .filter(|peer| peer.is_seed())
+            .map(|peer| peer.conn)
+            .collect();
         for conn in seeds {
             self.disconnect(ctx, conn, DisconnectReason::Useless);
         }
@@ -171,7 +182,11 @@ impl Torrent {
     pub(crate) fn ban(&mut self, ctx: &mut Ctx<'_>, address: SocketAddr, blame: Blame) {
         if ctx.banned.insert(address.ip()) {
             ctx.stats.bans += 1;
-            ctx.notify(Notice::PeerBanned { torrent: self.id, address, blame });
+            ctx.notify(Notice::PeerBanned {
+                torrent: self.id,
+                address,
+                blame,
+            });
         }
         self.candidates.remove_ip(address.ip());
         let banned = address.ip().to_canonical();
@@ -214,7 +229,11 @@ impl Torrent {
         if now.since(peer.last_sent) >= ctx.config.keep_alive {
             peer.send(ctx, &Message::KeepAlive);
         }
-        if peer.pipeline.deadline(rate).is_some_and(|deadline| deadline <= now) {
+        if peer
+            .pipeline
+            .deadline(rate)
+            .is_some_and(|deadline| deadline <= now)
+        {
             self.snub(ctx, conn);
         }
         self.request_blocks(ctx, conn);
@@ -229,7 +248,10 @@ impl Torrent {
         if !peer.pipeline.is_empty() {
             next = next.min(now + Duration::from_secs(1));
         }
-        ctx.timers.set(Timer::Conn(conn), next.max(now + Duration::from_millis(100)));
+        ctx.timers.set(
+            Timer::Conn(conn),
+            next.max(now + Duration::from_millis(100)),
+        );
     }
 
     /// Lets the torrent be dialled for, if it wants more peers.
@@ -238,7 +260,12 @@ impl Torrent {
             return;
         }
         if let Some(at) = self.candidates.next_at(ctx.now) {
-            ctx.timers.set_no_later(Timer::Candidates(self.id), at.max(ctx.now));
+            ctx.timers
+                .set_no_later(Timer::Candidates(self.id), at.max(ctx.now));
+        } else if self.state == TorrentState::Downloading && self.peers.len() < FEW_PEERS {
+            // The tracker's timer asks, as far as the tracker allows.
+            self.hungry = true;
+            ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
         }
     }
 
@@ -258,7 +285,9 @@ impl Torrent {
         // A complete torrent waits for those who want something to come, but tells them it is there
         // as well: many of them can't be dialled.
         let banned = &*ctx.banned;
-        let address = self.candidates.pick(ctx.now, |address| !banned.contains(address.ip()))?;
+        let address = self
+            .candidates
+            .pick(ctx.now, |address| !banned.contains(address.ip()))?;
         Some(address)
     }
 
@@ -322,7 +351,13 @@ impl Torrent {
                 ..ExtendedHandshake::default()
             };
             let payload = Bytes::from(handshake.encode());
-            peer.send(ctx, &Message::Extended { id: extended::HANDSHAKE_ID, payload });
+            peer.send(
+                ctx,
+                &Message::Extended {
+                    id: extended::HANDSHAKE_ID,
+                    payload,
+                },
+            );
         }
         if peer.fast {
             let allowed = allowed_fast_set(peer.address.ip(), &info_hash, pieces, ALLOWED_FAST);
@@ -505,7 +540,14 @@ impl Torrent {
         if interested != peer.am_interested {
             peer.am_interested = interested;
             peer.last_useful = ctx.now;
-            peer.send(ctx, if interested { &Message::Interested } else { &Message::NotInterested });
+            peer.send(
+                ctx,
+                if interested {
+                    &Message::Interested
+                } else {
+                    &Message::NotInterested
+                },
+            );
         }
     }
 
@@ -530,7 +572,11 @@ impl Torrent {
             return;
         }
         let limited = ctx.throttle.down.is_limited() || self.down_limit.is_limited();
-        let window = if limited { MIN_CREDIT } else { limits::READ_WINDOW };
+        let window = if limited {
+            MIN_CREDIT
+        } else {
+            limits::READ_WINDOW
+        };
         if peer.credit > window / 2 {
             return;
         }
@@ -539,7 +585,8 @@ impl Torrent {
         let backlog = ctx.stats.write_backlog >= u64::from(ctx.config.write_budget) / 2;
         if backlog && !peer.pipeline.is_empty() {
             peer.credit_waits = true;
-            ctx.throttle.wait(Cause::Disk, (self.id, conn, Direction::Down));
+            ctx.throttle
+                .wait(Cause::Disk, (self.id, conn, Direction::Down));
             return;
         }
         let available = ctx
@@ -551,7 +598,8 @@ impl Torrent {
         let enough = if limited { want.min(1_024) } else { want };
         if granted < enough {
             peer.credit_waits = true;
-            ctx.throttle.wait(Cause::Rate, (self.id, conn, Direction::Down));
+            ctx.throttle
+                .wait(Cause::Rate, (self.id, conn, Direction::Down));
             let at = Throttle::retry_at(
                 ctx.now,
                 &mut ctx.throttle.down,
@@ -564,16 +612,14 @@ impl Torrent {
         ctx.throttle.down.take(ctx.now, granted);
         self.down_limit.take(ctx.now, granted);
         peer.credit += granted as u32;
-        ctx.push(crate::action::Action::Read { conn, credit: granted as u32 });
+        ctx.push(crate::action::Action::Read {
+            conn,
+            credit: granted as u32,
+        });
     }
 
     /// A connection that waited for a limit may try again.
-    pub(crate) fn unthrottle(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        conn: ConnId,
-        direction: Direction,
-    ) {
+    pub(crate) fn unthrottle(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, direction: Direction) {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
@@ -603,15 +649,21 @@ impl Torrent {
         let useful = peer.downloaded > 0 || peer.uploaded > 0;
         if let Some(address) = peer.dial_address {
             let blamed = matches!(reason, DisconnectReason::Blamed(_));
-            self.candidates.on_closed(address, useful && !blamed, ctx.now);
+            self.candidates
+                .on_closed(address, useful && !blamed, ctx.now);
         }
-        ctx.notify(Notice::PeerDisconnected { torrent: self.id, address: peer.address, reason });
+        ctx.notify(Notice::PeerDisconnected {
+            torrent: self.id,
+            address: peer.address,
+            reason,
+        });
         if freed > 0 {
             self.request_blocks_of_all(ctx);
         }
         if !peer.am_choking && self.is_running() {
             // A slot is free: it need not wait for the next round.
-            ctx.timers.set_no_later(Timer::Choke(self.id), ctx.now + Duration::from_secs(1));
+            ctx.timers
+                .set_no_later(Timer::Choke(self.id), ctx.now + Duration::from_secs(1));
         }
         self.seek_peers(ctx);
     }
@@ -621,7 +673,11 @@ impl Torrent {
 /// end up with two connections, and both keep the one that the greater id dialled, whichever
 /// handshake they saw first. A connection from elsewhere never replaces one: ids can be copied.
 fn is_preferred(newcomer: &Introduction, twin: &Peer, ours: PeerId) -> bool {
-    let dialled_by_greater = if newcomer.incoming { newcomer.id > ours } else { ours > newcomer.id };
+    let dialled_by_greater = if newcomer.incoming {
+        newcomer.id > ours
+    } else {
+        ours > newcomer.id
+    };
     newcomer.incoming != twin.incoming
         && newcomer.address.ip().to_canonical() == twin.address.ip().to_canonical()
         && dialled_by_greater

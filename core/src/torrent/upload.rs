@@ -105,16 +105,21 @@ impl Torrent {
             let budget = u64::from(ctx.config.read_budget);
             if ctx.stats.read_backlog > 0 && ctx.stats.read_backlog + least > budget {
                 peer.upload_waits = true;
-                ctx.throttle.wait(Cause::Disk, (self.id, conn, Direction::Up));
+                ctx.throttle
+                    .wait(Cause::Disk, (self.id, conn, Direction::Up));
                 return;
             }
-            let available =
-                ctx.throttle.up.available(ctx.now).min(self.up_limit.available(ctx.now));
+            let available = ctx
+                .throttle
+                .up
+                .available(ctx.now)
+                .min(self.up_limit.available(ctx.now));
             // A bucket holds no more than its burst, which may be less than a large block.
             let burst = ctx.throttle.up.burst().min(self.up_limit.burst());
             if available < least.min(burst) {
                 peer.upload_waits = true;
-                ctx.throttle.wait(Cause::Rate, (self.id, conn, Direction::Up));
+                ctx.throttle
+                    .wait(Cause::Rate, (self.id, conn, Direction::Up));
                 let at = Throttle::retry_at(
                     ctx.now,
                     &mut ctx.throttle.up,
@@ -125,7 +130,10 @@ impl Torrent {
                 return;
             }
             let room = available.min(window.saturating_sub(in_transit).max(least));
-            let Some(run) = peer.uploads.next_run(u32::try_from(room).unwrap_or(u32::MAX)) else {
+            let Some(run) = peer
+                .uploads
+                .next_run(u32::try_from(room).unwrap_or(u32::MAX))
+            else {
                 return;
             };
             let len = u64::from(run.len);
@@ -133,7 +141,11 @@ impl Torrent {
             self.up_limit.charge(ctx.now, len);
             peer.reading += len;
             ctx.stats.read_backlog += len;
-            let about = DiskOp::Read { conn, begin: run.begin, len: run.len };
+            let about = DiskOp::Read {
+                conn,
+                begin: run.begin,
+                len: run.len,
+            };
             let job = DiskJob::Read {
                 piece: PieceIndex::new(run.piece),
                 begin: run.begin,
@@ -176,7 +188,9 @@ impl Torrent {
                 continue;
             };
             let bytes = u64::from(block.len);
-            let header = ctx.actions.send_with(conn, |buffer| encode_piece_header(block, buffer));
+            let header = ctx
+                .actions
+                .send_with(conn, |buffer| encode_piece_header(block, buffer));
             peer.unsent += header as u64;
             peer.send_bytes(ctx, payload);
             peer.up.add(ctx.now, bytes);
@@ -203,7 +217,8 @@ impl Torrent {
         if !self.is_running() {
             return;
         }
-        ctx.timers.set(Timer::Choke(self.id), ctx.now + limits::CHOKE_INTERVAL);
+        ctx.timers
+            .set(Timer::Choke(self.id), ctx.now + limits::CHOKE_INTERVAL);
         let now = ctx.now;
         let peers: Vec<PeerFacts> = self
             .peers
@@ -269,6 +284,9 @@ impl Torrent {
 
     /// How many peers are unchoked.
     pub(super) fn unchoked_count(&self) -> u32 {
-        self.peers.values().filter(|peer: &&Peer| !peer.am_choking).count() as u32
+        self.peers
+            .values()
+            .filter(|peer: &&Peer| !peer.am_choking)
+            .count() as u32
     }
 }

@@ -103,7 +103,11 @@ impl TorrentView<'_> {
 
     /// The connected peers, in the order of their connections' ids.
     pub fn peers(&self, now: Instant) -> Vec<PeerStatus> {
-        self.torrent.peers.values().map(|peer| peer.status(now)).collect()
+        self.torrent
+            .peers
+            .values()
+            .map(|peer| peer.status(now))
+            .collect()
     }
 
     /// The files, in the order of the torrent.
@@ -119,7 +123,11 @@ impl TorrentView<'_> {
                     .unwrap_or_default(),
                 length: file.length(),
                 have: self.have_of_file(FileIndex::new(index as u32)),
-                priority: torrent.priorities.get(index).copied().unwrap_or(Priority::Normal),
+                priority: torrent
+                    .priorities
+                    .get(index)
+                    .copied()
+                    .unwrap_or(Priority::Normal),
             })
             .collect()
     }
@@ -135,7 +143,7 @@ impl TorrentView<'_> {
             if torrent.candidates.len() > 0 || torrent.candidates.connecting() > 0 {
                 return Some(Hindrance::Connecting);
             }
-            return Some(match torrent.announcer.trouble() {
+            return Some(match torrent.announcer.last_error() {
                 Some(error) => Hindrance::Tracker(error.to_string()),
                 None => Hindrance::NoPeers,
             });
@@ -143,7 +151,11 @@ impl TorrentView<'_> {
         if self.stats.write_backlog >= u64::from(self.config.write_budget) / 2 {
             return Some(Hindrance::DiskBusy);
         }
-        let mut interesting = torrent.peers.values().filter(|peer| peer.am_interested).peekable();
+        let mut interesting = torrent
+            .peers
+            .values()
+            .filter(|peer| peer.am_interested)
+            .peekable();
         if interesting.peek().is_none() {
             return Some(Hindrance::NothingToGet);
         }
@@ -158,16 +170,24 @@ impl TorrentView<'_> {
     /// Bytes of a file that are in verified pieces.
     fn have_of_file(&self, file: FileIndex) -> u64 {
         let torrent = self.torrent;
-        let Some((range, pieces)) =
-            torrent.layout.file_range(file).zip(torrent.layout.pieces_of_file(file))
+        let Some((range, pieces)) = torrent
+            .layout
+            .file_range(file)
+            .zip(torrent.layout.pieces_of_file(file))
         else {
             return 0;
         };
         let bytes = |piece: u32| {
-            let start = torrent.layout.piece_offset(PieceIndex::new(piece)).unwrap_or(range.end);
+            let start = torrent
+                .layout
+                .piece_offset(PieceIndex::new(piece))
+                .unwrap_or(range.end);
             let end = start + u64::from(torrent.piece_size(piece));
             end.min(range.end).saturating_sub(start.max(range.start))
         };
-        pieces.filter(|piece| torrent.have().contains(*piece)).map(bytes).sum()
+        pieces
+            .filter(|piece| torrent.have().contains(*piece))
+            .map(bytes)
+            .sum()
     }
 }

@@ -1,0 +1,350 @@
+//! Whole engines against each other, in virtual time.
+
+mod world;
+
+use std::time::Duration;
+
+use anabranch_core::command::{AddTorrent, Priority, RateLimits, SeedGoal};
+use anabranch_core::event::{DiskError, DiskErrorKind};
+use anabranch_core::{Command, Config, Notice, TorrentState};
+use world::{Content, World, config};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn add_with_peers(world: &World, peers: &[usize]) -> AddTorrent {
+    let peers = peers
+        .iter()
+        .map(|peer| world.hosts[*peer].address)
+        .collect();
+    AddTorrent {
+        peers,
+        ..AddTorrent::default()
+    }
+}
+
+#[test]
+fn a_leecher_downloads_everything_from_a_seed() {
+    let content = Content::new(3_000_000, 65_536);
+    let mut world = World::new();
+    let seed = world.seed(Config::default(), &content);
+    let leecher = world.host(Config::default());
+    let add = add_with_peers(&world, &[seed]);
+    world.add(leecher, &content, add);
+    world.run_until(MINUTE, |world| world.has_all(leecher, &content));
+    let stats = world.hosts[leecher].engine.stats();
+    assert_eq!(stats.payload_received, 3_000_000);
+    assert_eq!((stats.wasted, stats.pieces_failed), (0, 0));
+    assert_eq!(world.hosts[seed].engine.stats().payload_sent, 3_000_000);
+    let completed = |notice: &&Notice| matches!(notice, Notice::Completed { .. });
+    assert_eq!(
+        world.hosts[leecher]
+            .notices
+            .iter()
+            .filter(completed)
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn leechers_trade_among_each_other() {
+    let content = Content::new(4_000_000, 32_768);
+    let mut world = World::new();
+    // The seed is slow: without trade, four copies would take four times as long as one.
+    let limits = RateLimits {
+        download: None,
+        upload: Some(400_000),
+    };
+    let seed = world.seed(config(|config| config.limits = limits), &content);
+    let leechers: Vec<usize> = (0..4).map(|_| world.host(Config::default())).collect();
+    for leecher in &leechers {
+        let mut peers = leechers.clone();
+        peers.retain(|peer| peer != leecher);
+        peers.push(seed);
+        let add = add_with_peers(&world, &peers);
+        world.add(*leecher, &content, add);
+    }
+    let start = world.now;
+    world.run_until(2 * MINUTE, |world| {
+        leechers.iter().all(|host| world.has_all(*host, &content))
+    });
+    let took = world.now.since(start).as_secs();
+    assert!(took < 25, "four copies of ten seconds' worth took {took} s");
+    let sent = world.hosts[seed].engine.stats().payload_sent;
+    assert!(sent < 8_000_000, "the seed sent {sent} bytes");
+}
+
+#[test]
+fn one_byte_at_a_time_gives_the_same_files() {
+    let content = Content::new(70_000, 32_768);
+    let mut world = World::new();
+    world.chunk = 1;
+    let seed = world.seed(Config::default(), &content);
+    let leecher = world.host(Config::default());
+    let add = add_with_peers(&world, &[seed]);
+    world.add(leecher, &content, add);
+    world.run_until(MINUTE, |world| world.has_all(leecher, &content));
+}
+
+#[test]
+fn a_peer_that_lies_is_found_and_banned_and_the_honest_one_is_not() {
+    let content = Content::new(2_000_000, 131_072);
+    let mut world = World::new();
+    let honest = world.seed(Config::default(), &content);
+    let liar = world.seed(Config::default(), &content);
+    world.hosts[liar].faults.corrupt = (0..16).collect();
+    let leecher = world.host(Config::default());
+    let add = add_with_peers(&world, &[honest, liar]);
+    world.add(leecher, &content, add);
+    world.run_until(5 * MINUTE, |world| world.has_all(leecher, &content));
+    let banned: Vec<_> = world.hosts[leecher]
+        .notices
+        .iter()
+        .filter_map(|notice| match notice {
+            Notice::PeerBanned { address, .. } => Some(address.ip()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(banned, [world.hosts[liar].address.ip()]);
+    assert!(world.hosts[leecher].engine.stats().pieces_failed > 0);
+}
+
+#[test]
+fn a_download_rate_limit_is_obeyed() {
+    let content = Content::new(1_000_000, 65_536);
+    let mut world = World::new();
+    let seed = world.seed(Config::default(), &content);
+    let leecher = world.host(Config::default());
+    let limits = RateLimits {
+        download: Some(100_000),
+        upload: None,
+    };
+    let add = AddTorrent {
+        limits,
+        ..add_with_peers(&world, &[seed])
+    };
+    world.add(leecher, &content, add);
+    let start = world.now;
+    world.run_until(MINUTE, |world| world.has_all(leecher, &content));
+    let took = world.now.since(start).as_millis();
+    assert!(
+        (9_000..=11_500).contains(&took),
+        "ten seconds' worth took {took} ms"
+    );
+}
+
+#[test]
+fn an_upload_rate_limit_is_obeyed() {
+    let content = Content::new(1_000_000, 65_536);
+    let mut world = World::new();
+    let limits = RateLimits {
+        download: None,
+        upload: Some(100_000),
+    };
+    let seed = world.seed(config(|config| config.limits = limits), &content);
+    let leecher = world.host(Config::default());
+    let add = add_with_peers(&world, &[seed]);
+    world.add(leecher, &content, add);
+    let start = world.now;
+    world.run_until(MINUTE, |world| world.has_all(leecher, &content));
+    let took = world.now.since(start).as_millis();
+    assert!(
+        (9_000..=11_500).contains(&took),
+        "ten seconds' worth took {took} ms"
+    );
+}
+
+#[test]
+fn pieces_larger_than_memory_are_written_early_and_read_back() {
+    let content = Content::new(6 << 20, 4 << 20);
+    let mut world = World::new();
+    let seed = world.seed(Config::default(), &content);
+    let config = config(|config| config.write_budget = 1 << 20);
+    let leecher = world.host(config);
+    let add = add_with_peers(&world, &[seed]);
+    world.add(leecher, &content, add);
+    let most = std::cell::Cell::new(0);
+    world.run_until(MINUTE, |world| {
+        let stats = world.hosts[leecher].engine.stats();
+        most.set(most.get().max(stats.partial_backlog + stats.write_backlog));
+        world.has_all(leecher, &content)
+    });
+    assert!(most.get() <= 3 << 20, "{} bytes were held", most.get());
+}
+
+#[test]
+fn a_full_disk_stops_the_torrent_and_it_goes_on_by_itself() {
+    let content = Content::new(1_000_000, 65_536);
+    let mut world = World::new();
+    let seed = world.seed(Config::default(), &content);
+    let leecher = world.host(Config::default());
+    let full = DiskError {
+        kind: DiskErrorKind::NoSpace,
+        file: "content.bin".into(),
+        message: "no space left on device".into(),
+    };
+    world.hosts[leecher].faults.store = Some(full.clone());
+    let add = add_with_peers(&world, &[seed]);
+    let torrent = world.add(leecher, &content, add);
+    world.run_for(MINUTE);
+    let view = world.hosts[leecher].engine.torrent(torrent).unwrap();
+    assert_eq!(view.state(), TorrentState::Failed);
+    let told =
+        |notice: &&Notice| matches!(notice, Notice::StorageFailed { error, .. } if *error == full);
+    assert_eq!(world.hosts[leecher].notices.iter().filter(told).count(), 1);
+    world.hosts[leecher].faults.store = None;
+    world.run_until(3 * MINUTE, |world| world.has_all(leecher, &content));
+    let recovered = |notice: &Notice| matches!(notice, Notice::StorageRecovered { .. });
+    assert!(world.hosts[leecher].notices.iter().any(recovered));
+}
+
+#[test]
+fn what_was_checkpointed_is_not_fetched_again() {
+    let content = Content::new(2_000_000, 65_536);
+    let mut world = World::new();
+    let seed = world.seed(Config::default(), &content);
+    let first = world.host(Config::default());
+    let limits = RateLimits {
+        download: Some(200_000),
+        upload: None,
+    };
+    let add = AddTorrent {
+        limits,
+        ..add_with_peers(&world, &[seed])
+    };
+    let torrent = world.add(first, &content, add);
+    world.run_for(Duration::from_secs(5));
+    let shutdown = world.request(first, Command::Shutdown);
+    world.run_until(MINUTE, |world| {
+        world.hosts[first].replies.contains_key(&shutdown)
+    });
+    assert!(world.hosts[first].engine.is_down());
+    assert!(world.hosts[first].engine.torrent(torrent).is_none());
+    let resume = world.hosts[first].resume.clone().unwrap();
+    assert!(resume.count() >= 10 && !resume.is_full());
+
+    let second = world.host(Config::default());
+    world.hosts[second].disk = world.hosts[first].disk.clone();
+    world.hosts[second].resume = Some(resume.clone());
+    let add = add_with_peers(&world, &[seed]);
+    world.add(second, &content, add);
+    world.run_until(MINUTE, |world| world.has_all(second, &content));
+    let kept = u64::from(resume.count()) * 65_536;
+    assert!(world.hosts[second].engine.stats().payload_received <= 2_000_000 - kept);
+}
+
+#[test]
+fn a_removed_torrent_is_gone_and_its_id_means_nothing() {
+    let content = Content::new(500_000, 65_536);
+    let mut world = World::new();
+    let seed = world.seed(Config::default(), &content);
+    let leecher = world.host(Config::default());
+    let add = add_with_peers(&world, &[seed]);
+    let torrent = world.add(leecher, &content, add.clone());
+    world.run_for(Duration::from_millis(40));
+    let request = world.request(
+        leecher,
+        Command::RemoveTorrent {
+            torrent,
+            delete_data: true,
+        },
+    );
+    world.run_until(MINUTE, |world| {
+        world.hosts[leecher].replies.contains_key(&request)
+    });
+    assert!(world.hosts[leecher].engine.torrent(torrent).is_none());
+    assert!(world.command(leecher, Command::Pause { torrent }).is_err());
+    let again = world.add(leecher, &content, add);
+    assert_ne!(again, torrent);
+    world.run_until(MINUTE, |world| world.has_all(leecher, &content));
+}
+
+#[test]
+fn a_paused_torrent_has_no_peers_and_goes_on_when_resumed() {
+    let content = Content::new(2_000_000, 65_536);
+    let mut world = World::new();
+    let limits = RateLimits {
+        download: None,
+        upload: Some(400_000),
+    };
+    let seed = world.seed(config(|config| config.limits = limits), &content);
+    let leecher = world.host(Config::default());
+    let add = add_with_peers(&world, &[seed]);
+    let torrent = world.add(leecher, &content, add);
+    world.run_for(Duration::from_secs(2));
+    world.command(leecher, Command::Pause { torrent }).unwrap();
+    world.run_for(MINUTE);
+    let status = world.hosts[leecher]
+        .engine
+        .torrent(torrent)
+        .unwrap()
+        .status(world.now);
+    assert_eq!((status.state, status.peers), (TorrentState::Paused, 0));
+    assert!(status.have < 1_500_000);
+    world.command(leecher, Command::Resume { torrent }).unwrap();
+    world.run_until(MINUTE, |world| world.has_all(leecher, &content));
+}
+
+#[test]
+fn seeding_ends_when_its_goal_is_reached() {
+    let content = Content::new(500_000, 65_536);
+    let mut world = World::new();
+    let seed = world.seed(Config::default(), &content);
+    let id = world.hosts[seed].engine.torrents().next().unwrap();
+    let goal = SeedGoal {
+        ratio_permille: Some(1_000),
+        time: None,
+    };
+    world
+        .command(seed, Command::SetGoal { torrent: id, goal })
+        .unwrap();
+    let leecher = world.host(Config::default());
+    let add = add_with_peers(&world, &[seed]);
+    world.add(leecher, &content, add);
+    world.run_until(MINUTE, |world| {
+        world.hosts[seed]
+            .notices
+            .iter()
+            .any(|notice| matches!(notice, Notice::GoalReached { .. }))
+    });
+    assert!(world.has_all(leecher, &content));
+    assert_eq!(
+        world.hosts[seed].engine.torrent(id).unwrap().state(),
+        TorrentState::Paused
+    );
+}
+
+#[test]
+fn nothing_is_fetched_of_what_is_not_wanted() {
+    let content = Content::new(500_000, 65_536);
+    let mut world = World::new();
+    let seed = world.seed(Config::default(), &content);
+    let leecher = world.host(Config::default());
+    let add = AddTorrent {
+        priorities: vec![Priority::Skip],
+        ..add_with_peers(&world, &[seed])
+    };
+    let torrent = world.add(leecher, &content, add);
+    world.run_for(MINUTE);
+    assert_eq!(world.hosts[leecher].engine.stats().payload_received, 0);
+    let files = vec![(
+        anabranch_core::metainfo::FileIndex::new(0),
+        Priority::Normal,
+    )];
+    world
+        .command(leecher, Command::SetPriorities { torrent, files })
+        .unwrap();
+    world.run_until(5 * MINUTE, |world| world.has_all(leecher, &content));
+}
+
+#[test]
+fn an_idle_engine_sleeps() {
+    let content = Content::new(100_000, 65_536);
+    let mut world = World::new();
+    let seed = world.seed(Config::default(), &content);
+    world.run_for(MINUTE);
+    let before = world.hosts[seed].engine.stats().events;
+    world.run_for(10 * MINUTE);
+    let events = world.hosts[seed].engine.stats().events - before;
+    assert!(events <= 70, "{events} events in ten idle minutes");
+}
