@@ -9,9 +9,7 @@ use std::task::Poll;
 use anabranch_core::action::{DiskJob, HttpRequest};
 use anabranch_core::command::{AddTorrent, Reply};
 use anabranch_core::error::CommandError;
-use anabranch_core::event::{
-    CloseReason, ContactError, DiskError, DiskErrorKind, OpResult,
-};
+use anabranch_core::event::{CloseReason, ContactError, DiskError, DiskErrorKind, OpResult};
 use anabranch_core::id::{ConnId, OpId, RequestId, StorageKey, Ticket, TorrentId};
 use anabranch_core::{Action, Command, Event, Instant, Notice};
 
@@ -285,8 +283,7 @@ impl<R: Runtime> Io<R> {
     }
 
     pub(crate) fn writable(&mut self, conn: ConnId) {
-        self.conns
-            .writable(conn, &mut self.queue, &mut self.events);
+        self.conns.writable(conn, &mut self.queue, &mut self.events);
     }
 
     pub(crate) fn accept(&mut self, index: usize, now: Instant) {
@@ -440,12 +437,10 @@ impl<R: Runtime> Io<R> {
             return self.done(op, OpResult::Resolved(Err(ContactError::Denied)));
         }
         let lookup = self.runtime.resolve(host);
-        self.tasks.start(
-            &self.ready,
-            &mut self.queue,
-            TaskKey::Op(op),
-            async move { Outcome::Resolved(lookup.await) },
-        );
+        self.tasks
+            .start(&self.ready, &mut self.queue, TaskKey::Op(op), async move {
+                Outcome::Resolved(lookup.await)
+            });
     }
 
     fn http(&mut self, op: OpId, request: HttpRequest) {
@@ -455,12 +450,10 @@ impl<R: Runtime> Io<R> {
             self.from,
             request,
         );
-        self.tasks.start(
-            &self.ready,
-            &mut self.queue,
-            TaskKey::Op(op),
-            async move { Outcome::Http(exchange.await) },
-        );
+        self.tasks
+            .start(&self.ready, &mut self.queue, TaskKey::Op(op), async move {
+                Outcome::Http(exchange.await)
+            });
     }
 
     fn disk(&mut self, op: OpId, torrent: TorrentId, job: DiskJob) {

@@ -143,6 +143,10 @@ pub(crate) fn is_exhausted(error: &io::Error) -> bool {
 }
 
 /// The engine's word for a socket's failure.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the kinds of the standard library grow"
+)]
 pub(crate) fn close_reason(error: &io::Error) -> CloseReason {
     if is_exhausted(error) {
         return CloseReason::Exhausted;

@@ -17,6 +17,9 @@ pub const MESSAGE_QUEUE: usize = 256;
 
 pub(crate) type ReplyTo = Sender<Result<Reply, CommandError>>;
 
+/// A look at the machine from within the loop.
+pub(crate) type Query<M> = Box<dyn FnOnce(&M, Instant) + Send>;
+
 /// What a handle can ask of the loop.
 pub(crate) enum Message<M> {
     /// A command.
@@ -28,7 +31,7 @@ pub(crate) enum Message<M> {
         reply: ReplyTo,
     },
     /// A look at the machine.
-    Query(Box<dyn FnOnce(&M, Instant) + Send>),
+    Query(Query<M>),
     /// End in good order.
     Shutdown { reply: ReplyTo },
 }

@@ -25,7 +25,7 @@ use crate::error::StartError;
 use crate::io::{Io, Options};
 use crate::net::Bound;
 use crate::ready::{Flag, Signal, Source};
-use crate::remote::{Message, Remote};
+use crate::remote::{Message, Query, Remote};
 use crate::runtime::{Runtime, Timer};
 
 /// Slices that are written with one call at most.
@@ -137,7 +137,6 @@ impl Clock {
 
 /// A machine with its sockets, disks and handles. Made by [`Loop::new`], lives in [`Loop::run`].
 pub struct Loop<R: Runtime, M> {
-    machine: M,
     io: Io<R>,
     clock: Clock,
     messages: std::pin::Pin<Box<async_channel::Receiver<Message<M>>>>,
@@ -150,9 +149,9 @@ pub struct Loop<R: Runtime, M> {
     timer_at: Option<Instant>,
     /// When the machine wants to be called.
     wake: Wake,
+    /// Dropped last: when it is gone, so are the sockets.
+    machine: M,
 }
-
-type Query<M> = Box<dyn FnOnce(&M, Instant) + Send>;
 
 impl<R: Runtime, M> std::fmt::Debug for Loop<R, M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

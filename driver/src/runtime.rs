@@ -95,10 +95,8 @@ pub trait Listener: Send + 'static {
     type Stream;
 
     /// Accepts a connection, with Nagle's algorithm off.
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Self::Stream, SocketAddr)>>;
+    fn poll_accept(&mut self, cx: &mut Context<'_>)
+    -> Poll<io::Result<(Self::Stream, SocketAddr)>>;
 }
 
 /// A UDP socket.

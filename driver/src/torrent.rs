@@ -38,10 +38,7 @@ struct Identity {
 
 impl Torrent {
     /// A handle to a torrent that is there.
-    pub(crate) async fn find(
-        remote: &Remote<EngineMachine>,
-        id: TorrentId,
-    ) -> Result<Self, Error> {
+    pub(crate) async fn find(remote: &Remote<EngineMachine>, id: TorrentId) -> Result<Self, Error> {
         let status = look(remote, id, |view, now| view.status(now)).await?;
         Ok(Self {
             remote: remote.clone(),

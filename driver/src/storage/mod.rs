@@ -8,7 +8,10 @@ pub trait Storage: Send + Sync + 'static {
     fn run(&self, job: DiskJob) -> Result<DiskDone, DiskError>;
 }
 
-pub(crate) fn in_files(_dir: std::path::PathBuf, _preallocate: bool) -> std::sync::Arc<dyn Storage> {
+pub(crate) fn in_files(
+    _dir: std::path::PathBuf,
+    _preallocate: bool,
+) -> std::sync::Arc<dyn Storage> {
     struct Nowhere;
     impl Storage for Nowhere {
         fn run(&self, _job: DiskJob) -> Result<DiskDone, DiskError> {
