@@ -150,7 +150,12 @@ fn contact_error(error: surf::Error) -> ContactError {
 
 fn curl_error(error: &isahc::Error) -> ContactError {
     use isahc::error::ErrorKind;
-    if error.is_tls() {
+    // A handshake that fails before certificates are exchanged counts as unreachable for isahc.
+    let handshake = error
+        .source()
+        .and_then(|source| source.downcast_ref::<curl::Error>())
+        .is_some_and(curl::Error::is_ssl_connect_error);
+    if handshake || error.is_tls() {
         return ContactError::Tls(words(error));
     }
     let kind = error.kind();

@@ -23,7 +23,8 @@ pub use anabranch_driver::{
     Torrent, core,
 };
 
-pub use crate::runtime::Smol;
+pub use crate::net::{SmolListener, SmolStream, SmolUdp};
+pub use crate::runtime::{Smol, SmolTimer};
 
 /// Sets a client on smol up; [`ClientBuilder::new`](anabranch_driver::ClientBuilder::new) and
 /// [`ClientBuilder::start`](anabranch_driver::ClientBuilder::start) are its ends.

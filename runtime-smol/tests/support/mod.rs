@@ -14,10 +14,10 @@ use serde::Deserialize;
 use serde::de::value::{Error, MapDeserializer};
 
 /// How long anything may take before it counts as lost.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A machine made of a closure.
-pub struct Script<F> {
+pub(crate) struct Script<F> {
     step: F,
     actions: Vec<Action>,
 }
@@ -50,28 +50,28 @@ fn id<T: for<'a> Deserialize<'a>>(slot: u32) -> T {
         .expect("the fields of an id")
 }
 
-pub fn conn(slot: u32) -> ConnId {
+pub(crate) fn conn(slot: u32) -> ConnId {
     id(slot)
 }
 
-pub fn op(slot: u32) -> OpId {
+pub(crate) fn op(slot: u32) -> OpId {
     id(slot)
 }
 
 /// A loop that runs a script and listens on loopback.
-pub struct Running<F> {
-    pub address: SocketAddr,
-    pub remote: Remote<Script<F>>,
+pub(crate) struct Running<F> {
+    pub(crate) address: SocketAddr,
+    pub(crate) remote: Remote<Script<F>>,
 }
 
-pub fn start<F>(step: F, options: Options) -> Running<F>
+pub(crate) fn start<F>(step: F, options: Options) -> Running<F>
 where
     F: FnMut(Instant, Event, &mut Vec<Action>) -> Wake + Send + 'static,
 {
     start_on(Smol::default(), step, options)
 }
 
-pub fn start_on<F>(smol: Smol, step: F, options: Options) -> Running<F>
+pub(crate) fn start_on<F>(smol: Smol, step: F, options: Options) -> Running<F>
 where
     F: FnMut(Instant, Event, &mut Vec<Action>) -> Wake + Send + 'static,
 {
@@ -92,20 +92,25 @@ where
     F: FnMut(Instant, Event, &mut Vec<Action>) -> Wake + Send + 'static,
 {
     /// Ends the loop, so that nothing comes after what was seen.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         smol::block_on(self.remote.shutdown()).expect("a good end");
     }
 }
 
+/// A script's step.
+pub(crate) trait Step:
+    FnMut(Instant, Event, &mut Vec<Action>) -> Wake + Send + 'static
+{
+}
+
+impl<F: FnMut(Instant, Event, &mut Vec<Action>) -> Wake + Send + 'static> Step for F {}
+
 /// Runs a script that begins with `first` and hands every event to the test.
-pub fn record(
+pub(crate) fn record(
     smol: Smol,
     options: Options,
     first: Vec<Action>,
-) -> (
-    Running<impl FnMut(Instant, Event, &mut Vec<Action>) -> Wake + Send + 'static>,
-    Receiver<Event>,
-) {
+) -> (Running<impl Step>, Receiver<Event>) {
     let (seen, events) = mpsc::channel();
     let mut first = Some(first);
     let running = start_on(
@@ -123,17 +128,17 @@ pub fn record(
 }
 
 /// Tells the test, which may have seen enough.
-pub fn report<T>(to: &Sender<T>, what: T) {
+pub(crate) fn report<T>(to: &Sender<T>, what: T) {
     let _ = to.send(what);
 }
 
 /// Waits for what a test hangs on.
-pub fn wait<T>(from: &Receiver<T>) -> T {
+pub(crate) fn wait<T>(from: &Receiver<T>) -> T {
     from.recv_timeout(PATIENCE).expect("in time")
 }
 
 /// Waits for the first event that `pick` takes.
-pub fn wait_for<T>(events: &Receiver<Event>, pick: impl Fn(Event) -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(events: &Receiver<Event>, pick: impl Fn(Event) -> Option<T>) -> T {
     loop {
         if let Some(found) = pick(wait(events)) {
             return found;
