@@ -1,0 +1,495 @@
+//! A client: an engine on a runtime, and the handles to it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anabranch_core::command::{AddTorrent, Priority, RateLimits, Reply, SeedGoal};
+use anabranch_core::id::{RequestId, TorrentId};
+use anabranch_core::{Command, Config, Engine, Event, Seed, Stats};
+use bytes::Bytes;
+
+use crate::error::{Error, StartError};
+use crate::io::Options;
+use crate::net::{self, Bound};
+use crate::notices::Notices;
+use crate::policy::Policy;
+use crate::remote::Remote;
+use crate::run::{Clock, EngineMachine, Loop};
+use crate::runtime::Runtime;
+use crate::storage::Storage;
+use crate::torrent::Torrent;
+
+/// The largest .torrent file that is read, in bytes.
+pub(crate) const MAX_TORRENT_FILE: u64 = 64 << 20;
+
+/// How often a port that the system chose is drawn anew when it is taken for another protocol or
+/// address family.
+const PORT_DRAWS: u32 = 16;
+
+/// Sets a client up.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `start`"]
+pub struct ClientBuilder<R> {
+    runtime: R,
+    config: Config,
+    listen: Listen,
+    options: Options,
+    download_dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+enum Listen {
+    /// Every address of the machine, on this port; 0 for one that the system chooses.
+    Everywhere(u16),
+    At(Vec<SocketAddr>),
+}
+
+impl<R: Runtime + Default> Default for ClientBuilder<R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<R: Runtime + Default> ClientBuilder<R> {
+    /// A client that listens on every address, on a port that the system chooses, and downloads to
+    /// where each torrent is told to.
+    pub fn new() -> Self {
+        Self::on(R::default())
+    }
+}
+
+impl<R: Runtime> ClientBuilder<R> {
+    /// The same on a given runtime.
+    pub fn on(runtime: R) -> Self {
+        Self {
+            runtime,
+            config: Config::default(),
+            listen: Listen::Everywhere(0),
+            options: Options::default(),
+            download_dir: None,
+        }
+    }
+
+    /// The engine's configuration.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Listens on every address of the machine, on this port.
+    pub fn port(mut self, port: u16) -> Self {
+        self.listen = Listen::Everywhere(port);
+        self
+    }
+
+    /// Listens on these addresses, TCP and UDP, and on no others. Port 0 is one that the system
+    /// chooses. The port of the first is announced. None at all: nobody can dial us.
+    pub fn listen(mut self, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
+        self.listen = Listen::At(addresses.into_iter().collect());
+        self
+    }
+
+    /// Dials from this local address only. What can be reached from addresses of the other family only
+    /// is then out of reach. Name lookups are the system's, and go where it sends them.
+    pub fn dial_from(mut self, address: IpAddr) -> Self {
+        self.options.from = Some(address);
+        self
+    }
+
+    /// Who may be talked to.
+    pub fn policy(mut self, policy: impl Policy) -> Self {
+        self.options.policy = Arc::new(policy);
+        self
+    }
+
+    /// Where torrents are downloaded to that are not told otherwise.
+    pub fn download_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.download_dir = Some(dir.into());
+        self
+    }
+
+    /// Binds the sockets, and starts the loop in the background.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; a port that is taken is named in it.
+    pub fn start(self) -> Result<Client, StartError> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(StartError::Entropy)?;
+        let bound = bind(&self.listen, self.options.from)?;
+        let clock = Clock::start();
+        let engine = Engine::new(self.config, Seed(seed), clock.now(), Clock::wall());
+        let machine = EngineMachine::new(engine);
+        let (mut run, remote) = Loop::new(self.runtime.clone(), machine, clock, self.options);
+        let mut addresses = Vec::new();
+        for (address, bound) in bound {
+            if bound.tcp.is_some() {
+                addresses.push(address);
+            }
+            run.adopt(address, bound)?;
+        }
+        run.begin_with(Event::Command {
+            // Nobody waits for the answer: the loop gives out other numbers.
+            request: RequestId(u64::MAX),
+            command: Box::new(Command::Listening {
+                address: addresses.first().copied(),
+            }),
+        });
+        self.runtime.spawn(run.run()).map_err(StartError::Runtime)?;
+        Ok(Client {
+            remote,
+            shared: Arc::new(Shared {
+                addresses,
+                download_dir: self.download_dir,
+            }),
+        })
+    }
+}
+
+/// A running client.
+///
+/// Cheap to clone, usable from any thread and any executor. When the last handle to a client or to one
+/// of its torrents is gone, the client ends by itself in the background as [`Client::shutdown`] does;
+/// a program that ends right after should wait for `shutdown` instead.
+///
+/// Every future can be dropped at any time; a request that was sent is carried out nevertheless.
+#[derive(Clone, Debug)]
+pub struct Client {
+    remote: Remote<EngineMachine>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    addresses: Vec<SocketAddr>,
+    download_dir: Option<PathBuf>,
+}
+
+impl Client {
+    /// The addresses that it listens on.
+    pub fn listen_addrs(&self) -> &[SocketAddr] {
+        &self.shared.addresses
+    }
+
+    /// Takes a torrent on, whose data lives in files.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadTorrent`], [`Error::NoFolder`], [`Error::Stopped`], and the engine's own:
+    /// [`CommandError::BadMetainfo`](anabranch_core::error::CommandError::BadMetainfo),
+    /// [`CommandError::Duplicate`](anabranch_core::error::CommandError::Duplicate).
+    pub async fn add(
+        &self,
+        source: impl Into<Source>,
+        options: AddOptions,
+    ) -> Result<Torrent, Error> {
+        let dir = options.dir.clone().or(self.shared.download_dir.clone());
+        let storage = crate::storage::in_files(dir.ok_or(Error::NoFolder)?, options.preallocate);
+        self.add_with(source, options, storage).await
+    }
+
+    /// Takes a torrent on, whose data lives wherever `storage` puts it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::add`] but for [`Error::NoFolder`].
+    pub async fn add_with(
+        &self,
+        source: impl Into<Source>,
+        options: AddOptions,
+        storage: Arc<dyn Storage>,
+    ) -> Result<Torrent, Error> {
+        let metainfo = source.into().load().await?;
+        let add = AddTorrent {
+            metainfo,
+            paused: options.paused,
+            priorities: options.priorities,
+            sequential: options.sequential,
+            recheck: options.recheck,
+            limits: options.limits,
+            goal: options.goal,
+            peers: options.peers,
+            trackers: options.trackers,
+            ..AddTorrent::default()
+        };
+        match self.remote.add(add, storage).await? {
+            Reply::Added { torrent } => Torrent::find(&self.remote, torrent).await,
+            // The answer of other commands.
+            Reply::Done => Err(Error::Removed),
+        }
+    }
+
+    /// All torrents.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`].
+    pub async fn torrents(&self) -> Result<Vec<Torrent>, Error> {
+        let ids: Vec<TorrentId> = self
+            .remote
+            .query(|machine, _| machine.engine().torrents().collect())
+            .await?;
+        let mut torrents = Vec::with_capacity(ids.len());
+        for id in ids {
+            match Torrent::find(&self.remote, id).await {
+                Ok(torrent) => torrents.push(torrent),
+                // Removed in the meantime.
+                Err(Error::Command(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(torrents)
+    }
+
+    /// All notices from now on.
+    pub fn notices(&self) -> Notices {
+        self.remote.notices()
+    }
+
+    /// Limits the rates of all torrents together.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`].
+    pub async fn set_limits(&self, limits: RateLimits) -> Result<(), Error> {
+        let command = Command::SetLimits {
+            torrent: None,
+            limits,
+        };
+        self.remote.command(command).await.map(|_| ())
+    }
+
+    /// The engine's counters.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`].
+    pub async fn stats(&self) -> Result<Stats, Error> {
+        self.remote
+            .query(|machine, _| machine.engine().stats().clone())
+            .await
+    }
+
+    /// Ends the client: saves resume data, says goodbye to trackers, closes files and sockets. Takes
+    /// as long as that does, and at most [`SHUTDOWN_LIMIT`](crate::run::SHUTDOWN_LIMIT).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`] when it has ended already, [`Error::Unfinished`] when it took too long.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        self.remote.shutdown().await
+    }
+}
+
+/// Where a .torrent file comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// A file.
+    Path(PathBuf),
+    /// Its contents.
+    Bytes(Bytes),
+}
+
+impl Source {
+    async fn load(self) -> Result<Bytes, Error> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::Path(path) => {
+                // A file may lie on a disk that takes its time, and executors do not like to wait.
+                let (done, result) = async_channel::bounded(1);
+                let file = path.clone();
+                let reader = std::thread::Builder::new()
+                    .name("anabranch-open".into())
+                    .spawn(move || {
+                        let _ = done.try_send(read(&file));
+                    });
+                let failed = |source| Error::ReadTorrent { path, source };
+                match reader {
+                    Ok(_) => match result.recv().await {
+                        Ok(Ok(bytes)) => Ok(bytes),
+                        Ok(Err(source)) => Err(failed(source)),
+                        Err(_) => Err(Error::Stopped),
+                    },
+                    Err(source) => Err(failed(source)),
+                }
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<Bytes> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(MAX_TORRENT_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_TORRENT_FILE {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::FileTooLarge,
+            format!("more than {} MiB", MAX_TORRENT_FILE >> 20),
+        ));
+    }
+    Ok(bytes.into())
+}
+
+impl From<&Path> for Source {
+    fn from(path: &Path) -> Self {
+        Self::Path(path.to_owned())
+    }
+}
+
+impl From<&str> for Source {
+    fn from(path: &str) -> Self {
+        Self::Path(path.into())
+    }
+}
+
+impl From<PathBuf> for Source {
+    fn from(path: PathBuf) -> Self {
+        Self::Path(path)
+    }
+}
+
+impl From<Bytes> for Source {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl From<Vec<u8>> for Source {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+/// How a torrent is taken on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AddOptions {
+    /// Where its files go; the client's own folder if none is named.
+    pub dir: Option<PathBuf>,
+    /// Whether the space for its files is allocated up front, instead of as they grow.
+    pub preallocate: bool,
+    /// Whether it starts paused.
+    pub paused: bool,
+    /// Priorities by file; files past the end of the list have [`Priority::Normal`].
+    pub priorities: Vec<Priority>,
+    /// Whether pieces are downloaded in order.
+    pub sequential: bool,
+    /// Whether resume data is ignored, and everything on the disk verified.
+    pub recheck: bool,
+    /// Its own rate limits.
+    pub limits: RateLimits,
+    /// When seeding ends.
+    pub goal: SeedGoal,
+    /// Peers that are known.
+    pub peers: Vec<SocketAddr>,
+    /// Tracker tiers in place of those that the torrent names, if any.
+    pub trackers: Option<Vec<Vec<String>>>,
+}
+
+/// Binds what is to be listened on, or else sockets for packets alone.
+fn bind(listen: &Listen, from: Option<IpAddr>) -> Result<Vec<(SocketAddr, Bound)>, StartError> {
+    let fail = |address| move |source| StartError::Listen { address, source };
+    match listen {
+        Listen::At(addresses) if addresses.is_empty() => bind_packets(from),
+        Listen::At(addresses) => addresses
+            .iter()
+            .map(|address| net::bind(*address).map_err(fail(*address)))
+            .collect(),
+        Listen::Everywhere(port) => {
+            let mut draws = 0;
+            loop {
+                draws += 1;
+                match bind_everywhere(*port) {
+                    Err(StartError::Listen { source, .. })
+                        if *port == 0
+                            && draws < PORT_DRAWS
+                            && source.kind() == std::io::ErrorKind::AddrInUse => {}
+                    result => return result,
+                }
+            }
+        }
+    }
+}
+
+fn bind_everywhere(port: u16) -> Result<Vec<(SocketAddr, Bound)>, StartError> {
+    let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let mut sockets = Vec::new();
+    let mut port = port;
+    match net::bind(v4) {
+        Ok((address, bound)) => {
+            port = address.port();
+            sockets.push((address, bound));
+        }
+        Err(error) if net::is_family_missing(&error) => {}
+        Err(source) => {
+            return Err(StartError::Listen {
+                address: v4,
+                source,
+            });
+        }
+    }
+    let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    match net::bind(v6) {
+        Ok(pair) => sockets.push(pair),
+        Err(error) if net::is_family_missing(&error) && !sockets.is_empty() => {}
+        Err(source) => {
+            return Err(StartError::Listen {
+                address: v6,
+                source,
+            });
+        }
+    }
+    Ok(sockets)
+}
+
+/// Sockets for packets that nobody dials: trackers are asked over UDP also by who does not listen.
+fn bind_packets(from: Option<IpAddr>) -> Result<Vec<(SocketAddr, Bound)>, StartError> {
+    let everywhere = [
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    ];
+    let addresses = match from {
+        Some(from) => vec![from],
+        None => everywhere.to_vec(),
+    };
+    let mut sockets = Vec::new();
+    for address in addresses {
+        let address = SocketAddr::new(address, 0);
+        match net::bind_udp(address) {
+            Ok(udp) => sockets.push((address, Bound { tcp: None, udp })),
+            Err(error) if net::is_family_missing(&error) && from.is_none() => {}
+            Err(source) => return Err(StartError::Listen { address, source }),
+        }
+    }
+    Ok(sockets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shareable<T: Clone + Send + Sync + 'static>() {}
+
+    #[test]
+    fn handles_go_everywhere() {
+        shareable::<Client>();
+        shareable::<Torrent>();
+    }
+
+    #[test]
+    fn both_families_listen_on_one_port_that_the_system_chose() {
+        let sockets = bind(&Listen::Everywhere(0), None).expect("a free port");
+        let ports: Vec<u16> = sockets.iter().map(|(address, _)| address.port()).collect();
+        assert!(ports.iter().all(|port| *port == ports[0] && *port != 0));
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_named() {
+        let (taken, _held) =
+            net::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
+        let error = bind(&Listen::At(vec![taken]), None).expect_err("taken");
+        assert!(error.to_string().contains(&taken.to_string()), "{error}");
+    }
+}

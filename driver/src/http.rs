@@ -1,0 +1,513 @@
+//! HTTP on top of an adapter's single exchange: redirects, time limit, and where they may lead.
+
+use std::future::{Future, poll_fn};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use anabranch_core::action::HttpRequest;
+use anabranch_core::event::{ContactError, HttpReply};
+use url::{Host, Url};
+
+use crate::net;
+use crate::policy::{Contact, Policy};
+use crate::runtime::{HttpHop, Runtime, Timer};
+
+/// Addresses of one host that are tried, each for its share of the time that is left.
+const MAX_ADDRESSES: usize = 4;
+
+/// Makes a request, and follows redirects: within the limits, to `http` and `https` only, and never
+/// from a public address to one that is not.
+///
+/// Every hop's name is looked up here, and the adapter connects to the address that was looked at,
+/// so that a name that resolves differently a moment later leads nowhere else.
+pub(crate) async fn exchange<R: Runtime>(
+    runtime: R,
+    policy: Arc<dyn Policy>,
+    from: Option<IpAddr>,
+    request: HttpRequest,
+) -> Result<HttpReply, ContactError> {
+    let deadline = Instant::now() + Duration::from_millis(u64::from(request.timeout_ms));
+    let mut exchange = Exchange {
+        runtime,
+        policy,
+        from,
+        body_limit: request.body_limit,
+        deadline,
+        was_public: false,
+    };
+    let mut url = parse(&request.url)?;
+    for _ in 0..=request.redirects {
+        match exchange.hop(&url).await? {
+            Hop::Reply(reply) => return Ok(reply),
+            Hop::Redirect(location) => {
+                url = url
+                    .join(&location)
+                    .map_err(|error| ContactError::Redirect(format!("{location}: {error}")))?;
+                if !is_web(&url) {
+                    return Err(ContactError::Redirect(format!(
+                        "{} is not a scheme to follow",
+                        url.scheme()
+                    )));
+                }
+            }
+        }
+    }
+    Err(ContactError::Redirect(format!(
+        "more than {} redirects",
+        request.redirects
+    )))
+}
+
+enum Hop {
+    Reply(HttpReply),
+    Redirect(String),
+}
+
+struct Exchange<R> {
+    runtime: R,
+    policy: Arc<dyn Policy>,
+    from: Option<IpAddr>,
+    body_limit: u32,
+    deadline: Instant,
+    /// Whether a public address had a say in where the next hop leads.
+    was_public: bool,
+}
+
+impl<R: Runtime> Exchange<R> {
+    async fn hop(&mut self, url: &Url) -> Result<Hop, ContactError> {
+        let addresses = self.addresses(url).await?;
+        let mut outcome = Err(ContactError::NoSuchHost);
+        let mut left = addresses.len();
+        for to in addresses {
+            let now = Instant::now();
+            let share = self.deadline.saturating_duration_since(now) / left.max(1) as u32;
+            left -= 1;
+            let mut hop = HttpHop::new(url.to_string(), to, self.body_limit);
+            hop.from = self.from;
+            let exchange = self.runtime.http(hop);
+            outcome = within(&self.runtime, now + share, exchange)
+                .await
+                .unwrap_or(Err(ContactError::TimedOut))
+                .map(|answer| (to, answer));
+            let unreachable = matches!(
+                outcome,
+                Err(ContactError::Unreachable(_) | ContactError::TimedOut)
+            );
+            if !unreachable {
+                break;
+            }
+        }
+        let (to, answer) = outcome?;
+        self.was_public |= net::is_public(to.ip());
+        let redirected = matches!(answer.status, 301 | 302 | 303 | 307 | 308);
+        Ok(match answer.location {
+            Some(location) if redirected => Hop::Redirect(location),
+            _ => Hop::Reply(HttpReply {
+                status: answer.status,
+                body: answer.body,
+            }),
+        })
+    }
+
+    /// Where a URL's host is, as far as we may go there.
+    async fn addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, ContactError> {
+        let port = url
+            .port_or_known_default()
+            .ok_or_else(|| ContactError::Failed(format!("{url} has no port")))?;
+        let found = match url.host() {
+            Some(Host::Ipv4(address)) => vec![IpAddr::V4(address)],
+            Some(Host::Ipv6(address)) => vec![IpAddr::V6(address)],
+            Some(Host::Domain(name)) => {
+                if !self.policy.allows(&Contact::Resolve(name)) {
+                    return Err(ContactError::Denied);
+                }
+                let lookup = self.runtime.resolve(name.to_owned());
+                within(&self.runtime, self.deadline, lookup)
+                    .await
+                    .unwrap_or(Err(ContactError::TimedOut))?
+            }
+            None => return Err(ContactError::NoSuchHost),
+        };
+        if found.is_empty() {
+            return Err(ContactError::NoSuchHost);
+        }
+        let found = found
+            .into_iter()
+            .filter(|ip| self.from.is_none_or(|from| from.is_ipv4() == ip.is_ipv4()))
+            .map(|ip| SocketAddr::new(ip, port));
+        let (followed, refused): (Vec<_>, Vec<_>) =
+            found.partition(|to| !self.was_public || net::is_public(to.ip()));
+        if followed.is_empty() {
+            return Err(match refused.first() {
+                Some(to) => ContactError::Redirect(format!(
+                    "a public server may not send us to {}",
+                    to.ip()
+                )),
+                None => ContactError::Unreachable("no address of the bound family".into()),
+            });
+        }
+        let allowed: Vec<SocketAddr> = followed
+            .into_iter()
+            .filter(|to| {
+                self.policy.allows(&Contact::Http {
+                    url: url.as_str(),
+                    address: *to,
+                })
+            })
+            .take(MAX_ADDRESSES)
+            .collect();
+        if allowed.is_empty() {
+            return Err(ContactError::Denied);
+        }
+        Ok(allowed)
+    }
+}
+
+fn parse(text: &str) -> Result<Url, ContactError> {
+    let url =
+        Url::parse(text).map_err(|error| ContactError::Failed(format!("bad URL: {error}")))?;
+    if !is_web(&url) {
+        return Err(ContactError::Failed(format!(
+            "{} is not http or https",
+            url.scheme()
+        )));
+    }
+    Ok(url)
+}
+
+fn is_web(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+}
+
+/// A future's outcome, or nothing if it takes too long.
+async fn within<R: Runtime, F: Future>(runtime: &R, at: Instant, future: F) -> Option<F::Output> {
+    let mut timer = runtime.timer();
+    timer.set(at);
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => {
+            if Instant::now() >= at {
+                return Poll::Ready(None);
+            }
+            // A timer that is early is polled once more, so that it is armed again.
+            while timer.poll(cx).is_ready() {
+                if Instant::now() >= at {
+                    return Poll::Ready(None);
+                }
+                timer.set(at);
+            }
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io::{self, IoSlice};
+    use std::sync::Mutex;
+    use std::task::{Context, Waker};
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::policy::AllowAll;
+    use crate::runtime::{HttpAnswer, Listener, Stream, Udp};
+
+    /// A web of names and pages.
+    #[derive(Clone, Default)]
+    struct Web(Arc<Mutex<Pages>>);
+
+    #[derive(Default)]
+    struct Pages {
+        names: BTreeMap<&'static str, Vec<IpAddr>>,
+        /// By URL: where it redirects to, or nothing.
+        pages: BTreeMap<&'static str, Option<&'static str>>,
+        /// Addresses that do not answer.
+        dead: Vec<IpAddr>,
+        visited: Vec<SocketAddr>,
+    }
+
+    enum Never {}
+
+    impl Stream for Never {
+        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            match *self {}
+        }
+
+        fn poll_write_vectored(
+            &mut self,
+            _: &mut Context<'_>,
+            _: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            match *self {}
+        }
+    }
+
+    impl Listener for Never {
+        type Stream = Self;
+
+        fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<(Self, SocketAddr)>> {
+            match *self {}
+        }
+    }
+
+    impl Udp for Never {
+        fn poll_recv_from(
+            &mut self,
+            _: &mut Context<'_>,
+            _: &mut [u8],
+        ) -> Poll<io::Result<(usize, SocketAddr)>> {
+            match *self {}
+        }
+
+        fn poll_send_to(
+            &mut self,
+            _: &mut Context<'_>,
+            _: &[u8],
+            _: SocketAddr,
+        ) -> Poll<io::Result<usize>> {
+            match *self {}
+        }
+    }
+
+    struct NoTimer;
+
+    impl Timer for NoTimer {
+        fn set(&mut self, _: Instant) {}
+
+        fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+    }
+
+    impl Runtime for Web {
+        type Stream = Never;
+        type Listener = Never;
+        type Udp = Never;
+        type Timer = NoTimer;
+
+        fn connect(
+            &self,
+            _: SocketAddr,
+            _: Option<IpAddr>,
+        ) -> impl Future<Output = io::Result<Never>> + Send + use<> {
+            std::future::ready(Err(io::ErrorKind::Unsupported.into()))
+        }
+
+        fn listener(&self, _: std::net::TcpListener) -> io::Result<Never> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn udp(&self, _: std::net::UdpSocket) -> io::Result<Never> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn timer(&self) -> NoTimer {
+            NoTimer
+        }
+
+        fn resolve(
+            &self,
+            host: String,
+        ) -> impl Future<Output = Result<Vec<IpAddr>, ContactError>> + Send + use<> {
+            let pages = self.0.lock().expect("no panic");
+            let found = pages.names.get(host.as_str()).cloned();
+            async move { found.ok_or(ContactError::NoSuchHost) }
+        }
+
+        fn http(
+            &self,
+            hop: HttpHop,
+        ) -> impl Future<Output = Result<HttpAnswer, ContactError>> + Send + use<> {
+            let mut pages = self.0.lock().expect("no panic");
+            pages.visited.push(hop.to);
+            let result = if pages.dead.contains(&hop.to.ip()) {
+                Err(ContactError::Unreachable("dead".into()))
+            } else {
+                Ok(match pages.pages.get(hop.url.as_str()) {
+                    Some(Some(location)) => HttpAnswer {
+                        status: 302,
+                        location: Some((*location).into()),
+                        body: Bytes::new(),
+                    },
+                    Some(None) => HttpAnswer {
+                        status: 200,
+                        location: None,
+                        body: hop.url.into(),
+                    },
+                    None => HttpAnswer {
+                        status: 404,
+                        ..HttpAnswer::default()
+                    },
+                })
+            };
+            async move { result }
+        }
+
+        fn spawn(&self, _: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    impl Web {
+        fn name(self, name: &'static str, addresses: &[&str]) -> Self {
+            let addresses = addresses
+                .iter()
+                .map(|text| text.parse().expect("an address"))
+                .collect();
+            self.0
+                .lock()
+                .expect("no panic")
+                .names
+                .insert(name, addresses);
+            self
+        }
+
+        fn page(self, url: &'static str, to: Option<&'static str>) -> Self {
+            self.0.lock().expect("no panic").pages.insert(url, to);
+            self
+        }
+
+        fn dead(self, address: &str) -> Self {
+            let address = address.parse().expect("an address");
+            self.0.lock().expect("no panic").dead.push(address);
+            self
+        }
+
+        fn visited(&self) -> Vec<String> {
+            let pages = self.0.lock().expect("no panic");
+            pages.visited.iter().map(ToString::to_string).collect()
+        }
+
+        fn try_with(
+            &self,
+            url: &str,
+            policy: impl Policy,
+            from: Option<IpAddr>,
+        ) -> Result<HttpReply, ContactError> {
+            let request = HttpRequest {
+                url: url.into(),
+                body_limit: 1000,
+                redirects: 3,
+                timeout_ms: 60_000,
+            };
+            let mut exchange = pin!(exchange(self.clone(), Arc::new(policy), from, request));
+            let mut cx = Context::from_waker(Waker::noop());
+            match exchange.as_mut().poll(&mut cx) {
+                Poll::Ready(result) => result,
+                Poll::Pending => panic!("everything here is ready at once"),
+            }
+        }
+
+        fn visit(&self, url: &str) -> Result<HttpReply, ContactError> {
+            self.try_with(url, AllowAll, None)
+        }
+    }
+
+    const PUBLIC: &str = "1.1.1.1";
+
+    #[test]
+    fn redirects_are_followed_up_to_the_limit() {
+        let web = Web::default()
+            .name("a", &[PUBLIC])
+            .page("http://a/1", Some("/2"))
+            .page("http://a/2", Some("http://a/3"))
+            .page("http://a/3", Some("//a/4"))
+            .page("http://a/4", None)
+            .page("http://a/0", Some("/1"));
+        let reply = web.visit("http://a/1").expect("three redirects");
+        assert_eq!((reply.status, &reply.body[..]), (200, &b"http://a/4"[..]));
+        let error = web.visit("http://a/0").expect_err("four redirects");
+        assert!(matches!(error, ContactError::Redirect(_)), "{error}");
+    }
+
+    #[test]
+    fn a_public_server_leads_to_no_private_address() {
+        for private in ["127.0.0.1", "10.0.0.1", "::1", "::ffff:192.168.0.1"] {
+            let web = Web::default()
+                .name("public", &[PUBLIC])
+                .name("inside", &[private])
+                .page("http://public/", Some("http://inside/"))
+                .page("http://inside/", None);
+            let error = web.visit("http://public/").expect_err(private);
+            assert!(matches!(error, ContactError::Redirect(_)), "{error}");
+            assert_eq!(web.visited(), ["1.1.1.1:80"]);
+            web.visit("http://inside/").expect("asked for by the user");
+        }
+    }
+
+    #[test]
+    fn a_detour_over_a_private_address_does_not_wash_a_public_one() {
+        let web = Web::default()
+            .name("public", &[PUBLIC])
+            .name("public2", &["8.8.8.8"])
+            .name("inside", &["127.0.0.1"])
+            .page("http://public/", Some("http://public2/"))
+            .page("http://public2/", Some("http://inside/"))
+            .page("http://inside/", None);
+        assert!(web.visit("http://public/").is_err());
+    }
+
+    #[test]
+    fn only_the_web_is_followed() {
+        let web = Web::default()
+            .name("a", &[PUBLIC])
+            .page("http://a/1", Some("file:///etc/passwd"))
+            .page("http://a/2", Some("ftp://a/"));
+        for url in ["http://a/1", "http://a/2"] {
+            let error = web.visit(url).expect_err(url);
+            assert!(matches!(error, ContactError::Redirect(_)), "{error}");
+        }
+        for url in ["file:///etc/passwd", "gopher://a/", "no URL"] {
+            assert!(matches!(web.visit(url), Err(ContactError::Failed(_))));
+        }
+    }
+
+    #[test]
+    fn the_next_address_is_tried_when_one_is_dead() {
+        let web = Web::default()
+            .name("a", &["2606:4700::1", PUBLIC])
+            .page("https://a/", None)
+            .dead("2606:4700::1");
+        web.visit("https://a/").expect("the second address");
+        assert_eq!(web.visited(), ["[2606:4700::1]:443", "1.1.1.1:443"]);
+    }
+
+    #[test]
+    fn a_policy_sees_names_addresses_and_every_hop() {
+        let web = Web::default()
+            .name("a", &[PUBLIC, "8.8.8.8"])
+            .name("b", &["8.8.4.4"])
+            .page("http://a/", Some("http://b/"))
+            .page("http://b/", None);
+        let no_b = |contact: &Contact<'_>| !matches!(contact, Contact::Resolve("b"));
+        assert_eq!(
+            web.try_with("http://a/", no_b, None),
+            Err(ContactError::Denied)
+        );
+        let not_first = |contact: &Contact<'_>| match contact {
+            Contact::Http { address, .. } => address.ip().to_string() != PUBLIC,
+            _ => true,
+        };
+        web.try_with("http://a/", not_first, None)
+            .expect("over the other address");
+        assert_eq!(web.visited(), ["1.1.1.1:80", "8.8.8.8:80", "8.8.4.4:80"]);
+    }
+
+    #[test]
+    fn a_bound_address_limits_the_family() {
+        let web = Web::default()
+            .name("a", &["2606:4700::1"])
+            .page("http://a/", None);
+        let from = Some("192.0.2.1".parse().expect("an address"));
+        let result = web.try_with("http://a/", AllowAll, from);
+        assert!(matches!(result, Err(ContactError::Unreachable(_))));
+        assert!(web.visited().is_empty());
+    }
+}

@@ -1,0 +1,492 @@
+//! Everything that the loop owns beside its machine, and how each action is performed on it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::Poll;
+
+use anabranch_core::action::{DiskJob, HttpRequest};
+use anabranch_core::command::{AddTorrent, Reply};
+use anabranch_core::error::CommandError;
+use anabranch_core::event::{CloseReason, ContactError, DiskError, DiskErrorKind, OpResult};
+use anabranch_core::id::{ConnId, OpId, RequestId, StorageKey, Ticket, TorrentId};
+use anabranch_core::{Action, Command, Event, Instant, Notice};
+
+use crate::buffers::BufferPool;
+use crate::conns::Conns;
+use crate::http;
+use crate::net::{self, Bound};
+use crate::notices::Readers;
+use crate::policy::{AllowAll, Contact, Policy};
+use crate::pool::Pool;
+use crate::ready::{Ready, Signal};
+use crate::remote::ReplyTo;
+use crate::run::{self, Queue};
+use crate::runtime::Runtime;
+use crate::sockets::{Listening, Packets, Turn};
+use crate::storage::Storage;
+use crate::tasks::{Outcome, TaskKey, Tasks};
+
+/// How a loop is set up.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// Who may be talked to. Default: everybody.
+    pub policy: Arc<dyn Policy>,
+    /// The local address that everything is dialled from. Destinations of the other address family
+    /// are then out of reach. Default: the system chooses.
+    pub from: Option<IpAddr>,
+    /// The length of a read buffer, in bytes, at least 4 KiB. One for the loop, and as many as the
+    /// machine keeps slices of. Default 256 KiB.
+    pub read_buffer: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            policy: Arc::new(AllowAll),
+            from: None,
+            read_buffer: 256 << 10,
+        }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("from", &self.from)
+            .field("read_buffer", &self.read_buffer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who waits for a command's answer.
+enum Waiting {
+    Handle(ReplyTo),
+    /// A torrent's, whose storage goes if it is refused.
+    Add(StorageKey, ReplyTo),
+    /// The end's.
+    Shutdown,
+}
+
+/// The end is under way.
+struct Ending {
+    by: Instant,
+    replies: Vec<ReplyTo>,
+    /// Whether the loop stops now.
+    finished: bool,
+    /// The machine's answer; none when it took too long.
+    result: Option<Result<Reply, CommandError>>,
+}
+
+pub(crate) struct Io<R: Runtime> {
+    pub(crate) runtime: R,
+    pub(crate) ready: Arc<Ready>,
+    pub(crate) queue: Queue,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) readers: Readers,
+    policy: Arc<dyn Policy>,
+    from: Option<IpAddr>,
+    conns: Conns<R::Stream>,
+    tasks: Tasks<R::Stream>,
+    listening: Vec<Listening<R::Listener>>,
+    packets: Vec<Packets<R::Udp>>,
+    /// Until when sockets that failed are left alone.
+    paused_until: Option<Instant>,
+    /// Connections that came in and were not answered for yet.
+    tickets: BTreeMap<Ticket, R::Stream>,
+    next_ticket: u64,
+    pool: Pool,
+    storages: BTreeMap<StorageKey, Arc<dyn Storage>>,
+    torrents: BTreeMap<TorrentId, StorageKey>,
+    next_key: u64,
+    requests: BTreeMap<RequestId, Waiting>,
+    next_request: u64,
+    ending: Option<Ending>,
+}
+
+impl<R: Runtime> Drop for Io<R> {
+    fn drop(&mut self) {
+        self.readers.end();
+    }
+}
+
+impl<R: Runtime> Io<R> {
+    pub(crate) fn new(runtime: R, options: Options) -> Self {
+        let ready = Arc::new(Ready::default());
+        let buffer_len = options.read_buffer.max(4 << 10);
+        Self {
+            runtime,
+            queue: Queue::new(),
+            events: VecDeque::new(),
+            readers: Readers::default(),
+            policy: options.policy,
+            from: options.from,
+            conns: Conns::new(Arc::clone(&ready), BufferPool::default(), buffer_len),
+            tasks: Tasks::new(),
+            listening: Vec::new(),
+            packets: Vec::new(),
+            paused_until: None,
+            tickets: BTreeMap::new(),
+            next_ticket: 0,
+            pool: Pool::new(),
+            storages: BTreeMap::new(),
+            torrents: BTreeMap::new(),
+            next_key: 0,
+            requests: BTreeMap::new(),
+            next_request: 0,
+            ending: None,
+            ready,
+        }
+    }
+
+    /// Takes over sockets that are bound.
+    pub(crate) fn adopt(&mut self, address: SocketAddr, bound: Bound) -> io::Result<()> {
+        if let Some(tcp) = bound.tcp {
+            let socket = self.runtime.listener(tcp)?;
+            let listening = Listening::new(&self.ready, self.listening.len(), socket);
+            listening.requeue(&mut self.queue);
+            self.listening.push(listening);
+        }
+        let socket = self.runtime.udp(bound.udp)?;
+        let packets = Packets::new(&self.ready, self.packets.len(), socket, address);
+        packets.requeue(&mut self.queue);
+        self.packets.push(packets);
+        Ok(())
+    }
+
+    /// Takes over what was woken since the last turn.
+    pub(crate) fn collect(&mut self) {
+        self.ready.collect(&mut self.queue);
+    }
+
+    pub(crate) fn has_work(&self) -> bool {
+        !self.events.is_empty() || !self.queue.is_empty()
+    }
+
+    /// When the loop must run again on its own account.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let ending = self.ending.as_ref().map(|ending| ending.by);
+        [self.paused_until, ending].into_iter().flatten().min()
+    }
+
+    /// Whether the loop is at its end.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.finished)
+    }
+
+    pub(crate) fn look_at_clock(&mut self, now: Instant) {
+        if self.paused_until.is_some_and(|until| until <= now) {
+            self.paused_until = None;
+            for socket in &self.listening {
+                socket.requeue(&mut self.queue);
+            }
+            for socket in &self.packets {
+                socket.requeue(&mut self.queue);
+            }
+        }
+        if let Some(ending) = &mut self.ending
+            && ending.by <= now
+        {
+            ending.finished = true;
+        }
+    }
+
+    // What handles ask for.
+
+    fn request(&mut self, command: Command, waiting: Waiting) {
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        self.requests.insert(request, waiting);
+        self.events.push_back(Event::Command {
+            request,
+            command: Box::new(command),
+        });
+    }
+
+    pub(crate) fn command(&mut self, command: Command, reply: ReplyTo) {
+        self.request(command, Waiting::Handle(reply));
+    }
+
+    pub(crate) fn add(&mut self, mut add: AddTorrent, storage: Arc<dyn Storage>, reply: ReplyTo) {
+        let key = StorageKey(self.next_key);
+        self.next_key += 1;
+        self.storages.insert(key, storage);
+        add.storage = key;
+        self.request(Command::AddTorrent(add), Waiting::Add(key, reply));
+    }
+
+    pub(crate) fn shut_down(&mut self, by: Instant, reply: Option<ReplyTo>) {
+        match &mut self.ending {
+            Some(ending) => ending.replies.extend(reply),
+            None => {
+                self.ending = Some(Ending {
+                    by,
+                    replies: reply.into_iter().collect(),
+                    finished: false,
+                    result: None,
+                });
+                self.request(Command::Shutdown, Waiting::Shutdown);
+            }
+        }
+    }
+
+    /// What is left to say when everything has been released. To say nothing is to say that it was not
+    /// finished.
+    pub(crate) fn last_words(&mut self) -> impl FnOnce() + use<R> {
+        let ending = self.ending.take();
+        move || {
+            if let Some(Ending {
+                replies,
+                result: Some(result),
+                ..
+            }) = ending
+            {
+                for reply in replies {
+                    answer(&reply, result.clone());
+                }
+            }
+        }
+    }
+
+    fn reply(&mut self, request: RequestId, result: Result<Reply, CommandError>) {
+        match self.requests.remove(&request) {
+            Some(Waiting::Handle(reply)) => answer(&reply, result),
+            Some(Waiting::Add(key, reply)) => {
+                match &result {
+                    // The torrent's jobs name the torrent alone.
+                    Ok(Reply::Added { torrent }) => {
+                        self.torrents.insert(*torrent, key);
+                    }
+                    Ok(Reply::Done) | Err(_) => {
+                        self.storages.remove(&key);
+                    }
+                }
+                answer(&reply, result);
+            }
+            Some(Waiting::Shutdown) => {
+                if let Some(ending) = &mut self.ending {
+                    ending.finished = true;
+                    ending.result = Some(result);
+                }
+            }
+            None => {}
+        }
+    }
+
+    // What sources have.
+
+    pub(crate) fn readable(&mut self, conn: ConnId, limit: usize) -> usize {
+        self.conns
+            .readable(conn, limit, &mut self.queue, &mut self.events)
+    }
+
+    pub(crate) fn writable(&mut self, conn: ConnId) {
+        self.conns.writable(conn, &mut self.queue, &mut self.events);
+    }
+
+    pub(crate) fn accept(&mut self, index: usize, now: Instant) {
+        if self.paused_until.is_some() {
+            return;
+        }
+        let Some(socket) = self.listening.get_mut(index) else {
+            return;
+        };
+        let turn = socket.accept(&mut self.queue, |stream, from| {
+            if !self.policy.allows(&Contact::Accept(from)) {
+                return;
+            }
+            let ticket = Ticket(self.next_ticket);
+            self.next_ticket += 1;
+            self.tickets.insert(ticket, stream);
+            self.events.push_back(Event::Incoming { ticket, from });
+        });
+        if turn == Turn::Failing {
+            self.paused_until = Some(run::after_pause(now));
+        }
+    }
+
+    pub(crate) fn receive(&mut self, index: usize, now: Instant) {
+        let Some(socket) = self.packets.get_mut(index) else {
+            return;
+        };
+        if socket.receive(&mut self.queue, &mut self.events) == Turn::Failing {
+            self.paused_until = Some(run::after_pause(now));
+        }
+    }
+
+    pub(crate) fn transmit(&mut self, index: usize) {
+        if let Some(socket) = self.packets.get_mut(index) {
+            socket.transmit();
+        }
+    }
+
+    pub(crate) fn take_disk(&mut self, signal: &Signal, limit: usize) {
+        for _ in 0..limit {
+            match self.pool.poll_done(&mut signal.context()) {
+                Poll::Ready((op, result)) => self.done(op, OpResult::Disk(result)),
+                Poll::Pending => return,
+            }
+        }
+        signal.requeue(&mut self.queue);
+    }
+
+    pub(crate) fn poll_task(&mut self, key: TaskKey) {
+        let Some(outcome) = self.tasks.poll(key) else {
+            return;
+        };
+        match (key, outcome) {
+            (TaskKey::Dial(conn), Outcome::Dialled(Ok(stream))) => {
+                self.conns.open(conn, stream);
+                self.events.push_back(Event::Connected { conn });
+            }
+            (TaskKey::Dial(conn), Outcome::Dialled(Err(error))) => {
+                self.closed(conn, net::close_reason(&error));
+            }
+            (TaskKey::Op(op), Outcome::Resolved(result)) => {
+                self.done(op, OpResult::Resolved(result));
+            }
+            (TaskKey::Op(op), Outcome::Http(result)) => self.done(op, OpResult::Http(result)),
+            (TaskKey::Dial(_), Outcome::Resolved(_) | Outcome::Http(_))
+            | (TaskKey::Op(_), Outcome::Dialled(_)) => {
+                debug_assert!(false, "a task ended as another kind");
+            }
+        }
+    }
+
+    // What the machine wants.
+
+    pub(crate) fn perform(&mut self, action: Action) {
+        match action {
+            Action::Connect { conn, to } => self.connect(conn, to),
+            Action::Accept { ticket, conn } => match self.tickets.remove(&ticket) {
+                Some(stream) => self.conns.open(conn, stream),
+                None => self.closed(conn, CloseReason::Failed),
+            },
+            Action::Refuse { ticket } => {
+                self.tickets.remove(&ticket);
+            }
+            Action::Send { conn, data } => self.conns.send(conn, data),
+            Action::Read { conn, credit } => self.conns.credit(conn, credit, &mut self.queue),
+            Action::Close { conn } => {
+                // One that has ended by itself has had its event.
+                if self.conns.close(conn) || self.tasks.cancel(TaskKey::Dial(conn)) {
+                    self.closed(conn, CloseReason::Local);
+                }
+            }
+            Action::Datagram { to, data } => {
+                if self.policy.allows(&Contact::Datagram(to))
+                    && let Some(socket) = self.packets.iter_mut().find(|s| s.reaches(to))
+                {
+                    socket.send(to, data);
+                }
+            }
+            Action::Disk { op, torrent, job } => self.disk(op, torrent, job),
+            Action::Resolve { op, host } => self.resolve(op, host),
+            Action::Http { op, request } => self.http(op, *request),
+            Action::Cancel { op } => {
+                if self.tasks.cancel(TaskKey::Op(op)) {
+                    self.done(op, OpResult::Cancelled);
+                }
+            }
+            Action::Reply { request, result } => self.reply(request, result),
+            Action::Notify(notice) => {
+                if let Notice::Removed { torrent } = &notice
+                    && let Some(key) = self.torrents.remove(torrent)
+                {
+                    self.storages.remove(&key);
+                }
+                self.readers.publish(&notice);
+            }
+        }
+    }
+
+    /// Writes what the batch of actions queued, and drops incoming connections that nobody wanted.
+    pub(crate) fn end_batch(&mut self) {
+        self.conns.flush(&mut self.queue, &mut self.events);
+        // Incoming connections are answered for in the turn in which they come.
+        self.tickets.clear();
+    }
+
+    fn connect(&mut self, conn: ConnId, to: SocketAddr) {
+        if !self.policy.allows(&Contact::Connect(to)) {
+            return self.closed(conn, CloseReason::Denied);
+        }
+        if self.from.is_some_and(|from| from.is_ipv4() != to.is_ipv4()) {
+            return self.closed(conn, CloseReason::Unreachable);
+        }
+        let dial = self.runtime.connect(to, self.from);
+        self.tasks.start(
+            &self.ready,
+            &mut self.queue,
+            TaskKey::Dial(conn),
+            async move { Outcome::Dialled(dial.await) },
+        );
+    }
+
+    fn resolve(&mut self, op: OpId, host: String) {
+        let unbracketed = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(&host);
+        if let Ok(address) = unbracketed.parse::<IpAddr>() {
+            return self.done(op, OpResult::Resolved(Ok(vec![address])));
+        }
+        if !self.policy.allows(&Contact::Resolve(&host)) {
+            return self.done(op, OpResult::Resolved(Err(ContactError::Denied)));
+        }
+        let lookup = self.runtime.resolve(host);
+        self.tasks
+            .start(&self.ready, &mut self.queue, TaskKey::Op(op), async move {
+                Outcome::Resolved(lookup.await)
+            });
+    }
+
+    fn http(&mut self, op: OpId, request: HttpRequest) {
+        let exchange = http::exchange(
+            self.runtime.clone(),
+            Arc::clone(&self.policy),
+            self.from,
+            request,
+        );
+        self.tasks
+            .start(&self.ready, &mut self.queue, TaskKey::Op(op), async move {
+                Outcome::Http(exchange.await)
+            });
+    }
+
+    fn disk(&mut self, op: OpId, torrent: TorrentId, job: DiskJob) {
+        if let DiskJob::Open(open) = &job {
+            self.torrents.insert(torrent, open.key);
+        }
+        let storage = self
+            .torrents
+            .get(&torrent)
+            .and_then(|key| self.storages.get(key));
+        match storage {
+            Some(storage) => self.pool.submit(op, Arc::clone(storage), job),
+            None => self.done(
+                op,
+                OpResult::Disk(Err(DiskError {
+                    kind: DiskErrorKind::NotFound,
+                    file: torrent.to_string(),
+                    message: "there is no storage for this torrent".into(),
+                })),
+            ),
+        }
+    }
+
+    fn closed(&mut self, conn: ConnId, reason: CloseReason) {
+        self.events.push_back(Event::Closed { conn, reason });
+    }
+
+    fn done(&mut self, op: OpId, result: OpResult) {
+        self.events.push_back(Event::Done { op, result });
+    }
+}
+
+/// Answers a handle, which may have left.
+fn answer(reply: &ReplyTo, result: Result<Reply, CommandError>) {
+    let _ = reply.try_send(result);
+}

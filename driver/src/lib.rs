@@ -1,0 +1,42 @@
+//! The runtime-neutral half of a BitTorrent client on [`anabranch_core`].
+//!
+//! The core does no I/O: this crate does it, behind a small [`Runtime`] trait that an adapter
+//! implements. `anabranch-smol` is one; a program uses an adapter and rarely this crate itself.
+//!
+//! - [`run`]: the loop that owns the engine, turns its actions into I/O and feeds it what comes back;
+//! - [`runtime`]: what an adapter supplies, and the rules for it;
+//! - [`Client`] and [`Torrent`]: handles for any executor;
+//! - [`storage`]: where a torrent's data lives;
+//! - [`Policy`]: the embedder's word on whom this machine talks to.
+#![deny(missing_docs)]
+
+pub mod buffers;
+mod client;
+mod conns;
+mod error;
+mod http;
+mod io;
+pub mod net;
+mod notices;
+mod policy;
+mod pool;
+mod ready;
+mod remote;
+pub mod run;
+pub mod runtime;
+mod sockets;
+pub mod storage;
+mod tasks;
+mod torrent;
+
+pub use crate::client::{AddOptions, Client, ClientBuilder, Source};
+pub use crate::error::{Error, StartError};
+pub use crate::io::Options;
+pub use crate::notices::{NOTICE_QUEUE, Notices};
+pub use crate::policy::{AllowAll, Contact, Policy};
+pub use crate::remote::{MESSAGE_QUEUE, Remote};
+pub use crate::run::{Clock, EngineMachine, Loop, Machine};
+pub use crate::runtime::Runtime;
+pub use crate::storage::Storage;
+pub use crate::torrent::Torrent;
+pub use anabranch_core as core;

@@ -1,0 +1,167 @@
+//! What an adapter supplies: sockets, a timer, name lookup, HTTP and a place to run.
+//!
+//! The loop in [`run`](crate::run) owns every object that is made here and polls it from one task.
+//! Four rules hold for everything that is polled:
+//!
+//! 1. `Poll::Pending` means that the waker of the given context will be woken when it is worth
+//!    polling again. The loop polls nothing that it was not woken for, so a lost wake-up hangs a
+//!    connection.
+//! 2. A spurious wake-up is harmless.
+//! 3. Each direction of a socket keeps a waker of its own: the loop reads with one context and writes
+//!    with another.
+//! 4. Dropping an object ends it at once: a socket is closed, a future is given up.
+//!
+//! Sockets are made, bound and configured by the driver and reach the adapter as objects of the
+//! standard library that are in non-blocking mode already, so that an adapter holds no socket options.
+//! An adapter is some 200 lines; `anabranch-smol` is one to start from.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use anabranch_core::event::ContactError;
+use bytes::Bytes;
+
+/// An asynchronous runtime, as far as the loop needs one.
+pub trait Runtime: Clone + Send + Sync + 'static {
+    /// A TCP connection.
+    type Stream: Stream;
+    /// A listening TCP socket.
+    type Listener: Listener<Stream = Self::Stream>;
+    /// A UDP socket.
+    type Udp: Udp;
+    /// A timer.
+    type Timer: Timer;
+
+    /// Dials. [`net::begin_connect`](crate::net::begin_connect) makes a socket whose connection is
+    /// under way, with `from` as its local address if there is one: the adapter waits until it is
+    /// writable, and asks it for its error.
+    fn connect(
+        &self,
+        to: SocketAddr,
+        from: Option<IpAddr>,
+    ) -> impl Future<Output = io::Result<Self::Stream>> + Send + use<Self>;
+
+    /// Takes over a listening socket in non-blocking mode.
+    fn listener(&self, listener: std::net::TcpListener) -> io::Result<Self::Listener>;
+
+    /// Takes over a bound UDP socket in non-blocking mode.
+    fn udp(&self, socket: std::net::UdpSocket) -> io::Result<Self::Udp>;
+
+    /// Makes a timer that is not set.
+    fn timer(&self) -> Self::Timer;
+
+    /// Looks a host name up, in order of preference. Called with names only, never with addresses in
+    /// text.
+    fn resolve(
+        &self,
+        host: String,
+    ) -> impl Future<Output = Result<Vec<IpAddr>, ContactError>> + Send + use<Self>;
+
+    /// Makes one HTTP exchange: one request, one reply, no redirect followed, no proxy asked. The
+    /// time limit is the caller's business, who drops the future.
+    fn http(
+        &self,
+        hop: HttpHop,
+    ) -> impl Future<Output = Result<HttpAnswer, ContactError>> + Send + use<Self>;
+
+    /// Runs a future to its end in the background. It must not be polled from the thread that calls
+    /// this function, which may wait for it.
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> io::Result<()>;
+}
+
+/// A TCP connection. Dropping it closes it.
+pub trait Stream: Send + 'static {
+    /// Reads what is there, at most as much as fits. `Ok(0)` is the end.
+    ///
+    /// After a read that did not fill the buffer, an adapter may wait for readiness without trying
+    /// to read once more, if its readiness is level-triggered.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Writes as much as is taken, from the start of the first slice on. At most
+    /// [`MAX_SLICES`](crate::run::MAX_SLICES) slices, none of them empty.
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>>;
+}
+
+/// A listening TCP socket.
+pub trait Listener: Send + 'static {
+    /// What it accepts.
+    type Stream;
+
+    /// Accepts a connection, with Nagle's algorithm off.
+    fn poll_accept(&mut self, cx: &mut Context<'_>)
+    -> Poll<io::Result<(Self::Stream, SocketAddr)>>;
+}
+
+/// A UDP socket.
+pub trait Udp: Send + 'static {
+    /// Receives a packet; what does not fit is lost.
+    fn poll_recv_from(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>>;
+
+    /// Sends a packet.
+    fn poll_send_to(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+        to: SocketAddr,
+    ) -> Poll<io::Result<usize>>;
+}
+
+/// A timer that can be set again and again.
+pub trait Timer: Send + 'static {
+    /// Sets the timer, in place of what it was set to.
+    fn set(&mut self, at: Instant);
+
+    /// Ready once the time has come. A timer that is not set is pending for ever. May be ready early:
+    /// the loop looks at the clock.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// One HTTP `GET`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HttpHop {
+    /// The URL; `http` or `https`.
+    pub url: String,
+    /// The only place to connect to, whatever the host name in the URL resolves to by now. The
+    /// certificate is checked against the name nevertheless.
+    pub to: SocketAddr,
+    /// The local address to dial from, if any.
+    pub from: Option<IpAddr>,
+    /// The largest body, with its content encoding undone, in bytes. Reading stops beyond it, with
+    /// [`ContactError::TooLarge`].
+    pub body_limit: u32,
+}
+
+impl HttpHop {
+    /// An exchange over any local address.
+    pub fn new(url: String, to: SocketAddr, body_limit: u32) -> Self {
+        Self {
+            url,
+            to,
+            from: None,
+            body_limit,
+        }
+    }
+}
+
+/// The reply to one HTTP `GET`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpAnswer {
+    /// The status code.
+    pub status: u16,
+    /// The `Location` header.
+    pub location: Option<String>,
+    /// The body, with its content encoding undone.
+    pub body: Bytes,
+}

@@ -1,0 +1,214 @@
+//! Sockets that belong to no peer: those that listen, and those for packets.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+
+use anabranch_core::Event;
+use bytes::Bytes;
+
+use crate::ready::{Flag, Ready, Signal, Source};
+use crate::run::{ACCEPTS_PER_TURN, DATAGRAM_QUEUE, DATAGRAMS_PER_TURN};
+use crate::runtime::{Listener, Udp};
+
+/// The largest payload of a UDP packet.
+const MAX_DATAGRAM: usize = 65_535;
+
+/// What became of a socket's turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Its waker is armed, or it waits for its next turn.
+    Going,
+    /// It fails, and must be left alone for a while.
+    Failing,
+}
+
+/// A socket that listens.
+pub(crate) struct Listening<L> {
+    socket: L,
+    signal: Signal,
+}
+
+impl<L: Listener> Listening<L> {
+    pub(crate) fn new(ready: &Arc<Ready>, index: usize, socket: L) -> Self {
+        Self {
+            socket,
+            signal: Signal::new(ready, Source::Listener(index)),
+        }
+    }
+
+    pub(crate) fn requeue(&self, queue: &mut VecDeque<Arc<Flag>>) {
+        self.signal.requeue(queue);
+    }
+
+    /// Accepts what waits, within bounds.
+    pub(crate) fn accept(
+        &mut self,
+        queue: &mut VecDeque<Arc<Flag>>,
+        mut keep: impl FnMut(L::Stream, SocketAddr),
+    ) -> Turn {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.socket.poll_accept(&mut self.signal.context()) {
+                Poll::Ready(Ok((stream, from))) => keep(stream, from),
+                // The connection failed while it waited, not the socket.
+                Poll::Ready(Err(error)) if is_transient(&error) => {}
+                Poll::Ready(Err(_)) => return Turn::Failing,
+                Poll::Pending => return Turn::Going,
+            }
+        }
+        self.signal.requeue(queue);
+        Turn::Going
+    }
+}
+
+/// A socket for packets.
+pub(crate) struct Packets<U> {
+    socket: U,
+    local: SocketAddr,
+    receive: Signal,
+    transmit: Signal,
+    /// Packets that the socket did not take at once, oldest first.
+    out: VecDeque<(SocketAddr, Bytes)>,
+    buffer: Box<[u8]>,
+}
+
+impl<U: Udp> Packets<U> {
+    pub(crate) fn new(ready: &Arc<Ready>, index: usize, socket: U, local: SocketAddr) -> Self {
+        Self {
+            socket,
+            local,
+            receive: Signal::new(ready, Source::Receive(index)),
+            transmit: Signal::new(ready, Source::Transmit(index)),
+            out: VecDeque::new(),
+            buffer: vec![0; MAX_DATAGRAM].into_boxed_slice(),
+        }
+    }
+
+    pub(crate) fn requeue(&self, queue: &mut VecDeque<Arc<Flag>>) {
+        self.receive.requeue(queue);
+    }
+
+    /// Whether packets to this address can leave here.
+    pub(crate) fn reaches(&self, to: SocketAddr) -> bool {
+        self.local.is_ipv4() == to.is_ipv4()
+    }
+
+    /// Sends a packet, or queues it while the socket is full. Packets may get lost, so the queue is
+    /// short, and errors are nobody's business.
+    pub(crate) fn send(&mut self, to: SocketAddr, data: Bytes) {
+        if self.out.len() >= DATAGRAM_QUEUE {
+            return;
+        }
+        self.out.push_back((to, data));
+        if self.out.len() == 1 {
+            self.transmit();
+        }
+    }
+
+    /// The socket may take packets again.
+    pub(crate) fn transmit(&mut self) {
+        while let Some((to, data)) = self.out.front() {
+            let result = self
+                .socket
+                .poll_send_to(&mut self.transmit.context(), data, *to);
+            if result.is_pending() {
+                return;
+            }
+            self.out.pop_front();
+        }
+    }
+
+    /// Receives what waits, within bounds.
+    pub(crate) fn receive(
+        &mut self,
+        queue: &mut VecDeque<Arc<Flag>>,
+        events: &mut VecDeque<Event>,
+    ) -> Turn {
+        let mut failures = 0;
+        for _ in 0..DATAGRAMS_PER_TURN {
+            let result = self
+                .socket
+                .poll_recv_from(&mut self.receive.context(), &mut self.buffer);
+            match result {
+                Poll::Ready(Ok((len, from))) => {
+                    let data = Bytes::copy_from_slice(&self.buffer[..len.min(MAX_DATAGRAM)]);
+                    events.push_back(Event::Datagram { from, data });
+                }
+                // Some systems report here that an earlier packet did not arrive.
+                Poll::Ready(Err(_)) => failures += 1,
+                Poll::Pending => return Turn::Going,
+            }
+        }
+        if failures == DATAGRAMS_PER_TURN {
+            return Turn::Failing;
+        }
+        self.receive.requeue(queue);
+        Turn::Going
+    }
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::TimedOut
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Context;
+
+    use super::*;
+
+    /// A listener with a queue of outcomes; pending after them.
+    struct Scripted(VecDeque<io::Result<u32>>);
+
+    impl Listener for Scripted {
+        type Stream = u32;
+
+        fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<(u32, SocketAddr)>> {
+            match self.0.pop_front() {
+                Some(outcome) => Poll::Ready(outcome.map(|n| (n, ([127, 0, 0, 1], 1).into()))),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    fn accept(outcomes: impl IntoIterator<Item = io::Result<u32>>) -> (Vec<u32>, Turn, usize) {
+        let ready = Arc::default();
+        let mut queue = VecDeque::new();
+        let script = Scripted(outcomes.into_iter().collect());
+        let mut listening = Listening::new(&ready, 0, script);
+        let mut accepted = Vec::new();
+        let turn = listening.accept(&mut queue, |n, _| accepted.push(n));
+        (accepted, turn, queue.len())
+    }
+
+    #[test]
+    fn a_connection_that_failed_in_the_queue_does_not_hold_up_the_others() {
+        let aborted = Err(io::ErrorKind::ConnectionAborted.into());
+        assert_eq!(
+            accept([Ok(1), aborted, Ok(2)]),
+            (vec![1, 2], Turn::Going, 0)
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn want_of_descriptors_pauses_accepting() {
+        let full = Err(rustix::io::Errno::MFILE.into());
+        assert_eq!(accept([Ok(1), full, Ok(2)]), (vec![1], Turn::Failing, 0));
+    }
+
+    #[test]
+    fn a_flood_of_connections_is_taken_in_portions() {
+        let (accepted, turn, queued) = accept((0..100).map(Ok));
+        assert_eq!(accepted.len(), ACCEPTS_PER_TURN);
+        assert_eq!((turn, queued), (Turn::Going, 1));
+    }
+}

@@ -1,0 +1,31 @@
+//! A BitTorrent client on [smol](https://docs.rs/smol).
+//!
+//! ```no_run
+#![doc = include_str!("../examples/download.rs")]
+//! ```
+//!
+//! The client runs on a thread of its own, named `anabranch`, which waits for its sockets and timers
+//! and does nothing else, so that no event passes from thread to thread on its way. [`Client`],
+//! [`Torrent`] and [`Notices`] are plain futures and streams: they work on smol's executor as on any
+//! other.
+//!
+//! What is not tied to smol comes from [`anabranch_driver`], and the protocol from
+//! [`anabranch_driver::core`].
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod http;
+mod net;
+mod runtime;
+
+pub use anabranch_driver::{
+    AddOptions, AllowAll, Client, Contact, Error, Notices, Policy, Source, StartError, Storage,
+    Torrent, core,
+};
+
+pub use crate::net::{SmolListener, SmolStream, SmolUdp};
+pub use crate::runtime::{Smol, SmolTimer};
+
+/// Sets a client on smol up; [`ClientBuilder::new`](anabranch_driver::ClientBuilder::new) and
+/// [`ClientBuilder::start`](anabranch_driver::ClientBuilder::start) are its ends.
+pub type ClientBuilder = anabranch_driver::ClientBuilder<Smol>;

@@ -1,0 +1,287 @@
+//! HTTP as trackers and web seeds speak it, against a server on loopback, with and without TLS.
+
+mod support;
+
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use anabranch_driver::Options;
+use anabranch_driver::core::action::HttpRequest;
+use anabranch_driver::core::event::{ContactError, HttpReply, OpResult};
+use anabranch_driver::core::{Action, Event};
+use anabranch_smol::Smol;
+use support::{op, record, wait};
+
+const LIMIT: u32 = 100_000;
+
+fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(data).expect("in memory");
+    encoder.finish().expect("in memory")
+}
+
+fn reply(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let len = body.len();
+    let mut reply =
+        format!("HTTP/1.1 {status}\r\ncontent-length: {len}\r\n{headers}\r\n").into_bytes();
+    reply.extend_from_slice(body);
+    reply
+}
+
+/// Answers one request, and says whether the connection goes on.
+fn serve_one(stream: &mut (impl Read + Write)) -> io::Result<bool> {
+    let mut head = BufReader::new(&mut *stream);
+    let mut request = String::new();
+    if head.read_line(&mut request)? == 0 {
+        return Ok(false);
+    }
+    let mut headers = String::new();
+    while head.read_line(&mut headers)? > 2 {}
+    let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+    let answer = match path.as_str() {
+        "/plain" => reply("200 OK", "", b"d8:intervali60ee"),
+        "/gzip" => reply("200 OK", "content-encoding: gzip\r\n", &gzip(b"unpacked")),
+        // A thousandth of what it unpacks to.
+        "/bomb" => reply(
+            "200 OK",
+            "content-encoding: gzip\r\n",
+            &gzip(&vec![0; 64 << 20]),
+        ),
+        "/garbage" => reply("200 OK", "content-encoding: gzip\r\n", b"not gzip at all"),
+        "/exact" => reply("200 OK", "", &vec![1; LIMIT as usize]),
+        "/more" => reply("200 OK", "", &vec![1; LIMIT as usize + 1]),
+        "/missing" => reply("404 Not Found", "", b"no such torrent"),
+        "/once" => reply("302 Found", "location: plain\r\n", b""),
+        "/circle" => reply("301 Moved", "location: /circle\r\n", b""),
+        "/file" => reply("302 Found", "location: file:///etc/passwd\r\n", b""),
+        "/cut" => b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort".to_vec(),
+        "/endless" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+            loop {
+                stream.write_all(&[b'x'; 4096])?;
+            }
+        }
+        "/nonsense" => b"\0\x01\x02 what?\r\n\r\n".to_vec(),
+        path if path.starts_with("/echo") => {
+            reply("200 OK", "", format!("{path}\n{headers}").as_bytes())
+        }
+        _ => reply("500 Oops", "", b""),
+    };
+    stream.write_all(&answer)?;
+    stream.flush()?;
+    Ok(path != "/cut" && path != "/nonsense")
+}
+
+fn serve(mut stream: impl Read + Write) {
+    // What a client does to its connection is the client's business.
+    while let Ok(true) = serve_one(&mut stream) {}
+}
+
+/// A server's port. It lives as long as the test.
+fn plain() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || serve(stream));
+        }
+    });
+    port
+}
+
+/// A certificate authority of our own, in a file that is gone with the value.
+struct Authority {
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    file: PathBuf,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        let pem = params.self_signed(&key).expect("signed").pem();
+        let file =
+            std::env::temp_dir().join(format!("anabranch-{}-{name}.pem", std::process::id()));
+        std::fs::write(&file, pem).expect("a writable folder");
+        Self {
+            issuer: rcgen::Issuer::new(params, key),
+            file,
+        }
+    }
+
+    /// The port of a server whose certificate is good for `name`.
+    fn serve(&self, name: &str) -> u16 {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = rcgen::CertificateParams::new(vec![name.into()])
+            .expect("a name")
+            .signed_by(&key, &self.issuer)
+            .expect("signed");
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+            )
+            .expect("a certificate");
+        let config = Arc::new(config);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let tls = rustls::ServerConnection::new(Arc::clone(&config)).expect("a session");
+                thread::spawn(move || serve(rustls::StreamOwned::new(tls, stream)));
+            }
+        });
+        port
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+/// Fetches through a loop, as an engine would.
+fn fetch_on(smol: Smol, url: String) -> Result<HttpReply, ContactError> {
+    let request = HttpRequest {
+        url,
+        body_limit: LIMIT,
+        redirects: 3,
+        timeout_ms: 50_000,
+    };
+    let first = vec![Action::Http {
+        op: op(0),
+        request: Box::new(request),
+    }];
+    let (running, events) = record(smol, Options::default(), first);
+    loop {
+        if let Event::Done {
+            result: OpResult::Http(result),
+            ..
+        } = wait(&events)
+        {
+            running.stop();
+            return result;
+        }
+    }
+}
+
+fn fetch(port: u16, path: &str) -> Result<HttpReply, ContactError> {
+    fetch_on(Smol::default(), format!("http://127.0.0.1:{port}{path}"))
+}
+
+#[test]
+fn replies_come_with_status_and_body() {
+    let port = plain();
+    let reply = fetch(port, "/plain").expect("a reply");
+    assert_eq!(
+        (reply.status, &reply.body[..]),
+        (200, &b"d8:intervali60ee"[..])
+    );
+    let reply = fetch(port, "/missing").expect("a reply");
+    assert_eq!(
+        (reply.status, &reply.body[..]),
+        (404, &b"no such torrent"[..])
+    );
+}
+
+#[test]
+fn the_query_reaches_the_server_as_it_was_written() {
+    let query = "/echo?info_hash=%00%ff%2F~-_.&peer_id=-AB0100-%7e&compact=1";
+    let reply = fetch(plain(), query).expect("a reply");
+    let body = String::from_utf8(reply.body.to_vec()).expect("text");
+    let (path, headers) = body.split_once('\n').expect("two parts");
+    assert_eq!(path, query);
+    let headers = headers.to_lowercase();
+    assert!(headers.contains("user-agent: anabranch/"), "{headers}");
+    assert!(headers.contains("gzip"), "{headers}");
+}
+
+#[test]
+fn gzip_is_undone_and_a_bomb_is_not_unpacked() {
+    let port = plain();
+    assert_eq!(fetch(port, "/gzip").expect("a reply").body, "unpacked");
+    let limit = LIMIT;
+    assert_eq!(fetch(port, "/bomb"), Err(ContactError::TooLarge { limit }));
+    assert!(matches!(
+        fetch(port, "/garbage"),
+        Err(ContactError::Failed(_))
+    ));
+}
+
+#[test]
+fn a_body_may_be_as_long_as_the_limit_and_no_longer() {
+    let port = plain();
+    let reply = fetch(port, "/exact").expect("a reply");
+    assert_eq!(reply.body.len(), LIMIT as usize);
+    let too_large = Err(ContactError::TooLarge { limit: LIMIT });
+    assert_eq!(fetch(port, "/more"), too_large);
+    assert_eq!(fetch(port, "/endless"), too_large);
+}
+
+#[test]
+fn redirects_are_followed_within_the_web_and_not_in_circles() {
+    let port = plain();
+    let reply = fetch(port, "/once").expect("a reply");
+    assert_eq!(reply.body, "d8:intervali60ee");
+    for path in ["/circle", "/file"] {
+        let error = fetch(port, path).expect_err(path);
+        assert!(matches!(error, ContactError::Redirect(_)), "{error}");
+    }
+}
+
+#[test]
+fn what_is_not_http_is_an_error() {
+    let port = plain();
+    for path in ["/cut", "/nonsense"] {
+        let error = fetch(port, path).expect_err(path);
+        assert!(matches!(error, ContactError::Failed(_)), "{error:?}");
+    }
+    // A port that was free a moment ago, at an address where nobody else listens either.
+    let refused = fetch_on(Smol::default(), format!("http://127.0.0.9:{port}/plain"));
+    let error = refused.expect_err("nobody there");
+    assert!(matches!(error, ContactError::Unreachable(_)), "{error:?}");
+    let error = fetch_on(Smol::default(), "http://nowhere.invalid/".into()).expect_err("no name");
+    assert!(
+        matches!(error, ContactError::NoSuchHost | ContactError::Failed(_)),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn https_works_with_an_authority_that_is_trusted() {
+    let authority = Authority::new("trusted");
+    let port = authority.serve("localhost");
+    let smol = Smol::with_authorities(&authority.file);
+    let reply = fetch_on(smol, format!("https://localhost:{port}/gzip")).expect("a reply");
+    assert_eq!(reply.body, "unpacked");
+}
+
+#[test]
+fn https_fails_with_a_certificate_that_is_not_good() {
+    let authority = Authority::new("ours");
+    let other = Authority::new("theirs");
+    let smol = || Smol::with_authorities(&authority.file);
+    let strangers = other.serve("localhost");
+    let misnamed = authority.serve("elsewhere.example");
+    for (what, smol, port) in [
+        ("another authority", smol(), strangers),
+        ("another name", smol(), misnamed),
+        ("the system's authorities", Smol::default(), strangers),
+        ("no TLS at all", smol(), plain()),
+    ] {
+        let error = fetch_on(smol, format!("https://localhost:{port}/plain")).expect_err(what);
+        assert!(matches!(error, ContactError::Tls(_)), "{what}: {error:?}");
+    }
+}
