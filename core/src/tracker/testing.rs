@@ -65,7 +65,7 @@ impl World {
             rng: Rng::new(Seed([seed; 32])),
             actions: Actions::new(),
             connections: Connections::default(),
-            banned: Banned::new(),
+            banned: Banned::default(),
         }
     }
 

@@ -133,6 +133,23 @@ fn a_better_tier_is_come_back_to_once_its_backoff_is_over() {
 }
 
 #[test]
+fn a_tracker_is_left_out_until_its_backoff_is_over() {
+    let mut client = Client::started(1, &[&[A], &[B]]);
+    // A fails again and again, until its backoff is past the interval of B.
+    for _ in 0..10 {
+        while client.exchanges[0].host() == "a.example" {
+            client.refuse();
+        }
+        client.reply("d8:intervali60e5:peers0:e");
+        client.pass(60);
+    }
+    assert_eq!(client.reply(NOBODY).host(), "b.example");
+    let statuses = client.announcer.statuses(client.world.now);
+    assert!(statuses[0].next_announce > Some(60), "{statuses:?}");
+    assert_eq!(statuses[1].next_announce, Some(1_800));
+}
+
+#[test]
 fn a_working_tracker_that_fails_is_replaced_at_once() {
     let mut client = Client::started(1, &[&[A], &[B]]);
     client.reply(NOBODY);
@@ -158,6 +175,8 @@ fn the_interval_is_kept() {
     ] {
         let mut client = Client::started(1, &[&[A]]);
         client.reply(body);
+        let status = client.announcer.statuses(client.world.now).remove(0);
+        assert_eq!(status.next_announce, Some(seconds), "{body}");
         client.pass(seconds - 1);
         assert!(client.exchanges.is_empty(), "{body}");
         client.pass(1);
