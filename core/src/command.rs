@@ -93,6 +93,12 @@ pub enum Command {
         /// The torrent.
         torrent: TorrentId,
     },
+    /// Ask a tracker how many peers it knows, without announcing (BEP 48); the answer shows in the
+    /// trackers' status.
+    Scrape {
+        /// The torrent.
+        torrent: TorrentId,
+    },
     /// The address that the driver listens on for peers, whose port is announced; none when it does
     /// not listen.
     Listening {

@@ -147,7 +147,7 @@ impl Connections {
     }
 
     /// Connections with this address, whatever their port.
-    pub(crate) fn from_address(&self, address: IpAddr) -> u32 {
+    pub(crate) fn count_with_address(&self, address: IpAddr) -> u32 {
         let address = address.to_canonical();
         let same = |conn: &Conn| conn.address().ip().to_canonical() == address;
         self.slab.iter().filter(|(_, conn)| same(conn)).count() as u32

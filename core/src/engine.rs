@@ -332,6 +332,9 @@ impl Engine {
             Command::Reannounce { torrent } => self.with(torrent, actions, |torrent, ctx, udp| {
                 torrent.reannounce(ctx, udp)
             }),
+            Command::Scrape { torrent } => self.with(torrent, actions, |torrent, ctx, udp| {
+                torrent.scrape(ctx, udp)
+            }),
             Command::Listening { address } => {
                 self.identity.listen = address;
                 Ok(Reply::Done)
@@ -443,7 +446,8 @@ impl Engine {
             && self.torrents.len() > 0
             && self.connections.len() < self.config.max_connections
             && !self.banned.contains(from.ip())
-            && self.connections.from_address(from.ip()) < self.config.max_connections_per_address;
+            && self.connections.count_with_address(from.ip())
+                < self.config.max_connections_per_address;
         if !welcome {
             self.stats.refused += 1;
             actions.push(Action::Refuse { ticket });

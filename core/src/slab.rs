@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 
 /// A key of a [`Slab`].
-pub trait Key: Copy + Eq {
+pub(crate) trait Key: Copy + Eq {
     /// The key for a slot at a generation.
     fn new(slot: u32, generation: u32) -> Self;
     /// The slot.

@@ -100,9 +100,11 @@ fn a_peer_that_lies_is_found_and_banned_and_the_honest_one_is_not() {
     let banned: Vec<_> = world.hosts[leecher]
         .notices
         .iter()
-        .filter_map(|notice| match notice {
-            Notice::PeerBanned { address, .. } => Some(address.ip()),
-            _ => None,
+        .filter_map(|notice| {
+            let Notice::PeerBanned { address, .. } = notice else {
+                return None;
+            };
+            Some(address.ip())
         })
         .collect();
     assert_eq!(banned, [world.hosts[liar].address.ip()]);

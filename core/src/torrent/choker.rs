@@ -163,6 +163,7 @@ impl Choker {
     }
 
     /// How many peers are uploaded to at a time.
+    #[cfg(test)]
     pub(crate) fn slots(&self) -> usize {
         self.slots
     }

@@ -560,6 +560,7 @@ impl Torrent {
             self.picker.release(piece);
         }
         for piece in 0..self.layout.piece_count() {
+            self.suspects.forget(piece);
             self.picker.set_lost(piece);
         }
         self.count_missing();

@@ -386,6 +386,11 @@ impl Torrent {
         }
     }
 
+    pub(crate) fn scrape(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+        let facts = self.facts(ctx);
+        self.announcer.scrape(ctx, udp, &facts);
+    }
+
     /// The trackers' schedule came due.
     pub(crate) fn on_tracker_timer(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
         if !self.announcing && self.is_running() {

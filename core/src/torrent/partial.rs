@@ -276,13 +276,6 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         block.is_some_and(|block| block.askers().contains(conn))
     }
 
-    /// How many blocks the peer is asked for.
-    pub(crate) fn asked(&self, conn: ConnId) -> usize {
-        self.workers
-            .get(&conn)
-            .map_or(0, |worker| worker.requests.len())
-    }
-
     /// A block arrived. `late` says that it is welcome although the peer is not asked for it any
     /// more: because it once was.
     pub(crate) fn receive(
@@ -566,11 +559,6 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
     /// Payload bytes in memory, of all pieces.
     pub(crate) fn in_memory(&self) -> u64 {
         self.in_memory
-    }
-
-    /// How many pieces are under way.
-    pub(crate) fn len(&self) -> usize {
-        self.pieces.len()
     }
 
     /// The pieces under way, ascending.

@@ -233,6 +233,7 @@ impl Picker {
     }
 
     /// Whether `map` has a piece that is missing.
+    #[cfg(test)]
     pub(crate) fn is_interesting(&self, map: &Bitfield) -> bool {
         both(map, &self.missing).any(|word| word != 0)
     }
@@ -260,23 +261,6 @@ impl Picker {
     /// How many pieces are wanted, there or not.
     pub(crate) fn wanted(&self) -> u32 {
         self.wanted
-    }
-
-    /// How many pieces may be started.
-    pub(crate) fn open_count(&self) -> u32 {
-        self.lines.iter().map(|line| line.open.count()).sum()
-    }
-
-    /// How many of the counted peers have everything.
-    pub(crate) fn seeds(&self) -> u32 {
-        self.seeds
-    }
-
-    /// How many counted peers have the piece.
-    pub(crate) fn availability(&self, piece: u32) -> u32 {
-        self.availability
-            .get(piece as usize)
-            .map_or(0, |peers| peers.saturating_add(self.seeds))
     }
 
     /// Whole copies of what is wanted among the counted peers, in thousandths: those that every

@@ -351,6 +351,7 @@ impl UdpTrackers {
     }
 
     /// Requests that have not ended.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.requests.len()
     }

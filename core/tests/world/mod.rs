@@ -21,14 +21,14 @@ use sha1::{Digest, Sha1};
 const LATENCY: Duration = Duration::from_millis(5);
 
 /// A torrent of one file, and what is in it.
-pub struct Content {
-    pub torrent: Bytes,
-    pub data: Vec<u8>,
-    pub piece_length: usize,
+pub(crate) struct Content {
+    pub(crate) torrent: Bytes,
+    pub(crate) data: Vec<u8>,
+    pub(crate) piece_length: usize,
 }
 
 impl Content {
-    pub fn new(len: usize, piece_length: u32) -> Self {
+    pub(crate) fn new(len: usize, piece_length: u32) -> Self {
         let data: Vec<u8> = (0..len as u32)
             .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
             .collect();
@@ -38,7 +38,7 @@ impl Content {
             .chunks(piece_length as usize)
             .flat_map(Sha1::digest)
             .collect();
-        let Creation { torrent, .. } = creator.finish(&hashes).unwrap();
+        let Creation { torrent, .. } = creator.finish(&hashes).expect("one digest a piece");
         Self {
             torrent,
             data,
@@ -49,26 +49,26 @@ impl Content {
 
 /// What may go wrong at a host, on purpose.
 #[derive(Default)]
-pub struct Faults {
+pub(crate) struct Faults {
     /// Reads of these pieces give wrong bytes: a peer that lies.
-    pub corrupt: BTreeSet<u32>,
+    pub(crate) corrupt: BTreeSet<u32>,
     /// Stores fail with this error.
-    pub store: Option<DiskError>,
+    pub(crate) store: Option<DiskError>,
 }
 
 /// One engine and everything around it.
-pub struct Host {
-    pub engine: Engine,
-    pub address: SocketAddr,
+pub(crate) struct Host {
+    pub(crate) engine: Engine,
+    pub(crate) address: SocketAddr,
     /// What is on the disk, piece by piece.
-    pub disk: BTreeMap<u32, Vec<u8>>,
-    pub piece_length: usize,
+    pub(crate) disk: BTreeMap<u32, Vec<u8>>,
+    pub(crate) piece_length: usize,
     /// What was checkpointed last.
-    pub resume: Option<Bitfield>,
-    pub notices: Vec<Notice>,
-    pub replies: BTreeMap<RequestId, Result<Reply, CommandError>>,
-    pub faults: Faults,
-    pub actions: u64,
+    pub(crate) resume: Option<Bitfield>,
+    pub(crate) notices: Vec<Notice>,
+    pub(crate) replies: BTreeMap<RequestId, Result<Reply, CommandError>>,
+    pub(crate) faults: Faults,
+    pub(crate) actions: u64,
     buffer: Actions,
     wake: Wake,
     conns: BTreeMap<ConnId, Pipe>,
@@ -96,17 +96,17 @@ enum Delivery {
 }
 
 /// Hosts and the time between them.
-pub struct World {
-    pub now: Instant,
-    pub hosts: Vec<Host>,
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) hosts: Vec<Host>,
     queue: BTreeMap<(Instant, u64), (usize, Delivery)>,
     sequence: u64,
     /// Largest number of bytes that arrive together.
-    pub chunk: usize,
+    pub(crate) chunk: usize,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             now: Instant::ZERO,
             hosts: Vec::new(),
@@ -116,7 +116,7 @@ impl World {
         }
     }
 
-    pub fn host(&mut self, config: Config) -> usize {
+    pub(crate) fn host(&mut self, config: Config) -> usize {
         let index = self.hosts.len();
         let address = SocketAddr::new([10, 0, 0, index as u8 + 1].into(), 6881);
         let mut seed = [7; 32];
@@ -138,17 +138,15 @@ impl World {
             tickets: BTreeMap::new(),
             next: 0,
         });
-        self.command(
-            index,
-            Command::Listening {
-                address: Some(address),
-            },
-        );
+        let listening = Command::Listening {
+            address: Some(address),
+        };
+        assert_eq!(self.command(index, listening), Ok(Reply::Done));
         index
     }
 
     /// A host that has everything.
-    pub fn seed(&mut self, config: Config, content: &Content) -> usize {
+    pub(crate) fn seed(&mut self, config: Config, content: &Content) -> usize {
         let host = self.host(config);
         let pieces = content.data.chunks(content.piece_length).enumerate();
         self.hosts[host].disk = pieces
@@ -158,7 +156,7 @@ impl World {
         host
     }
 
-    pub fn add(&mut self, host: usize, content: &Content, add: AddTorrent) -> TorrentId {
+    pub(crate) fn add(&mut self, host: usize, content: &Content, add: AddTorrent) -> TorrentId {
         self.hosts[host].piece_length = content.piece_length;
         let add = AddTorrent {
             metainfo: content.torrent.clone(),
@@ -172,7 +170,7 @@ impl World {
     }
 
     /// Gives a command; its answer, if it came at once, else `Done`.
-    pub fn command(&mut self, host: usize, command: Command) -> Result<Reply, CommandError> {
+    pub(crate) fn command(&mut self, host: usize, command: Command) -> Result<Reply, CommandError> {
         let request = self.request(host, command);
         self.hosts[host]
             .replies
@@ -181,7 +179,7 @@ impl World {
             .unwrap_or(Ok(Reply::Done))
     }
 
-    pub fn request(&mut self, host: usize, command: Command) -> RequestId {
+    pub(crate) fn request(&mut self, host: usize, command: Command) -> RequestId {
         self.hosts[host].next += 1;
         let request = RequestId(self.hosts[host].next);
         self.feed(
@@ -195,7 +193,7 @@ impl World {
     }
 
     /// Runs until `done`, or panics when `limit` of virtual time is over or nothing can happen.
-    pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) {
+    pub(crate) fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) {
         let end = self.now + limit;
         while !done(self) {
             assert!(
@@ -213,7 +211,7 @@ impl World {
     }
 
     /// Runs for a time.
-    pub fn run_for(&mut self, time: Duration) {
+    pub(crate) fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
         while self.next_at().is_some_and(|at| at <= end) {
             self.step();
@@ -221,7 +219,7 @@ impl World {
         self.now = end;
     }
 
-    pub fn has_all(&self, host: usize, content: &Content) -> bool {
+    pub(crate) fn has_all(&self, host: usize, content: &Content) -> bool {
         let host = &self.hosts[host];
         let torrent = host
             .engine
@@ -270,7 +268,7 @@ impl World {
     }
 
     /// The next thing that happens. False when nothing can.
-    pub fn step(&mut self) -> bool {
+    pub(crate) fn step(&mut self) -> bool {
         let Some(at) = self.next_at() else {
             return false;
         };
@@ -370,7 +368,7 @@ impl World {
         }
     }
 
-    pub fn feed(&mut self, host: usize, event: Event) {
+    pub(crate) fn feed(&mut self, host: usize, event: Event) {
         let now = self.now;
         let this = &mut self.hosts[host];
         this.wake = this.engine.handle(now, event, &mut this.buffer);
@@ -586,7 +584,7 @@ impl Host {
 }
 
 /// The default configuration, changed.
-pub fn config(change: impl FnOnce(&mut Config)) -> Config {
+pub(crate) fn config(change: impl FnOnce(&mut Config)) -> Config {
     let mut config = Config::default();
     change(&mut config);
     config
