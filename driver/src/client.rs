@@ -17,7 +17,7 @@ use crate::policy::Policy;
 use crate::remote::Remote;
 use crate::run::{Clock, EngineMachine, Loop};
 use crate::runtime::Runtime;
-use crate::storage::Storage;
+use crate::storage::{FileOptions, FileStorage, OpenFiles, Preallocation, Storage};
 use crate::torrent::Torrent;
 
 /// The largest .torrent file that is read, in bytes.
@@ -36,6 +36,7 @@ pub struct ClientBuilder<R> {
     listen: Listen,
     options: Options,
     download_dir: Option<PathBuf>,
+    resume_dir: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -68,6 +69,7 @@ impl<R: Runtime> ClientBuilder<R> {
             listen: Listen::Everywhere(0),
             options: Options::default(),
             download_dir: None,
+            resume_dir: None,
         }
     }
 
@@ -109,6 +111,13 @@ impl<R: Runtime> ClientBuilder<R> {
         self
     }
 
+    /// Where resume data is kept, in one folder for all torrents; by default it is in a folder
+    /// `.anabranch` where each torrent is downloaded to.
+    pub fn resume_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.resume_dir = Some(dir.into());
+        self
+    }
+
     /// Binds the sockets, and starts the loop in the background.
     ///
     /// # Errors
@@ -142,6 +151,8 @@ impl<R: Runtime> ClientBuilder<R> {
             shared: Arc::new(Shared {
                 addresses,
                 download_dir: self.download_dir,
+                resume_dir: self.resume_dir,
+                open_files: OpenFiles::default(),
             }),
         })
     }
@@ -164,6 +175,9 @@ pub struct Client {
 struct Shared {
     addresses: Vec<SocketAddr>,
     download_dir: Option<PathBuf>,
+    resume_dir: Option<PathBuf>,
+    /// Shared, so that the limit on open files holds for all torrents together.
+    open_files: OpenFiles,
 }
 
 impl Client {
@@ -185,8 +199,15 @@ impl Client {
         options: AddOptions,
     ) -> Result<Torrent, Error> {
         let dir = options.dir.clone().or(self.shared.download_dir.clone());
-        let storage = crate::storage::in_files(dir.ok_or(Error::NoFolder)?, options.preallocate);
-        self.add_with(source, options, storage).await
+        let storage = FileStorage::new(
+            dir.ok_or(Error::NoFolder)?,
+            FileOptions {
+                resume_dir: self.shared.resume_dir.clone(),
+                preallocation: options.preallocation,
+                open_files: self.shared.open_files.clone(),
+            },
+        );
+        self.add_with(source, options, Arc::new(storage)).await
     }
 
     /// Takes a torrent on, whose data lives wherever `storage` puts it.
@@ -368,8 +389,8 @@ impl From<Vec<u8>> for Source {
 pub struct AddOptions {
     /// Where its files go; the client's own folder if none is named.
     pub dir: Option<PathBuf>,
-    /// Whether the space for its files is allocated up front, instead of as they grow.
-    pub preallocate: bool,
+    /// Whether the space for its files is taken ahead.
+    pub preallocation: Preallocation,
     /// Whether it starts paused.
     pub paused: bool,
     /// Priorities by file; files past the end of the list have [`Priority::Normal`].

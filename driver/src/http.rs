@@ -493,7 +493,10 @@ mod tests {
         );
         let not_first = |contact: &Contact<'_>| match contact {
             Contact::Http { address, .. } => address.ip().to_string() != PUBLIC,
-            _ => true,
+            Contact::Connect(_)
+            | Contact::Accept(_)
+            | Contact::Datagram(_)
+            | Contact::Resolve(_) => true,
         };
         web.try_with("http://a/", not_first, None)
             .expect("over the other address");

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::task::Poll;
 
 use anabranch_core::action::{DiskJob, HttpRequest};
 use anabranch_core::command::{AddTorrent, Reply};
@@ -19,7 +18,7 @@ use crate::http;
 use crate::net::{self, Bound};
 use crate::notices::Readers;
 use crate::policy::{AllowAll, Contact, Policy};
-use crate::pool::Pool;
+use crate::pool::{Completion, Pool};
 use crate::ready::{Ready, Signal};
 use crate::remote::ReplyTo;
 use crate::run::{self, Queue};
@@ -98,6 +97,7 @@ pub(crate) struct Io<R: Runtime> {
     tickets: BTreeMap<Ticket, R::Stream>,
     next_ticket: u64,
     pool: Pool,
+    completions: Vec<Completion>,
     storages: BTreeMap<StorageKey, Arc<dyn Storage>>,
     torrents: BTreeMap<TorrentId, StorageKey>,
     next_key: u64,
@@ -115,6 +115,7 @@ impl<R: Runtime> Drop for Io<R> {
 impl<R: Runtime> Io<R> {
     pub(crate) fn new(runtime: R, options: Options) -> Self {
         let ready = Arc::new(Ready::default());
+        let buffers = BufferPool::default();
         let buffer_len = options.read_buffer.max(4 << 10);
         Self {
             runtime,
@@ -123,14 +124,15 @@ impl<R: Runtime> Io<R> {
             readers: Readers::default(),
             policy: options.policy,
             from: options.from,
-            conns: Conns::new(Arc::clone(&ready), BufferPool::default(), buffer_len),
+            conns: Conns::new(Arc::clone(&ready), buffers.clone(), buffer_len),
             tasks: Tasks::new(),
             listening: Vec::new(),
             packets: Vec::new(),
             paused_until: None,
             tickets: BTreeMap::new(),
             next_ticket: 0,
-            pool: Pool::new(),
+            pool: Pool::new(buffers),
+            completions: Vec::new(),
             storages: BTreeMap::new(),
             torrents: BTreeMap::new(),
             next_key: 0,
@@ -322,14 +324,18 @@ impl<R: Runtime> Io<R> {
         }
     }
 
-    pub(crate) fn take_disk(&mut self, signal: &Signal, limit: usize) {
-        for _ in 0..limit {
-            match self.pool.poll_done(&mut signal.context()) {
-                Poll::Ready((op, result)) => self.done(op, OpResult::Disk(result)),
-                Poll::Pending => return,
-            }
+    /// Takes what disk jobs came to. The machine bounds how many there are.
+    pub(crate) fn take_disk(&mut self, signal: &Signal) {
+        let polled = self
+            .pool
+            .poll(&mut signal.context(), &mut self.completions);
+        if polled.is_ready() {
+            // Only a pending poll leaves the waker behind.
+            signal.requeue(&mut self.queue);
         }
-        signal.requeue(&mut self.queue);
+        for Completion { op, result } in self.completions.drain(..) {
+            self.events.push_back(Event::Done { op, result });
+        }
     }
 
     pub(crate) fn poll_task(&mut self, key: TaskKey) {
@@ -388,6 +394,8 @@ impl<R: Runtime> Io<R> {
             Action::Cancel { op } => {
                 if self.tasks.cancel(TaskKey::Op(op)) {
                     self.done(op, OpResult::Cancelled);
+                } else {
+                    self.pool.cancel(op);
                 }
             }
             Action::Reply { request, result } => self.reply(request, result),

@@ -8,6 +8,7 @@
 //! - [`Client`] and [`Torrent`]: handles for any executor;
 //! - [`storage`]: where a torrent's data lives;
 //! - [`Policy`]: the embedder's word on whom this machine talks to.
+#![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 pub mod buffers;
@@ -18,14 +19,16 @@ mod http;
 mod io;
 pub mod net;
 mod notices;
+mod platform;
 mod policy;
-mod pool;
+pub mod pool;
 mod ready;
 mod remote;
 pub mod run;
 pub mod runtime;
 mod sockets;
 pub mod storage;
+mod sync;
 mod tasks;
 mod torrent;
 

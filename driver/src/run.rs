@@ -42,8 +42,6 @@ const SOURCES_PER_TURN: usize = 256;
 const EVENTS_PER_TURN: usize = 1024;
 /// Messages of handles taken before the machine has its turn.
 const MESSAGES_PER_TURN: usize = 64;
-/// Disk jobs' outcomes taken before the machine has its turn.
-const DISK_PER_TURN: usize = 256;
 /// Connections accepted from one socket in a turn.
 pub(crate) const ACCEPTS_PER_TURN: usize = 16;
 /// Packets received from one socket in a turn.
@@ -281,7 +279,7 @@ impl<R: Runtime, M: Machine> Loop<R, M> {
                 Source::Receive(index) => self.io.receive(index, now),
                 Source::Transmit(index) => self.io.transmit(index),
                 Source::Messages => self.take_messages(now),
-                Source::Disk => self.io.take_disk(&self.disk_signal, DISK_PER_TURN),
+                Source::Disk => self.io.take_disk(&self.disk_signal),
                 Source::Timer => self.timer_at = None,
             }
         }

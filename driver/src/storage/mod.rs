@@ -1,22 +1,234 @@
-//! Stand-in until the storage branch lands.
-use anabranch_core::action::DiskJob;
-use anabranch_core::event::{DiskDone, DiskError};
+//! Where the data of torrents lives: the [`Storage`] trait, open to embedders, and what comes with it.
+//!
+//! [`FileStorage`] keeps torrents in files; [`MemoryStorage`] keeps one in memory and shows how little
+//! a storage of one's own must do. [`perform`] carries a [`DiskJob`] out on any of them; the
+//! [`Pool`](crate::pool::Pool) does so on worker threads.
 
-/// Where a torrent's data lives.
-pub trait Storage: Send + Sync + 'static {
-    /// Does a job.
-    fn run(&self, job: DiskJob) -> Result<DiskDone, DiskError>;
-}
+mod cache;
+mod checkpoint;
+mod files;
+mod folder;
+mod hash;
+mod memory;
+mod resume;
+mod scan;
 
-pub(crate) fn in_files(
-    _dir: std::path::PathBuf,
-    _preallocate: bool,
-) -> std::sync::Arc<dyn Storage> {
-    struct Nowhere;
-    impl Storage for Nowhere {
-        fn run(&self, _job: DiskJob) -> Result<DiskDone, DiskError> {
-            Ok(DiskDone::Closed)
-        }
+use std::io;
+use std::path::Path;
+
+use anabranch_core::Bitfield;
+use anabranch_core::action::{DiskJob, OpenStorage, Segment};
+use anabranch_core::event::{DiskDone, DiskError, DiskErrorKind, Opened};
+use anabranch_core::limits::READ_LEN;
+use anabranch_core::metainfo::PieceIndex;
+use bytes::Bytes;
+
+pub use self::cache::OpenFiles;
+pub use self::files::{FileOptions, FileStorage, Preallocation};
+pub use self::memory::MemoryStorage;
+use crate::buffers::BufferPool;
+use crate::platform;
+
+/// The data of one torrent.
+///
+/// All methods may block, and are called on threads where that does no harm: several at once for one
+/// storage, in any order. Only `close` and `remove` come alone and last, and the pool also lets `open`
+/// and `select` run alone. Before the first `open` nothing else is called.
+pub trait Storage: Send + Sync {
+    /// Finds what is there and creates what must be. Also called again: after a failure, and for a
+    /// recheck.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the storage from being used.
+    fn open(&self, open: &OpenStorage) -> Result<Opened, DiskError>;
+
+    /// Whether what is stored of a piece has this SHA-1. Data that is not there does not match.
+    ///
+    /// # Errors
+    ///
+    /// Only when what is there cannot be read.
+    fn verify(&self, piece: PieceIndex, digest: &[u8; 20]) -> Result<bool, DiskError>;
+
+    /// Writes a whole piece if it has this SHA-1, and nothing otherwise.
+    ///
+    /// What is provided hashes the segments from memory, reads back with [`read`](Self::read) what
+    /// was stored before, and hands each run of segments in memory to [`write`](Self::write).
+    ///
+    /// # Errors
+    ///
+    /// When reading back or writing fails. The piece does not count as stored then.
+    fn store(
+        &self,
+        piece: PieceIndex,
+        digest: &[u8; 20],
+        data: &[Segment],
+        blocks: bool,
+    ) -> Result<Verdict, DiskError> {
+        hash::store(self, piece, digest, data, blocks)
     }
-    std::sync::Arc::new(Nowhere)
+
+    /// Writes a part of a piece that is not vouched for.
+    ///
+    /// # Errors
+    ///
+    /// When not all of it could be written.
+    fn write(&self, piece: PieceIndex, begin: u32, data: &[Bytes]) -> Result<(), DiskError>;
+
+    /// Fills `buf` with the bytes of a piece from `begin` on.
+    ///
+    /// # Errors
+    ///
+    /// When not all of them are there.
+    fn read(&self, piece: PieceIndex, begin: u32, buf: &mut [u8]) -> Result<(), DiskError>;
+
+    /// From now on these files are wanted, one entry a file, and no others.
+    ///
+    /// # Errors
+    ///
+    /// When a file that is newly wanted cannot be created or filled with what was kept aside.
+    fn select(&self, wanted: &[bool]) -> Result<(), DiskError>;
+
+    /// Makes durable what was stored, then records it so that a later [`open`](Self::open) trusts it.
+    ///
+    /// # Errors
+    ///
+    /// When either fails; what was recorded before still stands.
+    fn checkpoint(&self, have: &Bitfield, uploaded: u64, downloaded: u64) -> Result<(), DiskError>;
+
+    /// After a failure: whether the storage could be used again, with room for `space` bytes.
+    ///
+    /// # Errors
+    ///
+    /// What is still wrong.
+    fn probe(&self, space: u64) -> Result<(), DiskError>;
+
+    /// Lets go of files and memory.
+    ///
+    /// # Errors
+    ///
+    /// When something that was written got lost. The storage is closed all the same.
+    fn close(&self) -> Result<(), DiskError>;
+
+    /// As [`close`](Self::close), and forgets what was recorded; with `data` also deletes what was
+    /// stored.
+    ///
+    /// # Errors
+    ///
+    /// When something that is there could not be deleted. The storage is closed all the same.
+    fn remove(&self, data: bool) -> Result<(), DiskError>;
 }
+
+/// What became of a piece that was to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It matched and was written.
+    Matched {
+        /// The SHA-1 of each of its blocks, where that was asked for.
+        blocks: Option<Vec<[u8; 20]>>,
+    },
+    /// It did not match; nothing was written.
+    Mismatched {
+        /// The SHA-1 of each of its blocks.
+        blocks: Vec<[u8; 20]>,
+    },
+}
+
+/// Carries a job out. Blocks until it is done.
+///
+/// # Errors
+///
+/// What the storage says.
+pub fn perform(
+    storage: &dyn Storage,
+    job: DiskJob,
+    buffers: &BufferPool,
+) -> Result<DiskDone, DiskError> {
+    Ok(match job {
+        DiskJob::Open(open) => DiskDone::Opened(Box::new(storage.open(&open)?)),
+        DiskJob::Verify { piece, digest } => DiskDone::Verified {
+            matches: storage.verify(piece, &digest)?,
+        },
+        DiskJob::Store {
+            piece,
+            digest,
+            data,
+            blocks,
+        } => match storage.store(piece, &digest, &data, blocks)? {
+            Verdict::Matched { blocks } => DiskDone::Stored { blocks },
+            Verdict::Mismatched { blocks } => DiskDone::Mismatched { blocks },
+        },
+        DiskJob::Write { piece, begin, data } => {
+            storage.write(piece, begin, &data)?;
+            DiskDone::Written
+        }
+        DiskJob::Read { piece, begin, len } => {
+            if len > READ_LEN {
+                return Err(out_of_range(piece));
+            }
+            let len = len as usize;
+            let mut buf = buffers.take(len);
+            storage.read(piece, begin, &mut buf.as_mut()[..len])?;
+            DiskDone::Read {
+                data: buf.freeze(len),
+            }
+        }
+        DiskJob::Select { wanted } => {
+            storage.select(&wanted)?;
+            DiskDone::Selected
+        }
+        DiskJob::Checkpoint {
+            have,
+            uploaded,
+            downloaded,
+        } => {
+            storage.checkpoint(&have, uploaded, downloaded)?;
+            DiskDone::Checkpointed
+        }
+        DiskJob::Probe { space } => {
+            storage.probe(space)?;
+            DiskDone::Usable
+        }
+        DiskJob::Close => {
+            storage.close()?;
+            DiskDone::Closed
+        }
+        DiskJob::Remove { data } => {
+            storage.remove(data)?;
+            DiskDone::Closed
+        }
+    })
+}
+
+/// What the core is told when the operating system refused something about this file.
+#[must_use]
+pub fn disk_error(file: &Path, error: &io::Error) -> DiskError {
+    DiskError {
+        kind: platform::error_kind(error),
+        file: file.display().to_string(),
+        message: error.to_string(),
+    }
+}
+
+/// A job for a part of a torrent that does not exist.
+fn out_of_range(piece: PieceIndex) -> DiskError {
+    DiskError {
+        kind: DiskErrorKind::Io,
+        file: format!("piece {}", piece.get()),
+        message: "not within the torrent".to_owned(),
+    }
+}
+
+/// A job for a storage that is not open.
+fn not_open(name: String) -> DiskError {
+    DiskError {
+        kind: DiskErrorKind::Io,
+        file: name,
+        message: "the storage is not open".to_owned(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

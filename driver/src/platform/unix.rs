@@ -1,0 +1,301 @@
+//! The system calls of Unix, by way of rustix; what only Linux has is marked.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{Access, Stat, not_a_regular_file};
+
+/// Slices that one system call takes at least everywhere.
+const IOV_MAX: usize = 1024;
+
+/// Enough to look at something and to go through it, even where it must not be listed.
+#[cfg(target_os = "linux")]
+const LOOK: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+#[cfg(not(target_os = "linux"))]
+const LOOK: OFlags = OFlags::NONBLOCK.union(OFlags::CLOEXEC);
+
+/// A folder, held by descriptor: it stays the same one whatever happens to its path.
+#[derive(Debug)]
+pub(crate) struct Dir(OwnedFd);
+
+impl Dir {
+    /// Opens the folder with this path, which the user chose and may lead over symlinks.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let flags = LOOK | OFlags::DIRECTORY;
+        Ok(Self(rustix::fs::open(path, flags, Mode::empty())?))
+    }
+
+    /// Goes into a folder in this one; never over a symlink.
+    pub(crate) fn enter(&self, name: &str, create: bool) -> io::Result<Self> {
+        let flags = LOOK | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        match rustix::fs::openat(&self.0, name, flags, Mode::empty()) {
+            Err(Errno::NOENT) if create => match rustix::fs::mkdirat(&self.0, name, 0o777.into()) {
+                Ok(()) | Err(Errno::EXIST) => self.enter(name, false),
+                Err(error) => Err(error.into()),
+            },
+            opened => Ok(Self(opened?)),
+        }
+    }
+
+    /// Opens a regular file in this folder; never over a symlink.
+    pub(crate) fn open_file(&self, name: &str, access: Access) -> io::Result<File> {
+        // A FIFO must not hold us up before it is seen to be one.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let flags = flags
+            | match access {
+                Access::Read => OFlags::RDONLY,
+                Access::Write => OFlags::RDWR,
+                Access::Create => OFlags::RDWR | OFlags::CREATE,
+                Access::CreateNew => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+            };
+        let file = File::from(rustix::fs::openat(&self.0, name, flags, 0o666.into())?);
+        if stat(&file)?.regular {
+            Ok(file)
+        } else {
+            Err(not_a_regular_file())
+        }
+    }
+
+    /// What has this name in this folder, if anything; a symlink is looked at itself.
+    pub(crate) fn stat(&self, name: &str) -> io::Result<Option<Stat>> {
+        match rustix::fs::openat(&self.0, name, LOOK | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(fd) => stat(&File::from(fd)).map(Some),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Which folder it is, by whatever path.
+    pub(crate) fn id(&self) -> io::Result<Option<(u64, u64)>> {
+        let file = File::from(self.0.try_clone()?);
+        Ok(stat(&file)?.id)
+    }
+
+    pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
+    }
+
+    pub(crate) fn remove_file(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
+    }
+
+    pub(crate) fn remove_folder(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
+    }
+
+    /// Makes the names in this folder durable.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::openat(&self.0, ".", flags, Mode::empty())?;
+        match rustix::fs::fsync(&folder) {
+            // Some file systems have nothing to do for a folder, and say so like this.
+            Ok(()) | Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether files of this folder can be written, and `space` bytes more fit.
+    pub(crate) fn probe(&self, space: u64) -> io::Result<()> {
+        let stat = rustix::fs::fstatvfs(&File::from(rustix::fs::openat(
+            &self.0,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?))?;
+        if stat.f_bavail.saturating_mul(stat.f_frsize) < space {
+            return Err(Errno::NOSPC.into());
+        }
+        self.probe_write(space)
+    }
+
+    /// A quota shows only to who writes, so a file without a name takes the space for a moment.
+    #[cfg(target_os = "linux")]
+    fn probe_write(&self, space: u64) -> io::Result<()> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.0, ".", flags, 0o600.into()) {
+            Ok(file) => allocate(&File::from(file), space.max(1)),
+            // The file system has no such files.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
+                self.probe_access()
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn probe_write(&self, _space: u64) -> io::Result<()> {
+        self.probe_access()
+    }
+
+    fn probe_access(&self) -> io::Result<()> {
+        let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        Ok(rustix::fs::accessat(
+            &self.0,
+            ".",
+            access,
+            AtFlags::empty(),
+        )?)
+    }
+}
+
+/// Reads until the buffer is full or the file ends; says how much was read.
+pub(crate) fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        match file.read_at(&mut buf[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Writes all the slices, one after the other, with as few system calls as there can be.
+pub(crate) fn write_all_at(
+    file: &File,
+    mut slices: &mut [IoSlice<'_>],
+    mut offset: u64,
+) -> io::Result<()> {
+    // Empty ones at the front would look like a write that gets nowhere.
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        let batch = &slices[..slices.len().min(IOV_MAX)];
+        match rustix::io::pwritev(file, batch, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                offset += written as u64;
+                IoSlice::advance_slices(&mut slices, written);
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// What is known of an open file.
+pub(crate) fn stat(file: &File) -> io::Result<Stat> {
+    let metadata = file.metadata()?;
+    let mtime = metadata
+        .mtime()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(metadata.mtime_nsec());
+    Ok(Stat {
+        regular: metadata.is_file(),
+        size: metadata.size(),
+        mtime,
+        deleted: metadata.nlink() == 0,
+        id: Some((metadata.dev(), metadata.ino())),
+    })
+}
+
+/// Takes the space that the first `len` bytes of the file need, and makes it as long at least. Where
+/// the file system cannot, it is made as long only.
+pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, len) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+        result => return Ok(result?),
+    }
+    if stat(file)?.size < len {
+        file.set_len(len)?;
+    }
+    Ok(())
+}
+
+/// Gives the space of a part of the file back, if that can be done; it reads as zeros then. For
+/// tidiness only.
+pub(crate) fn discard(file: &File, range: Range<u64>) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::FallocateFlags;
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        // What stays is never looked at again.
+        let _ = rustix::fs::fallocate(file, flags, range.start, range.end - range.start);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, range);
+}
+
+/// The first stretch of data at or after `from` and before `end`. All is data where nothing is known
+/// of holes; what is not data reads as zeros.
+pub(crate) fn next_data(file: &File, from: u64, end: u64) -> Option<Range<u64>> {
+    if from >= end {
+        return None;
+    }
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{SeekFrom, seek};
+        let start = match seek(file, SeekFrom::Data(from)) {
+            Ok(start) if start < end => start,
+            Ok(_) | Err(Errno::NXIO) => return None,
+            Err(_) => from,
+        };
+        let stop = seek(file, SeekFrom::Hole(start)).unwrap_or(end).min(end);
+        // A file that changes meanwhile must not make a caller's loop stand still.
+        return Some(start..stop.max(start + 1));
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = file;
+        Some(from..end)
+    }
+}
+
+/// Says that a part of the file will be read soon.
+pub(crate) fn will_need(file: &File, offset: u64, len: u64) {
+    #[cfg(target_os = "linux")]
+    {
+        // Advice only.
+        let len = std::num::NonZeroU64::new(len);
+        let _ = rustix::fs::fadvise(file, offset, len, rustix::fs::Advice::WillNeed);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, offset, len);
+}
+
+/// Drops what the system keeps of the file in memory: after a failed sync it may be marked as clean
+/// without being on the disk, and must not be verified in place of what is.
+pub(crate) fn forget_cached(file: &File) {
+    #[cfg(target_os = "linux")]
+    {
+        // Advice only.
+        let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
+}
+
+/// How many files this process may have open.
+pub(crate) fn open_file_limit() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
+}
+
+/// Whether the process or the system has too many files open.
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE)
+    )
+}
+
+/// Whether there was a symlink where none may be.
+pub(crate) fn is_symlink_refused(error: &io::Error) -> bool {
+    // The second is FreeBSD's word for it.
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::LOOP | Errno::MLINK)
+    )
+}

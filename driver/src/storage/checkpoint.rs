@@ -1,0 +1,197 @@
+//! Checkpoints: data first, then the resume data that vouches for it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+
+use anabranch_core::Bitfield;
+use anabranch_core::event::DiskError;
+use anabranch_core::metainfo::{FileIndex, FileKind};
+use sha1::{Digest, Sha1};
+
+use super::cache::Slot;
+use super::disk_error;
+use super::files::{FileStorage, Places, Session};
+use super::resume::{self, Resume, Stamp, parts_name, resume_name};
+use crate::platform;
+use crate::sync::{lock, read};
+
+/// What the next checkpoint says of the files.
+#[derive(Debug)]
+pub(super) struct Recorded {
+    /// One entry a file: what it looked like when it was opened, or after it was last synced.
+    ///
+    /// Files that we do not write to keep the stamp from before they were verified, so that what
+    /// somebody else writes to them shows.
+    pub(super) files: Vec<Option<Stamp>>,
+    /// The same for what is kept aside.
+    pub(super) parts: Option<Stamp>,
+    /// Files that were created or made longer since.
+    pub(super) changed: BTreeSet<Slot>,
+    /// The SHA-1 of what was last written: the same is not written again.
+    pub(super) last: Option<[u8; 20]>,
+}
+
+impl FileStorage {
+    /// Does all that `checkpoint` does.
+    pub(super) fn record(
+        &self,
+        session: &Session,
+        have: &Bitfield,
+        uploaded: u64,
+        downloaded: u64,
+    ) -> Result<(), DiskError> {
+        // Nothing is moved between what is kept aside and a file until this is done.
+        let places = read(&session.places);
+        let mut recorded = lock(&session.recorded);
+        let unsynced = std::mem::take(&mut *lock(&session.unsynced));
+        let synced = self.sync(session, &places, &unsynced, &mut recorded);
+        if let Err(error) = synced {
+            lock(&session.unsynced).extend(unsynced);
+            return Err(error);
+        }
+        recorded.changed.clear();
+
+        let info_hash = session.metainfo.info_hash();
+        let state = Resume {
+            have: have.clone(),
+            files: recorded.files.clone(),
+            parts: recorded.parts,
+            wanted: places.files.iter().map(|place| place.wanted).collect(),
+            uploaded,
+            downloaded,
+        };
+        let path = self.resume_path().join(resume_name(info_hash));
+        let fail = |error: io::Error| disk_error(&path, &error);
+        let bytes = state.encode(info_hash).map_err(fail)?;
+        let digest = Sha1::digest(&bytes).into();
+        if recorded.last != Some(digest) {
+            let folder = self.resume_folder(true).map_err(fail)?;
+            resume::save(&folder, info_hash, &bytes).map_err(fail)?;
+            recorded.last = Some(digest);
+        }
+        self.drop_parts(session, &places, &mut recorded);
+        Ok(())
+    }
+
+    /// Makes what was written durable, and looks at the files again.
+    ///
+    /// The stamps are taken after the sync. A write between the two belongs to a piece that is not
+    /// vouched for yet, so it may be lost without harm, and its file is in the next checkpoint.
+    fn sync(
+        &self,
+        session: &Session,
+        places: &Places,
+        unsynced: &BTreeSet<Slot>,
+        recorded: &mut Recorded,
+    ) -> Result<(), DiskError> {
+        for slot in unsynced {
+            let (file, _) = self.file(session, places, *slot, true)?;
+            // With its time of writing: else a loss of power would make it look changed.
+            if let Err(error) = file.sync_all() {
+                platform::forget_cached(&file);
+                return Err(disk_error(
+                    &self.slot_path(&session.metainfo, *slot),
+                    &error,
+                ));
+            }
+        }
+        self.sync_folders(session, &recorded.changed)?;
+        for slot in unsynced.union(&recorded.changed.clone()) {
+            let stamp = Some(self.stamp(session, places, *slot)?);
+            match slot {
+                Slot::File(file) => {
+                    if let Some(entry) = recorded.files.get_mut(*file as usize) {
+                        *entry = stamp;
+                    }
+                }
+                Slot::Parts => recorded.parts = stamp,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the names of new files durable.
+    fn sync_folders(&self, session: &Session, changed: &BTreeSet<Slot>) -> Result<(), DiskError> {
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let paths = changed.iter().filter_map(|slot| match slot {
+            Slot::File(file) => session.metainfo.download_path(FileIndex::new(*file)),
+            Slot::Parts => None,
+        });
+        let mut folders = BTreeSet::new();
+        for path in paths {
+            let mut folder: Vec<String> = path.components().map(str::to_owned).collect();
+            while folder.pop().is_some() {
+                if !folders.insert(folder.clone()) {
+                    break;
+                }
+            }
+        }
+        let mut walker = self
+            .walker()
+            .map_err(|error| disk_error(&self.dir, &error))?;
+        for folder in folders {
+            let names = folder.iter().map(String::as_str);
+            let synced = walker
+                .enter(names.clone(), false)
+                .and_then(|folder| folder.sync());
+            synced
+                .map_err(|error| disk_error(&self.dir.join(names.collect::<PathBuf>()), &error))?;
+        }
+        Ok(())
+    }
+
+    /// What a file looks like at its path, where the next run will find it, if it is still the one
+    /// that we work on.
+    fn stamp(&self, session: &Session, places: &Places, slot: Slot) -> Result<Stamp, DiskError> {
+        let fail = |error: io::Error| disk_error(&self.slot_path(&session.metainfo, slot), &error);
+        let (stat, expected) = match slot {
+            Slot::File(file) => {
+                let path = session.metainfo.download_path(FileIndex::new(file));
+                let path = path.ok_or_else(|| self.gone(session, slot))?;
+                let mut walker = self.walker().map_err(fail)?;
+                let (folder, name) = walker.parent(&path, false).map_err(fail)?;
+                let place = places.files.get(file as usize);
+                (
+                    folder.stat(name).map_err(fail)?,
+                    place.and_then(|place| place.file),
+                )
+            }
+            Slot::Parts => {
+                let folder = self.resume_folder(false).map_err(fail)?;
+                let name = parts_name(session.metainfo.info_hash());
+                (folder.stat(&name).map_err(fail)?, *lock(&places.parts))
+            }
+        };
+        stat.filter(|stat| Some(stat.id) == expected)
+            .map(Stamp::from)
+            .ok_or_else(|| self.gone(session, slot))
+    }
+
+    /// Deletes what is kept aside when all files are there: it was moved, and that is recorded.
+    fn drop_parts(&self, session: &Session, places: &Places, recorded: &mut Recorded) {
+        let all_there = session
+            .metainfo
+            .files()
+            .iter()
+            .zip(&places.files)
+            .all(|(file, place)| place.file.is_some() || file.kind() != FileKind::Data);
+        let mut parts = lock(&places.parts);
+        if !all_there || parts.is_none() {
+            return;
+        }
+        let name = parts_name(session.metainfo.info_hash());
+        let removed = self
+            .resume_folder(false)
+            .and_then(|folder| resume::remove_if_there(&folder, &name));
+        // Else the next checkpoint tries again; nobody needs it.
+        if removed.is_ok() {
+            *parts = None;
+            recorded.parts = None;
+            lock(&session.unsynced).remove(&Slot::Parts);
+            self.options.open_files.close(self.key(Slot::Parts));
+        }
+    }
+}

@@ -1,0 +1,586 @@
+//! A torrent in files below a download folder (BEP 3), pad files left out (BEP 47).
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use anabranch_core::Bitfield;
+use anabranch_core::action::OpenStorage;
+use anabranch_core::event::{DiskError, DiskErrorKind, Opened};
+use anabranch_core::metainfo::{
+    FileIndex, FileKind, FileSpan, Layout, Metainfo, PieceIndex, SafePath,
+};
+use bytes::Bytes;
+use sha1::{Digest, Sha1};
+
+use super::cache::{FileKey, OpenFiles, Slot};
+use super::checkpoint::Recorded;
+use super::folder::Walker;
+use super::hash::with_scratch;
+use super::resume::{self, parts_name, resume_name};
+use super::{Storage, disk_error, not_open, out_of_range};
+use crate::platform::{self, Access, Dir, Stat};
+use crate::sync::{lock, read, write};
+
+/// The folder of the resume data, if no other is given.
+pub(super) const RESUME_FOLDER: &str = ".anabranch";
+
+/// How far the system is asked to read ahead when a piece is verified, in bytes.
+const READ_AHEAD: u64 = 4 << 20;
+
+/// How [`FileStorage`] works.
+#[derive(Clone, Debug, Default)]
+pub struct FileOptions {
+    /// Where resume data lies, and what is kept aside of files that are not wanted: by default in
+    /// `.anabranch` in the download folder. It should be on a file system that knows sparse files.
+    pub resume_dir: Option<PathBuf>,
+    /// Whether space is taken ahead.
+    pub preallocation: Preallocation,
+    /// The files that are kept open. Give the same to all storages.
+    pub open_files: OpenFiles,
+}
+
+/// Whether a file's space is taken when it is created.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preallocation {
+    /// Files have their length from the start, but take space only as they are filled.
+    #[default]
+    Sparse,
+    /// Files take all their space from the start, where the file system can do that. A full disk
+    /// shows before anything was fetched.
+    Full,
+}
+
+/// The files of a torrent below a download folder.
+///
+/// - Only files that are wanted are created. What pieces have of other files goes into one sparse
+///   file beside the resume data, and from there into the file when it becomes wanted. A file that is
+///   not wanted but there is used as it is, and never made longer.
+/// - No symlink below the download folder is followed, and nothing but regular files is opened. The
+///   download folder itself may be reached over symlinks.
+/// - A file that is shorter than it should be is made as long when it is opened. One that is longer
+///   stays so until its last bytes are written.
+/// - A file that is deleted or replaced while it is in use is an error, never created again before
+///   the next [`open`](Storage::open). That one asks for the download folder, and for the torrent's own
+///   folder in it, to be there if they were before: an unmounted disk is not filled from below.
+/// - Resume data is trusted file by file, where length and time of the last write are those of the
+///   last checkpoint. What cannot be trusted but has data is doubtful.
+#[derive(Debug)]
+pub struct FileStorage {
+    pub(super) dir: PathBuf,
+    pub(super) options: FileOptions,
+    /// Which storage it is in this process.
+    number: u64,
+    session: RwLock<Option<Arc<Session>>>,
+    /// The torrent of the last `open`, whether that went well or not.
+    subject: Mutex<Option<Arc<Metainfo>>>,
+    /// Whether the download folder was there.
+    pub(super) had_dir: AtomicBool,
+    /// Whether the torrent's own folder was there.
+    pub(super) had_folder: AtomicBool,
+}
+
+/// What is known from one `open` to the next.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) metainfo: Arc<Metainfo>,
+    pub(super) layout: Layout,
+    /// Read-locked by all that moves data or records where it is.
+    pub(super) places: RwLock<Places>,
+    /// What is written to that was not synced. A file is added after each write and before the job is
+    /// answered, so that a checkpoint finds all files of all pieces that it vouches for.
+    pub(super) unsynced: Mutex<BTreeSet<Slot>>,
+    pub(super) recorded: Mutex<Recorded>,
+}
+
+/// Where the files' data is.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// One entry a file.
+    pub(super) files: Vec<Place>,
+    /// The file of what is kept aside, once it is there.
+    pub(super) parts: Mutex<Option<FileId>>,
+}
+
+/// Where a file's data is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    pub(super) wanted: bool,
+    /// The file, if it is there; without, its data is kept aside.
+    pub(super) file: Option<FileId>,
+}
+
+/// Device and inode, where there is such a thing.
+pub(super) type FileId = Option<(u64, u64)>;
+
+impl FileStorage {
+    /// The storage of a torrent with its files below `dir`. Nothing is touched before it is opened.
+    #[must_use]
+    pub fn new(dir: PathBuf, options: FileOptions) -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        Self {
+            dir,
+            options,
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            session: RwLock::default(),
+            subject: Mutex::default(),
+            had_dir: AtomicBool::new(false),
+            had_folder: AtomicBool::new(false),
+        }
+    }
+
+    /// Which files of this torrent were wanted at its last checkpoint, one entry a file; `None` if
+    /// there is no resume data that is worth anything. Reads a small file.
+    #[must_use]
+    pub fn recorded_selection(&self, metainfo: &Metainfo) -> Option<Vec<bool>> {
+        let folder = self.resume_folder(false).ok()?;
+        Some(resume::load(&folder, metainfo)?.wanted)
+    }
+
+    /// The folder of the resume data.
+    pub(super) fn resume_folder(&self, create: bool) -> io::Result<Dir> {
+        match &self.options.resume_dir {
+            Some(path) => {
+                if create {
+                    std::fs::create_dir_all(path)?;
+                }
+                Dir::open(path)
+            }
+            // A torrent may not have put a symlink there, but somebody else may.
+            None => Dir::open(&self.dir)?.enter(RESUME_FOLDER, create),
+        }
+    }
+
+    pub(super) fn resume_path(&self) -> PathBuf {
+        match &self.options.resume_dir {
+            Some(path) => path.clone(),
+            None => self.dir.join(RESUME_FOLDER),
+        }
+    }
+
+    pub(super) fn walker(&self) -> io::Result<Walker> {
+        let root = Dir::open(&self.dir)?;
+        Walker::new(root, self.resume_folder(false).ok().as_ref())
+    }
+
+    /// A file's path as the user knows it.
+    pub(super) fn file_path(&self, path: &SafePath) -> PathBuf {
+        path.components()
+            .fold(self.dir.clone(), |path, name| path.join(name))
+    }
+
+    /// As [`file_path`](Self::file_path), for whatever is opened.
+    pub(super) fn slot_path(&self, metainfo: &Metainfo, slot: Slot) -> PathBuf {
+        match slot {
+            Slot::File(file) => match metainfo.download_path(FileIndex::new(file)) {
+                Some(path) => self.file_path(&path),
+                None => self.dir.clone(),
+            },
+            Slot::Parts => self.resume_path().join(parts_name(metainfo.info_hash())),
+        }
+    }
+
+    /// Opens without looking at what is kept open.
+    fn open_slot(&self, metainfo: &Metainfo, slot: Slot, access: Access) -> io::Result<File> {
+        match slot {
+            Slot::File(file) => {
+                let path = metainfo.download_path(FileIndex::new(file));
+                let path = path.ok_or(io::ErrorKind::NotFound)?;
+                let mut walker = self.walker()?;
+                let (folder, name) = walker.parent(&path, false)?;
+                folder.open_file(name, access)
+            }
+            Slot::Parts => {
+                let folder = self.resume_folder(access == Access::Create)?;
+                folder.open_file(&parts_name(metainfo.info_hash()), access)
+            }
+        }
+    }
+
+    /// An open file that is still what and where it was.
+    pub(super) fn file(
+        &self,
+        session: &Session,
+        places: &Places,
+        slot: Slot,
+        to_write: bool,
+    ) -> Result<(Arc<File>, Stat), DiskError> {
+        let fail = |error: &io::Error| disk_error(&self.slot_path(&session.metainfo, slot), error);
+        let key = self.key(slot);
+        let access = if to_write {
+            Access::Write
+        } else {
+            Access::Read
+        };
+        let open = |access| {
+            self.options
+                .open_files
+                .open(key, access != Access::Read, || {
+                    self.open_slot(&session.metainfo, slot, access)
+                })
+        };
+        let (file, expected) = match slot {
+            Slot::File(index) => {
+                let place = places.files.get(index as usize);
+                (open(access), place.and_then(|place| place.file).flatten())
+            }
+            Slot::Parts => {
+                let mut parts = lock(&places.parts);
+                match *parts {
+                    Some(id) => (open(access), id),
+                    None if to_write => {
+                        let file = open(Access::Create).map_err(|error| fail(&error))?;
+                        let stat = platform::stat(&file).map_err(|error| fail(&error))?;
+                        *parts = Some(stat.id);
+                        return Ok((file, stat));
+                    }
+                    None => (Err(io::ErrorKind::NotFound.into()), None),
+                }
+            }
+        };
+        let file = file.map_err(|error| fail(&error))?;
+        let stat = platform::stat(&file).map_err(|error| fail(&error))?;
+        if stat.deleted || (expected.is_some() && expected != stat.id) {
+            self.options.open_files.close(key);
+            return Err(self.gone(session, slot));
+        }
+        Ok((file, stat))
+    }
+
+    /// A file is not what it was.
+    pub(super) fn gone(&self, session: &Session, slot: Slot) -> DiskError {
+        let path = self.slot_path(&session.metainfo, slot);
+        DiskError {
+            kind: DiskErrorKind::NotFound,
+            file: path.display().to_string(),
+            message: "deleted or replaced while in use".to_owned(),
+        }
+    }
+
+    pub(super) fn key(&self, slot: Slot) -> FileKey {
+        FileKey {
+            storage: self.number,
+            slot,
+        }
+    }
+
+    fn session(&self) -> Result<Arc<Session>, DiskError> {
+        read(&self.session)
+            .clone()
+            .ok_or_else(|| not_open(self.dir.display().to_string()))
+    }
+
+    fn end_session(&self) {
+        *write(&self.session) = None;
+        self.options.open_files.close_storage(self.number);
+    }
+
+    fn write_span(
+        &self,
+        session: &Session,
+        places: &Places,
+        target: Target,
+        slices: &mut [IoSlice<'_>],
+        len: u64,
+    ) -> Result<(), DiskError> {
+        let (file, stat) = self.file(session, places, target.slot, true)?;
+        let written = platform::write_all_at(&file, slices, target.offset);
+        lock(&session.unsynced).insert(target.slot);
+        let cut = written.and_then(|()| match target.file_len {
+            Some(file_len) if target.offset + len == file_len && stat.size > file_len => {
+                file.set_len(file_len)
+            }
+            Some(_) | None => Ok(()),
+        });
+        cut.map_err(|error| disk_error(&self.slot_path(&session.metainfo, target.slot), &error))
+    }
+
+    /// Hashes a piece as it is on the disk; `None` when some of it is not there.
+    fn digest(
+        &self,
+        session: &Session,
+        places: &Places,
+        spans: impl Iterator<Item = FileSpan>,
+    ) -> Result<Option<[u8; 20]>, DiskError> {
+        with_scratch(|scratch| {
+            let mut hash = Sha1::new();
+            for span in spans {
+                let mut left = u64::from(span.range.end - span.range.start);
+                let Some(mut target) = session.target(places, &span) else {
+                    scratch.fill(0);
+                    while left > 0 {
+                        let step = left.min(scratch.len() as u64);
+                        hash.update(&scratch[..step as usize]);
+                        left -= step;
+                    }
+                    continue;
+                };
+                let (file, _) = match self.file(session, places, target.slot, false) {
+                    Ok(file) => file,
+                    Err(error) if error.kind == DiskErrorKind::NotFound => return Ok(None),
+                    Err(error) => return Err(error),
+                };
+                // The descriptor also serves uploads, so it is not marked as read sequentially.
+                platform::will_need(&file, target.offset, left.min(READ_AHEAD));
+                while left > 0 {
+                    let step = left.min(scratch.len() as u64);
+                    let chunk = &mut scratch[..step as usize];
+                    let read = platform::read_at(&file, chunk, target.offset).map_err(|error| {
+                        disk_error(&self.slot_path(&session.metainfo, target.slot), &error)
+                    })?;
+                    if read < chunk.len() {
+                        return Ok(None);
+                    }
+                    hash.update(&*chunk);
+                    target.offset += step;
+                    left -= step;
+                }
+            }
+            Ok(Some(hash.finalize().into()))
+        })
+    }
+
+    fn remove_files(&self, metainfo: &Metainfo) -> Result<(), DiskError> {
+        let mut walker = match self.walker() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            walker => walker.map_err(|error| disk_error(&self.dir, &error))?,
+        };
+        let mut folders = BTreeSet::new();
+        let mut failure = None;
+        for (_, path) in regular_files(metainfo) {
+            let mut parents: Vec<String> = path.components().map(str::to_owned).collect();
+            while parents.pop().is_some() && !parents.is_empty() {
+                folders.insert(parents.clone());
+            }
+            let removed =
+                walker
+                    .parent(&path, false)
+                    .and_then(|(folder, name)| match folder.stat(name)? {
+                        Some(stat) if stat.regular => folder.remove_file(name),
+                        Some(_) | None => Ok(()),
+                    });
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    failure.get_or_insert_with(|| disk_error(&self.file_path(&path), &error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        // A folder comes before those in it, so this is from the inside out.
+        for folder in folders.iter().rev() {
+            if let Some((name, parents)) = folder.split_last() {
+                // What is not empty has files of somebody else's, and stays.
+                let _ = walker
+                    .enter(parents.iter().map(String::as_str), false)
+                    .and_then(|parent| parent.remove_folder(name));
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn remove_resume(&self, metainfo: &Metainfo) -> Result<(), DiskError> {
+        let info_hash = metainfo.info_hash();
+        let path = self.resume_path().join(resume_name(info_hash));
+        let folder = match self.resume_folder(false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            folder => folder.map_err(|error| disk_error(&path, &error))?,
+        };
+        resume::forget(&folder, info_hash)
+            .and_then(|()| resume::remove_if_there(&folder, &parts_name(info_hash)))
+            .map_err(|error| disk_error(&path, &error))?;
+        if self.options.resume_dir.is_none()
+            && let Ok(dir) = Dir::open(&self.dir)
+        {
+            // It stays while it has anything of other torrents.
+            let _ = dir.remove_folder(RESUME_FOLDER);
+        }
+        Ok(())
+    }
+}
+
+impl Storage for FileStorage {
+    fn open(&self, open: &OpenStorage) -> Result<Opened, DiskError> {
+        self.end_session();
+        *lock(&self.subject) = Some(Arc::clone(&open.metainfo));
+        let (session, opened) = self.scan(open)?;
+        *write(&self.session) = Some(Arc::new(session));
+        Ok(opened)
+    }
+
+    fn verify(&self, piece: PieceIndex, digest: &[u8; 20]) -> Result<bool, DiskError> {
+        let session = self.session()?;
+        let places = read(&session.places);
+        let spans = session
+            .layout
+            .piece_size(piece)
+            .and_then(|size| session.layout.spans(piece, 0, size))
+            .ok_or_else(|| out_of_range(piece))?;
+        Ok(self.digest(&session, &places, spans)? == Some(*digest))
+    }
+
+    fn write(&self, piece: PieceIndex, begin: u32, data: &[Bytes]) -> Result<(), DiskError> {
+        let session = self.session()?;
+        let places = read(&session.places);
+        let len = data
+            .iter()
+            .try_fold(0_u32, |sum, bytes| {
+                sum.checked_add(u32::try_from(bytes.len()).ok()?)
+            })
+            .ok_or_else(|| out_of_range(piece))?;
+        let spans = session
+            .layout
+            .spans(piece, begin, len)
+            .ok_or_else(|| out_of_range(piece))?;
+        let mut rest = data.iter().map(|bytes| &bytes[..]);
+        let mut current: &[u8] = &[];
+        let mut slices = Vec::new();
+        for span in spans {
+            let span_len = (span.range.end - span.range.start) as usize;
+            let mut missing = span_len;
+            while missing > 0 {
+                if current.is_empty() {
+                    // The spans are as long as the data.
+                    current = rest.next().ok_or_else(|| out_of_range(piece))?;
+                }
+                let (now, later) = current.split_at(current.len().min(missing));
+                slices.push(IoSlice::new(now));
+                missing -= now.len();
+                current = later;
+            }
+            if let Some(target) = session.target(&places, &span) {
+                self.write_span(&session, &places, target, &mut slices, span_len as u64)?;
+            }
+            slices.clear();
+        }
+        Ok(())
+    }
+
+    fn read(&self, piece: PieceIndex, begin: u32, buf: &mut [u8]) -> Result<(), DiskError> {
+        let session = self.session()?;
+        let places = read(&session.places);
+        let spans = u32::try_from(buf.len())
+            .ok()
+            .and_then(|len| session.layout.spans(piece, begin, len))
+            .ok_or_else(|| out_of_range(piece))?;
+        for span in spans {
+            let part = &mut buf[span.range.start as usize..span.range.end as usize];
+            let Some(target) = session.target(&places, &span) else {
+                part.fill(0);
+                continue;
+            };
+            let (file, _) = self.file(&session, &places, target.slot, false)?;
+            let path = || self.slot_path(&session.metainfo, target.slot);
+            let read = platform::read_at(&file, part, target.offset)
+                .map_err(|error| disk_error(&path(), &error))?;
+            if read < part.len() {
+                let error = io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the file is shorter than it should be",
+                );
+                return Err(disk_error(&path(), &error));
+            }
+        }
+        Ok(())
+    }
+
+    fn select(&self, wanted: &[bool]) -> Result<(), DiskError> {
+        let session = self.session()?;
+        self.select_files(&session, wanted)
+    }
+
+    fn checkpoint(&self, have: &Bitfield, uploaded: u64, downloaded: u64) -> Result<(), DiskError> {
+        let session = self.session()?;
+        self.record(&session, have, uploaded, downloaded)
+    }
+
+    fn probe(&self, space: u64) -> Result<(), DiskError> {
+        // What the resume data of most torrents needs.
+        const RESUME_SPACE: u64 = 64 << 10;
+
+        let metainfo = lock(&self.subject).clone();
+        let dir = self.require_folders(metainfo.as_deref())?;
+        dir.probe(space)
+            .map_err(|error| disk_error(&self.dir, &error))?;
+        match self.resume_folder(false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(folder) => folder.probe(RESUME_SPACE),
+        }
+        .map_err(|error| disk_error(&self.resume_path(), &error))
+    }
+
+    fn close(&self) -> Result<(), DiskError> {
+        self.end_session();
+        Ok(())
+    }
+
+    fn remove(&self, data: bool) -> Result<(), DiskError> {
+        self.end_session();
+        let Some(metainfo) = lock(&self.subject).take() else {
+            return Ok(());
+        };
+        let forgotten = self.remove_resume(&metainfo);
+        if data {
+            self.remove_files(&metainfo)?;
+        }
+        forgotten
+    }
+}
+
+/// Where a span is written or read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    slot: Slot,
+    offset: u64,
+    /// The length that the file should have; what is kept aside has none.
+    file_len: Option<u64>,
+}
+
+impl Session {
+    /// `None` for what is zeros and nowhere.
+    fn target(&self, places: &Places, span: &FileSpan) -> Option<Target> {
+        match span.kind {
+            FileKind::Data => {}
+            FileKind::Pad | FileKind::Symlink => return None,
+        }
+        let index = span.file.get();
+        let range = self.layout.file_range(span.file)?;
+        let in_file = places.files.get(index as usize)?.file.is_some();
+        Some(if in_file {
+            Target {
+                slot: Slot::File(index),
+                offset: span.offset,
+                file_len: Some(range.end - range.start),
+            }
+        } else {
+            // What is kept aside lies where it is in the torrent: no index is needed, and none can
+            // be wrong. The file is as sparse as the pieces are few.
+            Target {
+                slot: Slot::Parts,
+                offset: range.start + span.offset,
+                file_len: None,
+            }
+        })
+    }
+}
+
+/// The files that may be created, with their paths below the download folder.
+pub(super) fn regular_files(metainfo: &Metainfo) -> impl Iterator<Item = (u32, SafePath)> + '_ {
+    (0..metainfo.files().len() as u32).filter_map(|file| {
+        let index = FileIndex::new(file);
+        match metainfo.file(index)?.kind() {
+            FileKind::Data => Some((file, metainfo.download_path(index)?)),
+            FileKind::Pad | FileKind::Symlink => None,
+        }
+    })
+}
+
+/// The folder of a torrent that has one.
+pub(super) fn own_folder<'a>(metainfo: &'a Metainfo, dir: &Path) -> Option<(&'a str, PathBuf)> {
+    metainfo
+        .is_multi_file()
+        .then(|| (metainfo.name(), dir.join(metainfo.name())))
+}

@@ -1,0 +1,324 @@
+//! Resume data: what is known of a torrent's files from one run to the next, in one small file.
+//!
+//! The file is a bencoded dictionary: a format version, the state (bencoded once more) and its SHA-1.
+//! What is not whole, not of this version or not of this torrent counts as nothing at all.
+
+use std::io::{self, IoSlice, Read};
+
+use anabranch_core::Bitfield;
+use anabranch_core::metainfo::{InfoHash, Metainfo};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha1::{Digest, Sha1};
+
+use crate::platform::{self, Access, Dir, Stat};
+
+const VERSION: u32 = 1;
+
+/// What all but the maps and the files takes at most, in bytes.
+const OVERHEAD: usize = 1024;
+
+/// Bytes of a stamp.
+const STAMP_LEN: usize = 16;
+
+/// What a file looked like. If it still does, nobody wrote to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    /// Its length in bytes.
+    pub(super) size: u64,
+    /// When it was last written to, in nanoseconds since 1970.
+    pub(super) mtime: i64,
+}
+
+impl From<Stat> for Stamp {
+    fn from(stat: Stat) -> Self {
+        Self {
+            size: stat.size,
+            mtime: stat.mtime,
+        }
+    }
+}
+
+/// The state of a torrent at a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Resume {
+    /// Pieces that are on the disk.
+    pub(super) have: Bitfield,
+    /// One entry a file: what it looked like, or `None` where its bytes were kept aside.
+    pub(super) files: Vec<Option<Stamp>>,
+    /// The file of what is kept aside, if there was one.
+    pub(super) parts: Option<Stamp>,
+    /// One entry a file.
+    pub(super) wanted: Vec<bool>,
+    pub(super) uploaded: u64,
+    pub(super) downloaded: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope {
+    sha1: Bytes,
+    state: Bytes,
+    version: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    downloaded: u64,
+    /// [`STAMP_LEN`] bytes a file.
+    files: Bytes,
+    have: Bytes,
+    info_hash: Bytes,
+    parts: Bytes,
+    uploaded: u64,
+    wanted: Bytes,
+}
+
+impl Resume {
+    /// The state as bytes for [`save`]. Equal states have equal bytes.
+    pub(super) fn encode(&self, info_hash: InfoHash) -> io::Result<Vec<u8>> {
+        let mut files = Vec::with_capacity(self.files.len() * STAMP_LEN);
+        for stamp in &self.files {
+            encode_stamp(*stamp, &mut files);
+        }
+        let mut parts = Vec::new();
+        encode_stamp(self.parts, &mut parts);
+        let mut wanted = Bitfield::new(self.wanted.len() as u32);
+        for (index, _) in (0..).zip(&self.wanted).filter(|(_, wanted)| **wanted) {
+            wanted.insert(index);
+        }
+        let state = State {
+            downloaded: self.downloaded,
+            files: files.into(),
+            have: self.have.to_wire(),
+            info_hash: Bytes::copy_from_slice(info_hash.as_bytes()),
+            parts: parts.into(),
+            uploaded: self.uploaded,
+            wanted: wanted.to_wire(),
+        };
+        let state = bt_bencode::to_vec(&state).map_err(io::Error::other)?;
+        bt_bencode::to_vec(&Envelope {
+            sha1: Bytes::copy_from_slice(&Sha1::digest(&state)),
+            state: state.into(),
+            version: VERSION,
+        })
+        .map_err(io::Error::other)
+    }
+
+    /// Reads the bytes of [`encode`](Self::encode); `None` unless all of them are sound.
+    fn decode(bytes: &[u8], metainfo: &Metainfo) -> Option<Self> {
+        let envelope: Envelope = bt_bencode::from_slice(bytes).ok()?;
+        if envelope.version != VERSION || envelope.sha1[..] != Sha1::digest(&envelope.state)[..] {
+            return None;
+        }
+        let state: State = bt_bencode::from_slice(&envelope.state).ok()?;
+        let file_count = metainfo.files().len();
+        if state.info_hash != metainfo.info_hash().as_bytes()[..]
+            || state.files.len() != file_count.checked_mul(STAMP_LEN)?
+        {
+            return None;
+        }
+        let wanted = Bitfield::from_wire(&state.wanted, file_count as u32).ok()?;
+        let (stamps, _) = state.files.as_chunks();
+        let parts = <[u8; STAMP_LEN]>::try_from(&state.parts[..]).ok()?;
+        Some(Self {
+            have: Bitfield::from_wire(&state.have, metainfo.piece_count()).ok()?,
+            files: stamps.iter().map(decode_stamp).collect(),
+            parts: decode_stamp(&parts),
+            wanted: (0..file_count as u32)
+                .map(|file| wanted.contains(file))
+                .collect(),
+            uploaded: state.uploaded,
+            downloaded: state.downloaded,
+        })
+    }
+}
+
+/// The name of a torrent's resume data in its folder.
+pub(super) fn resume_name(info_hash: InfoHash) -> String {
+    format!("{info_hash}.resume")
+}
+
+/// The name of what is kept aside of files that are not wanted.
+pub(super) fn parts_name(info_hash: InfoHash) -> String {
+    format!("{info_hash}.parts")
+}
+
+/// Where resume data is before it is whole.
+fn temporary_name(info_hash: InfoHash) -> String {
+    format!("{info_hash}.resume.new")
+}
+
+/// Reads the resume data of a torrent. `None` if there is none that is worth anything: the files then
+/// speak for themselves.
+pub(super) fn load(folder: &Dir, metainfo: &Metainfo) -> Option<Resume> {
+    let file = folder
+        .open_file(&resume_name(metainfo.info_hash()), Access::Read)
+        .ok()?;
+    let files = metainfo.files().len();
+    let maps = (metainfo.piece_count() as usize + files) / 8;
+    let limit = OVERHEAD + maps + files * STAMP_LEN;
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).ok()?;
+    if bytes.len() > limit {
+        return None;
+    }
+    Resume::decode(&bytes, metainfo)
+}
+
+/// Replaces the resume data of a torrent: whatever happens, either the old or the new is there.
+pub(super) fn save(folder: &Dir, info_hash: InfoHash, bytes: &[u8]) -> io::Result<()> {
+    let temporary = temporary_name(info_hash);
+    // A leftover of a crash is overwritten.
+    let file = folder.open_file(&temporary, Access::Create)?;
+    file.set_len(0)?;
+    platform::write_all_at(&file, &mut [IoSlice::new(bytes)], 0)?;
+    file.sync_all()?;
+    folder.rename(&temporary, &resume_name(info_hash))?;
+    folder.sync()
+}
+
+/// Removes all that [`save`] makes.
+pub(super) fn forget(folder: &Dir, info_hash: InfoHash) -> io::Result<()> {
+    remove_if_there(folder, &temporary_name(info_hash))?;
+    remove_if_there(folder, &resume_name(info_hash))
+}
+
+/// Removes a file that may be gone already.
+pub(super) fn remove_if_there(folder: &Dir, name: &str) -> io::Result<()> {
+    match folder.remove_file(name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn encode_stamp(stamp: Option<Stamp>, out: &mut Vec<u8>) {
+    // No file is that long.
+    let stamp = stamp.unwrap_or(Stamp {
+        size: u64::MAX,
+        mtime: 0,
+    });
+    out.extend(stamp.size.to_be_bytes());
+    out.extend(stamp.mtime.to_be_bytes());
+}
+
+fn decode_stamp(bytes: &[u8; STAMP_LEN]) -> Option<Stamp> {
+    let both = u128::from_be_bytes(*bytes);
+    let size = (both >> 64) as u64;
+    let mtime = both as u64 as i64;
+    (size != u64::MAX).then_some(Stamp { size, mtime })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::testing::Torrent;
+    use super::*;
+
+    fn sample(torrent: &Torrent) -> Resume {
+        let mut have = Bitfield::new(torrent.metainfo.piece_count());
+        have.insert(1);
+        Resume {
+            have,
+            files: vec![Some(Stamp { size: 7, mtime: -5 }), None],
+            parts: Some(Stamp {
+                size: u64::MAX - 1,
+                mtime: i64::MAX,
+            }),
+            wanted: vec![true, false],
+            uploaded: u64::MAX >> 1,
+            downloaded: 3,
+        }
+    }
+
+    fn torrent() -> Torrent {
+        Torrent::new(32 << 10, &[("a", 40_000), ("b", 40_000)])
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let torrent = torrent();
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::open(temp.path()).unwrap();
+        let info_hash = torrent.metainfo.info_hash();
+        let resume = sample(&torrent);
+        assert_eq!(load(&dir, &torrent.metainfo), None);
+        save(&dir, info_hash, &resume.encode(info_hash).unwrap()).unwrap();
+        assert_eq!(load(&dir, &torrent.metainfo), Some(resume));
+        forget(&dir, info_hash).unwrap();
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+        forget(&dir, info_hash).unwrap();
+    }
+
+    #[test]
+    fn a_temporary_file_of_a_crash_is_neither_read_nor_in_the_way() {
+        let torrent = torrent();
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::open(temp.path()).unwrap();
+        let info_hash = torrent.metainfo.info_hash();
+        let resume = sample(&torrent);
+        let bytes = resume.encode(info_hash).unwrap();
+        save(&dir, info_hash, &bytes).unwrap();
+        fs::write(
+            temp.path().join(temporary_name(info_hash)),
+            vec![b'x'; 5000],
+        )
+        .unwrap();
+        assert_eq!(load(&dir, &torrent.metainfo), Some(resume.clone()));
+        save(&dir, info_hash, &bytes).unwrap();
+        assert_eq!(load(&dir, &torrent.metainfo), Some(resume));
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_cut_off_changed_or_longer_counts_as_nothing() {
+        let torrent = torrent();
+        let info_hash = torrent.metainfo.info_hash();
+        let bytes = sample(&torrent).encode(info_hash).unwrap();
+        assert!(Resume::decode(&bytes, &torrent.metainfo).is_some());
+        for len in 0..bytes.len() {
+            assert_eq!(Resume::decode(&bytes[..len], &torrent.metainfo), None);
+        }
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert_eq!(Resume::decode(&changed, &torrent.metainfo), None, "{at}");
+        }
+        let longer = [&bytes[..], b"i0e"].concat();
+        assert_eq!(Resume::decode(&longer, &torrent.metainfo), None);
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_read_into_memory() {
+        let torrent = torrent();
+        let temp = tempfile::tempdir().unwrap();
+        let name = resume_name(torrent.metainfo.info_hash());
+        let file = fs::File::create(temp.path().join(name)).unwrap();
+        file.set_len(1 << 40).unwrap();
+        assert_eq!(
+            load(&Dir::open(temp.path()).unwrap(), &torrent.metainfo),
+            None
+        );
+    }
+
+    #[test]
+    fn another_torrent_or_version_counts_as_nothing() {
+        let torrent = torrent();
+        let resume = sample(&torrent);
+        let other = InfoHash::new([7; 20]);
+        let bytes = resume.encode(other).unwrap();
+        assert_eq!(Resume::decode(&bytes, &torrent.metainfo), None);
+
+        let bytes = resume.encode(torrent.metainfo.info_hash()).unwrap();
+        let mut envelope: Envelope = bt_bencode::from_slice(&bytes).unwrap();
+        envelope.version = 2;
+        let bytes = bt_bencode::to_vec(&envelope).unwrap();
+        assert_eq!(Resume::decode(&bytes, &torrent.metainfo), None);
+
+        let more_files = Torrent::new(32 << 10, &[("a", 40_000), ("b", 39_999), ("c", 1)]);
+        let bytes = resume.encode(more_files.metainfo.info_hash()).unwrap();
+        assert_eq!(Resume::decode(&bytes, &more_files.metainfo), None);
+    }
+}

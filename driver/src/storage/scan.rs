@@ -1,0 +1,457 @@
+//! Opening a torrent's files: what is there, what of it can be trusted, and what must be made.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, RwLock};
+
+use anabranch_core::Bitfield;
+use anabranch_core::action::OpenStorage;
+use anabranch_core::event::{DiskError, DiskErrorKind, Opened};
+use anabranch_core::metainfo::{FileIndex, FileKind, Layout, Metainfo, PieceIndex, SafePath};
+use sha1::{Digest, Sha1};
+
+use super::cache::Slot;
+use super::checkpoint::Recorded;
+use super::disk_error;
+use super::files::{
+    FileStorage, Place, Places, Preallocation, RESUME_FOLDER, Session, own_folder, regular_files,
+};
+use super::folder::Walker;
+use super::hash::with_scratch;
+use super::resume::{self, Resume, Stamp, parts_name};
+use crate::platform::{self, Access, Dir, Stat};
+use crate::sync::{lock, write};
+
+/// What is kept aside is moved in units of so many bytes, leaving out those that are all zeros.
+const MOVE_UNIT: usize = 4096;
+
+impl FileStorage {
+    /// Does all that `open` does.
+    pub(super) fn scan(&self, open: &OpenStorage) -> Result<(Session, Opened), DiskError> {
+        let metainfo = &open.metainfo;
+        self.prepare_folders(metainfo)?;
+        let mut walker = self
+            .walker()
+            .map_err(|error| disk_error(&self.dir, &error))?;
+        let resume_folder = self.resume_folder(false).ok();
+        let resume = resume_folder
+            .as_ref()
+            .and_then(|folder| resume::load(folder, metainfo));
+        let layout = Layout::new(metainfo);
+        let survey = self.survey(&mut walker, metainfo, &open.wanted)?;
+
+        // All of this before anything is changed, which would show as a change.
+        let trusted = match &resume {
+            Some(resume) if !open.recheck => survey.trusted(resume, &layout),
+            Some(_) | None => Bitfield::new(layout.piece_count()),
+        };
+        let doubtful = survey.doubtful(&mut walker, metainfo, &layout, &trusted);
+
+        let mut places = Places {
+            files: survey
+                .files
+                .iter()
+                .map(|stat| Place {
+                    wanted: false,
+                    file: stat.as_ref().map(|stat| stat.id),
+                })
+                .collect(),
+            parts: Mutex::new(survey.parts.as_ref().map(|(_, stat)| stat.id)),
+        };
+        let mut recorded = Recorded {
+            files: survey
+                .files
+                .iter()
+                .map(|stat| stat.map(Stamp::from))
+                .collect(),
+            parts: survey.parts.as_ref().map(|(_, stat)| Stamp::from(*stat)),
+            changed: BTreeSet::new(),
+            last: None,
+        };
+        let mut unsynced = BTreeSet::new();
+        for (file, path) in regular_files(metainfo) {
+            let index = file as usize;
+            if !is_wanted(&open.wanted, index) {
+                continue;
+            }
+            places.files[index].wanted = true;
+            let range = layout.file_range(FileIndex::new(file)).unwrap_or_default();
+            let (there, parts) = (survey.files[index], &survey.parts);
+            let short = there.is_none_or(|stat| stat.size < range.end - range.start);
+            // Moving may have been interrupted after the file was created.
+            let unmoved = parts.is_some()
+                && resume
+                    .as_ref()
+                    .is_some_and(|resume| resume.files[index].is_none());
+            if !short && !unmoved {
+                continue;
+            }
+            let made = self.make_file(&mut walker, &path, Access::Create, range.clone());
+            let moved = made.and_then(|made| {
+                let moved = match parts {
+                    Some((parts, _)) if there.is_none() || unmoved => {
+                        move_kept(parts, &made, range)?
+                    }
+                    Some(_) | None => false,
+                };
+                Ok((platform::stat(&made)?.id, moved))
+            });
+            let (id, moved) = moved.map_err(|error| disk_error(&self.file_path(&path), &error))?;
+            places.files[index].file = Some(id);
+            recorded.changed.insert(Slot::File(file));
+            if moved {
+                unsynced.extend([Slot::File(file), Slot::Parts]);
+            }
+        }
+
+        self.had_dir.store(true, Ordering::Relaxed);
+        if places.files.iter().any(|place| place.file.is_some()) {
+            self.had_folder.store(true, Ordering::Relaxed);
+        }
+        let opened = Opened {
+            trusted,
+            doubtful,
+            uploaded: resume.as_ref().map_or(0, |resume| resume.uploaded),
+            downloaded: resume.as_ref().map_or(0, |resume| resume.downloaded),
+        };
+        let session = Session {
+            metainfo: Arc::clone(metainfo),
+            layout,
+            places: RwLock::new(places),
+            unsynced: Mutex::new(unsynced),
+            recorded: Mutex::new(recorded),
+        };
+        Ok((session, opened))
+    }
+
+    /// Does all that `select` does.
+    pub(super) fn select_files(&self, session: &Session, wanted: &[bool]) -> Result<(), DiskError> {
+        let mut places = write(&session.places);
+        let mut walker = self
+            .walker()
+            .map_err(|error| disk_error(&self.dir, &error))?;
+        for (file, path) in regular_files(&session.metainfo) {
+            let index = file as usize;
+            let wants = is_wanted(wanted, index);
+            if wants && places.files[index].file.is_none() {
+                self.require_folders(Some(&session.metainfo))?;
+                let fail = |error: io::Error| disk_error(&self.file_path(&path), &error);
+                let range = session
+                    .layout
+                    .file_range(FileIndex::new(file))
+                    .unwrap_or_default();
+                // A file that has appeared meanwhile is nothing that we vouch for.
+                let made = self
+                    .make_file(&mut walker, &path, Access::CreateNew, range.clone())
+                    .map_err(fail)?;
+                let kept = lock(&places.parts).is_some();
+                if kept {
+                    let (parts, _) = self.file(session, &places, Slot::Parts, true)?;
+                    if move_kept(&parts, &made, range).map_err(fail)? {
+                        lock(&session.unsynced).extend([Slot::File(file), Slot::Parts]);
+                    }
+                }
+                let id = platform::stat(&made).map_err(fail)?.id;
+                places.files[index].file = Some(id);
+                self.had_folder.store(true, Ordering::Relaxed);
+                lock(&session.recorded).changed.insert(Slot::File(file));
+            }
+            places.files[index].wanted = wants;
+        }
+        Ok(())
+    }
+
+    /// Opens the download folder, and makes sure that the torrent's own is there if it was before.
+    pub(super) fn require_folders(&self, metainfo: Option<&Metainfo>) -> Result<Dir, DiskError> {
+        let dir = Dir::open(&self.dir).map_err(|error| disk_error(&self.dir, &error))?;
+        if self.had_folder.load(Ordering::Relaxed)
+            && let Some((name, path)) = metainfo.and_then(|info| own_folder(info, &self.dir))
+        {
+            dir.enter(name, false)
+                .map_err(|error| disk_error(&path, &error))?;
+        }
+        Ok(dir)
+    }
+
+    fn prepare_folders(&self, metainfo: &Metainfo) -> Result<(), DiskError> {
+        if let Some(path) = &self.options.resume_dir {
+            std::fs::create_dir_all(path).map_err(|error| disk_error(path, &error))?;
+        } else if let Some((_, path)) = regular_files(metainfo).find(|(_, path)| {
+            path.components()
+                .next()
+                .is_some_and(|name| name.eq_ignore_ascii_case(RESUME_FOLDER))
+        }) {
+            return Err(DiskError {
+                kind: DiskErrorKind::UnsafePath,
+                file: self.file_path(&path).display().to_string(),
+                message: "the path leads into the folder of the resume data".to_owned(),
+            });
+        }
+        let missing =
+            Dir::open(&self.dir).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if missing && !self.had_dir.load(Ordering::Relaxed) && !self.has_resume(metainfo) {
+            std::fs::create_dir_all(&self.dir).map_err(|error| disk_error(&self.dir, &error))?;
+        }
+        self.require_folders(Some(metainfo)).map(drop)
+    }
+
+    /// Whether an earlier run had this torrent.
+    fn has_resume(&self, metainfo: &Metainfo) -> bool {
+        self.resume_folder(false)
+            .is_ok_and(|folder| resume::load(&folder, metainfo).is_some())
+    }
+
+    /// Creates a file, or makes an existing one as long as it should be.
+    fn make_file(
+        &self,
+        walker: &mut Walker,
+        path: &SafePath,
+        access: Access,
+        range: Range<u64>,
+    ) -> io::Result<File> {
+        let (folder, name) = walker.parent(path, true)?;
+        let file = folder.open_file(name, access)?;
+        let len = range.end - range.start;
+        if platform::stat(&file)?.size < len {
+            match self.options.preallocation {
+                Preallocation::Sparse => file.set_len(len)?,
+                Preallocation::Full => platform::allocate(&file, len)?,
+            }
+        }
+        Ok(file)
+    }
+
+    fn survey(
+        &self,
+        walker: &mut Walker,
+        metainfo: &Metainfo,
+        wanted: &[bool],
+    ) -> Result<Survey, DiskError> {
+        let mut files = vec![None; metainfo.files().len()];
+        for (file, path) in regular_files(metainfo) {
+            let index = file as usize;
+            files[index] = match look(walker, &path) {
+                Ok(stat) => stat,
+                // What is not wanted is not in the way either.
+                Err(_) if !is_wanted(wanted, index) => None,
+                Err(error) => return Err(disk_error(&self.file_path(&path), &error)),
+            };
+        }
+        let parts = self.resume_folder(false).ok().and_then(|folder| {
+            let file = folder
+                .open_file(&parts_name(metainfo.info_hash()), Access::Write)
+                .ok()?;
+            let stat = platform::stat(&file).ok()?;
+            Some((file, stat))
+        });
+        Ok(Survey { files, parts })
+    }
+}
+
+/// What was there before anything was changed.
+struct Survey {
+    /// One entry a file.
+    files: Vec<Option<Stat>>,
+    /// What is kept aside.
+    parts: Option<(File, Stat)>,
+}
+
+impl Survey {
+    /// The pieces that resume data vouches for and of which no file has changed.
+    ///
+    /// The clock behind a file's time may stand still for some milliseconds, so a write after a
+    /// checkpoint can go unnoticed. That does no harm: our own writes only touch pieces that the
+    /// checkpoint did not name.
+    fn trusted(&self, resume: &Resume, layout: &Layout) -> Bitfield {
+        let parts = self.parts.as_ref().map(|(_, stat)| Stamp::from(*stat));
+        let parts_agree = parts.is_some() && parts == resume.parts;
+        let mut trusted = resume.have.clone();
+        for (file, (now, then)) in (0..).zip(self.files.iter().zip(&resume.files)) {
+            let agrees = match then {
+                Some(_) => now.map(Stamp::from) == *then,
+                // A file that was not there then was made by somebody else, or by a run that came
+                // to an end before it was filled.
+                None => now.is_none() && parts_agree,
+            };
+            let file = FileIndex::new(file);
+            let counts = layout.file_kind(file) == Some(FileKind::Data);
+            if counts && !agrees {
+                for piece in layout.pieces_of_file(file).unwrap_or_default() {
+                    trusted.remove(piece);
+                }
+            }
+        }
+        trusted
+    }
+
+    /// The other pieces that may be there: they lie within the files as they are, and not in holes
+    /// only, unless a piece of zeros is what is expected.
+    fn doubtful(
+        &self,
+        walker: &mut Walker,
+        metainfo: &Metainfo,
+        layout: &Layout,
+        trusted: &Bitfield,
+    ) -> Bitfield {
+        let piece_length = u64::from(layout.piece_length());
+        let mut present = Bitfield::full(layout.piece_count());
+        for piece in trusted.iter() {
+            present.remove(piece);
+        }
+        let mut sources = Vec::new();
+        for (file, path) in regular_files(metainfo) {
+            let range = layout.file_range(FileIndex::new(file)).unwrap_or_default();
+            let in_file = self.files[file as usize];
+            let end = match (in_file, &self.parts) {
+                (Some(stat), _) => range.start.saturating_add(stat.size).min(range.end),
+                (None, Some((_, parts))) => parts.size.clamp(range.start, range.end),
+                (None, None) => range.start,
+            };
+            if end < range.end {
+                for piece in (end / piece_length)..range.end.div_ceil(piece_length) {
+                    present.remove(piece as u32);
+                }
+            }
+            if end > range.start {
+                sources.push((path, in_file.is_some(), range.start, end));
+            }
+        }
+
+        let mut data = Bitfield::new(layout.piece_count());
+        for (path, in_file, start, end) in sources {
+            let pieces = (start / piece_length) as u32..end.div_ceil(piece_length) as u32;
+            if !pieces.clone().any(|piece| present.contains(piece)) {
+                continue;
+            }
+            let opened = match (in_file, &self.parts) {
+                (true, _) => walker
+                    .parent(&path, false)
+                    .and_then(|(folder, name)| folder.open_file(name, Access::Read))
+                    .ok()
+                    .map(|file| (file, start)),
+                (false, Some((parts, _))) => parts.try_clone().ok().map(|file| (file, 0)),
+                (false, None) => None,
+            };
+            match opened {
+                Some((file, base)) => mark_data(&file, base, start..end, piece_length, &mut data),
+                // Verifying it will say what is wrong.
+                None => pieces.for_each(|piece| {
+                    data.insert(piece);
+                }),
+            }
+        }
+
+        let mut zeros = Zeros::default();
+        let mut doubtful = Bitfield::new(layout.piece_count());
+        for piece in present.iter() {
+            let index = PieceIndex::new(piece);
+            let size = layout.piece_size(index).unwrap_or_default();
+            if data.contains(piece) || metainfo.piece_hash(index) == Some(&zeros.digest(size)) {
+                doubtful.insert(piece);
+            }
+        }
+        doubtful
+    }
+}
+
+/// Marks the pieces that have data of a stretch of the torrent. The file starts at `base` of it.
+fn mark_data(file: &File, base: u64, range: Range<u64>, piece_length: u64, data: &mut Bitfield) {
+    let mut at = range.start;
+    while let Some(found) = platform::next_data(file, at - base, range.end - base) {
+        let first = (base + found.start) / piece_length;
+        let end = (base + found.end).div_ceil(piece_length);
+        for piece in first..end {
+            data.insert(piece as u32);
+        }
+        // However scattered the data is, there is one step a piece at most.
+        at = end.saturating_mul(piece_length);
+        if at >= range.end {
+            break;
+        }
+    }
+}
+
+/// SHA-1 of zeros, each length hashed once: those of a whole piece and of the last.
+#[derive(Default)]
+struct Zeros {
+    known: Vec<(u32, [u8; 20])>,
+}
+
+impl Zeros {
+    fn digest(&mut self, len: u32) -> [u8; 20] {
+        if let Some((_, digest)) = self.known.iter().find(|(known, _)| *known == len) {
+            return *digest;
+        }
+        let digest = with_scratch(|scratch| {
+            scratch.fill(0);
+            let mut hash = Sha1::new();
+            let mut left = len as usize;
+            while left > 0 {
+                let step = left.min(scratch.len());
+                hash.update(&scratch[..step]);
+                left -= step;
+            }
+            hash.finalize().into()
+        });
+        self.known.push((len, digest));
+        digest
+    }
+}
+
+/// Copies what is kept aside of a stretch of the torrent into the file that it belongs to, makes it
+/// durable there, and gives the space back. Says whether there was anything.
+///
+/// Zeros are left out: mostly nothing was ever written there, and a new file has them already. Where
+/// the file was there before, nothing of it is trusted.
+fn move_kept(parts: &File, file: &File, range: Range<u64>) -> io::Result<bool> {
+    let mut moved = false;
+    with_scratch(|scratch| {
+        let mut at = range.start;
+        while let Some(found) = platform::next_data(parts, at, range.end) {
+            at = found.start;
+            while at < found.end {
+                let len = (found.end - at).min(scratch.len() as u64) as usize;
+                let read = platform::read_at(parts, &mut scratch[..len], at)?;
+                for (unit, offset) in scratch[..read]
+                    .chunks(MOVE_UNIT)
+                    .zip((at..).step_by(MOVE_UNIT))
+                {
+                    if unit.iter().any(|byte| *byte != 0) {
+                        let slices = &mut [IoSlice::new(unit)];
+                        platform::write_all_at(file, slices, offset - range.start)?;
+                        moved = true;
+                    }
+                }
+                if read < len {
+                    return Ok(());
+                }
+                at += len as u64;
+            }
+        }
+        io::Result::Ok(())
+    })?;
+    if moved {
+        file.sync_all()?;
+        platform::discard(parts, range);
+    }
+    Ok(moved)
+}
+
+fn look(walker: &mut Walker, path: &SafePath) -> io::Result<Option<Stat>> {
+    let stat = match walker.parent(path, false) {
+        Ok((folder, name)) => folder.stat(name)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    match stat {
+        Some(stat) if !stat.regular => Err(platform::not_a_regular_file()),
+        stat => Ok(stat),
+    }
+}
+
+fn is_wanted(wanted: &[bool], file: usize) -> bool {
+    wanted.get(file).copied().unwrap_or(false)
+}
