@@ -1,0 +1,18 @@
+//! The `anabranch` command: a BitTorrent client for the command line.
+
+mod args;
+mod commands;
+mod content;
+mod exit;
+mod hashing;
+mod output;
+mod select;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    commands::run(args::Cli::parse().command).into()
+}
