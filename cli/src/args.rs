@@ -35,9 +35,12 @@ pub(crate) struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Download(Download),
+    Seed(Seed),
     Create(Create),
     Show(Show),
     Verify(Verify),
+    Demo(Demo),
     Completions(Completions),
     Man(Man),
 }

@@ -19,6 +19,7 @@ use crate::output::{Output, Torrent};
 /// Carries a command out, and tells why if it fails.
 pub(crate) fn run(command: Command) -> Exit {
     let (json, result) = match command {
+        Command::Download(_) | Command::Seed(_) | Command::Demo(_) => todo!(),
         Command::Create(args) => (args.json, create::run(&args)),
         Command::Show(args) => (args.json, show::run(&args)),
         Command::Verify(args) => (args.json, verify::run(&args)),
