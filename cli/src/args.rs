@@ -132,8 +132,8 @@ pub(crate) struct Network {
     #[arg(long = "peer", short = 'p', value_name = "HOST:PORT")]
     pub(crate) peers: Vec<PeerAddress>,
 
-    /// Where to listen for peers; port 0 is any free one. Default: 0.0.0.0:6881, or another port if
-    /// that one is taken.
+    /// Where to listen for peers; port 0 is any free one. Default: port 6881 on all addresses, or
+    /// another port if that one is taken.
     #[arg(long, short = 'l', value_name = "ADDR:PORT", value_parser = parse_listen)]
     pub(crate) listen: Option<SocketAddr>,
 
@@ -228,7 +228,7 @@ pub(crate) struct Verify {
 ///
 /// Makes a file of pseudo-random data and its torrent, runs a tracker, a seeder and a downloader that
 /// talk over loopback sockets, compares the result with the original and prints rate and CPU time.
-/// Needs three times SIZE of disk space at most, and nothing from the network.
+/// Needs twice SIZE of disk space, and nothing from the network.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// How much data.
@@ -296,6 +296,16 @@ impl FromStr for Source {
 pub(crate) enum PeerAddress {
     Socket(SocketAddr),
     Name { host: String, port: u16 },
+}
+
+impl PeerAddress {
+    /// The address, if no name has to be looked up.
+    pub(crate) fn socket(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Socket(address) => Some(*address),
+            Self::Name { .. } => None,
+        }
+    }
 }
 
 impl FromStr for PeerAddress {

@@ -5,8 +5,10 @@ mod commands;
 mod content;
 mod exit;
 mod hashing;
+mod interrupt;
 mod output;
 mod select;
+mod session;
 mod units;
 
 use std::process::ExitCode;

@@ -71,8 +71,8 @@ impl FileList {
     /// Which of these paths are meant, one entry a path. An error if part of the list means none.
     ///
     /// A pattern with a `/` is compared with whole paths, and with folders, from the torrent's own
-    /// folder on; one without is compared with the name of every file and folder. `*` and `?` stay
-    /// within a name, `**` does not.
+    /// folder on or from within it; one without is compared with the name of every file and folder.
+    /// `*` and `?` stay within a name, `**` does not.
     pub(crate) fn choose<S: AsRef<str>>(&self, paths: &[S]) -> Result<Vec<bool>, String> {
         let mut wanted = vec![false; paths.len()];
         for selector in &self.0 {
@@ -121,11 +121,14 @@ fn matches(pattern: &Pattern, path: &str) -> bool {
             .split('/')
             .any(|name| pattern.matches_with(name, OPTIONS));
     }
+    let within = path.split_once('/').map(|(_, within)| within);
     // The path itself, and each folder that it lies in.
-    path.match_indices('/')
-        .map(|(end, _)| &path[..end])
-        .chain([path])
-        .any(|prefix| pattern.matches_with(prefix, OPTIONS))
+    [Some(path), within].into_iter().flatten().any(|path| {
+        path.match_indices('/')
+            .map(|(end, _)| &path[..end])
+            .chain([path])
+            .any(|prefix| pattern.matches_with(prefix, OPTIONS))
+    })
 }
 
 #[cfg(test)]
@@ -135,12 +138,12 @@ mod tests {
     use super::*;
 
     const PATHS: [&str; 6] = [
-        "readme.txt",
-        "film.mkv",
-        "subs/en.srt",
-        "subs/de.srt",
-        "extras/deep/film.mkv",
-        "2-3",
+        "t/readme.txt",
+        "t/film.mkv",
+        "t/subs/en.srt",
+        "t/subs/de.srt",
+        "t/extras/deep/film.mkv",
+        "t/2-3",
     ];
 
     fn chosen(list: &str) -> Result<Vec<usize>, String> {
@@ -152,7 +155,7 @@ mod tests {
     fn numbers_count_from_one() {
         assert_eq!(chosen("1"), Ok(vec![0]));
         assert_eq!(chosen("1,3-5"), Ok(vec![0, 2, 3, 4]));
-        assert_eq!(chosen(" 5 - ,1").is_err(), true);
+        assert!(chosen(" 5 - ,1").is_err());
         assert_eq!(chosen("5-"), Ok(vec![4, 5]));
         assert_eq!(chosen("6,6,6"), Ok(vec![5]));
     }
@@ -168,6 +171,9 @@ mod tests {
         assert_eq!(chosen("**/*.mkv"), Ok(vec![1, 4]));
         assert_eq!(chosen("[2]-3"), Ok(vec![5]));
         assert_eq!(chosen("deep"), Ok(vec![4]));
+        assert_eq!(chosen("t/subs"), Ok(vec![2, 3]));
+        assert_eq!(chosen("t/*.mkv"), Ok(vec![1]));
+        assert_eq!(chosen("t"), Ok(vec![0, 1, 2, 3, 4, 5]));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::output::{json, lines::plural, print, text::printable};
 use crate::units;
 
 pub(crate) fn run(args: &Show) -> Result<Exit, Failure> {
-    let metainfo = read_torrent(&args.torrent)?;
+    let (_, metainfo) = read_torrent(&args.torrent)?;
     let summary = Summary::new(&metainfo);
     if args.json {
         json::tell(&summary)?;
@@ -61,7 +61,7 @@ struct FileSummary {
     path: String,
     /// Bytes.
     length: u64,
-    /// `regular` or `symlink`; symlinks are not created.
+    /// `data` or `symlink`; symlinks are not created.
     kind: FileKind,
 }
 
@@ -157,7 +157,7 @@ impl Summary {
         for file in &self.files {
             let note = match file.kind {
                 FileKind::Symlink => "  (symbolic link, not created)",
-                FileKind::Regular | FileKind::Pad => "",
+                FileKind::Data | FileKind::Pad => "",
             };
             let _ = writeln!(
                 text,

@@ -23,7 +23,7 @@ pub(crate) fn run(args: &Verify) -> Result<Exit, Failure> {
 }
 
 fn verify(args: &Verify, output: &mut Output) -> Result<Exit, Failure> {
-    let metainfo = read_torrent(&args.torrent)?;
+    let (_, metainfo) = read_torrent(&args.torrent)?;
     let dir = fs::metadata(&args.dir).map_err(|error| Failure::io("read", &args.dir, &error))?;
     if !dir.is_dir() {
         return Err(Failure::usage(format!("{} is not a folder", args.dir.display()))
@@ -51,7 +51,7 @@ fn parts(metainfo: &Metainfo, dir: &Path) -> Vec<Part> {
         .zip(metainfo.files())
         .map(|(index, file)| Part {
             path: match file.kind() {
-                FileKind::Regular => metainfo
+                FileKind::Data => metainfo
                     .download_path(index)
                     .map(|path| dir.join(path.as_str())),
                 FileKind::Pad | FileKind::Symlink => None,
