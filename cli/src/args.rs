@@ -1,0 +1,497 @@
+//! The command line.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+
+use crate::exit;
+use crate::select::FileList;
+use crate::units::{parse_duration, parse_piece_length, parse_rate, parse_ratio, parse_size};
+
+const UNITS: &str = "\
+Sizes and rates: k, M, G, T are powers of 1000 and Ki, Mi, Gi, Ti powers of 1024; a B may follow, and
+after a rate /s. Durations: s, m, h, d, alone or together (1h30m).";
+
+/// A BitTorrent client: downloads and seeds torrents, and makes, shows and verifies them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "anabranch",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = exit::HELP,
+    after_long_help = format!("{UNITS}\n\n{}", exit::HELP),
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Download(Download),
+    Seed(Seed),
+    Create(Create),
+    Show(Show),
+    Verify(Verify),
+    Demo(Demo),
+    Completions(Completions),
+    Man(Man),
+}
+
+/// Download torrents.
+///
+/// Ends when everything that was asked for is complete and verified, or, if asked to seed, when the
+/// seeding goal is reached. Ctrl-C ends it in good order, a second Ctrl-C at once; the same command
+/// again goes on where it stopped. A full disk or another error of the disk makes a torrent wait until
+/// the cause is gone.
+#[derive(Debug, Args)]
+pub(crate) struct Download {
+    /// Torrent files.
+    #[arg(required = true, value_name = "SOURCE", value_hint = ValueHint::FilePath)]
+    pub(crate) sources: Vec<Source>,
+
+    /// The folder to download to; created if it is not there.
+    #[arg(long, short = 'd', value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) network: Network,
+
+    /// Which files: numbers as `anabranch show` prints them, ranges and patterns, such as
+    /// `1,3-5,*.txt`. Needs a single SOURCE.
+    #[arg(long, short = 'f', value_name = "LIST")]
+    pub(crate) files: Option<FileList>,
+
+    /// Download in the order of the data, to use it while it arrives.
+    #[arg(long)]
+    pub(crate) sequential: bool,
+
+    /// Go on seeding until Ctrl-C when the download is complete.
+    #[arg(long)]
+    pub(crate) seed: bool,
+
+    /// Seed until so many times the size has been uploaded, such as 1.5.
+    #[arg(long, value_name = "R", value_parser = parse_ratio, conflicts_with = "seed")]
+    pub(crate) ratio: Option<u32>,
+
+    /// Seed for so long after the download, such as 30m or 2h. With --ratio: until one of both is
+    /// reached.
+    #[arg(long, value_name = "T", value_parser = parse_duration, conflicts_with = "seed")]
+    pub(crate) seed_time: Option<Duration>,
+
+    /// Reserve the whole space on the disk before downloading.
+    #[arg(long)]
+    pub(crate) preallocate: bool,
+
+    /// Verify what is there anew, instead of trusting what an earlier run recorded.
+    #[arg(long)]
+    pub(crate) recheck: bool,
+
+    /// Write one JSON object a line to standard output instead of progress for people.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Seed torrents whose data is there.
+///
+/// Checks the data first; if some of it is missing or wrong, says so and ends with exit code 3. Seeds
+/// until Ctrl-C.
+#[derive(Debug, Args)]
+pub(crate) struct Seed {
+    /// Torrent files.
+    #[arg(required = true, value_name = "TORRENT", value_hint = ValueHint::FilePath)]
+    pub(crate) torrents: Vec<Source>,
+
+    /// The folder that holds the data: the one that contains the torrent's file or folder.
+    #[arg(long, short = 'd', value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) network: Network,
+
+    /// Verify everything anew, instead of trusting what an earlier run recorded.
+    #[arg(long)]
+    pub(crate) recheck: bool,
+
+    /// Write one JSON object a line to standard output instead of progress for people.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `download` and `seed` have in common.
+#[derive(Debug, Args)]
+pub(crate) struct Network {
+    /// A peer to connect to, beside those that the trackers know; may be given several times.
+    #[arg(long = "peer", short = 'p', value_name = "HOST:PORT")]
+    pub(crate) peers: Vec<PeerAddress>,
+
+    /// Where to listen for peers; port 0 is any free one. Default: port 6881 on all addresses, or
+    /// another port if that one is taken.
+    #[arg(long, short = 'l', value_name = "ADDR:PORT", value_parser = parse_listen)]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Limit the download rate, in bytes a second, such as 2MiB.
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(crate) limit_down: Option<u64>,
+
+    /// Limit the upload rate, in bytes a second, such as 500k.
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(crate) limit_up: Option<u64>,
+}
+
+/// Make a torrent of a file or a folder.
+///
+/// Takes every file of a folder, hidden ones too, in the order of their paths, and follows symbolic
+/// links.
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// The file or folder.
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) path: PathBuf,
+
+    /// Where to write the torrent. Default: the name of PATH with .torrent, in the current folder.
+    #[arg(long, short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+
+    /// A tracker's URL (http, https or udp); may be given several times, in order of preference.
+    #[arg(long = "tracker", short = 't', value_name = "URL", value_parser = parse_tracker)]
+    pub(crate) trackers: Vec<String>,
+
+    /// The length of a piece, a power of two such as 1MiB. Default: by the size of the data.
+    #[arg(long, value_name = "N", value_parser = parse_piece_length)]
+    pub(crate) piece_length: Option<u32>,
+
+    /// Mark it private: peers come from its trackers alone.
+    #[arg(long)]
+    pub(crate) private: bool,
+
+    /// A comment for those who look at it.
+    #[arg(long, short = 'c', value_name = "S")]
+    pub(crate) comment: Option<String>,
+
+    /// The URL of a web server that has the data; may be given several times.
+    #[arg(long = "web-seed", short = 'w', value_name = "URL", value_parser = parse_web_seed)]
+    pub(crate) web_seeds: Vec<String>,
+
+    /// Leave the date of creation out, so that the same input gives the same file.
+    #[arg(long)]
+    pub(crate) no_date: bool,
+
+    /// Overwrite the torrent if it is there.
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Write one JSON object a line to standard output instead of progress for people.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Show what is in a torrent file.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The torrent file.
+    #[arg(value_name = "TORRENT", value_hint = ValueHint::FilePath)]
+    pub(crate) torrent: Source,
+
+    /// Write one JSON object to standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Compare data on the disk with a torrent.
+///
+/// Reads everything, on all cores, and names each file that is missing or wrong. Nothing is changed.
+/// Exit code 0 means that all is there and matches, 3 that something does not.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The torrent file.
+    #[arg(value_name = "TORRENT", value_hint = ValueHint::FilePath)]
+    pub(crate) torrent: Source,
+
+    /// The folder that holds the data: the one that contains the torrent's file or folder.
+    #[arg(long, short = 'd', value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+
+    /// Write one JSON object a line to standard output instead of progress for people.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// See it work: a whole swarm on this machine.
+///
+/// Makes a file of pseudo-random data and its torrent, runs a tracker, a seeder and a downloader that
+/// talk over loopback sockets, compares the result with the original and prints rate and CPU time.
+/// Needs twice SIZE of disk space, and nothing from the network.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// How much data.
+    #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = parse_size)]
+    pub(crate) size: u64,
+
+    /// Where to work: a new folder is made there. Default: the system's folder for temporary files.
+    #[arg(long, short = 'd', value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Leave the files there to be looked at.
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// Write completions for a shell to standard output.
+///
+/// For bash: `anabranch completions bash > ~/.local/share/bash-completion/completions/anabranch`
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}
+
+/// Write the manual page to standard output.
+///
+/// To read it: `anabranch man | man -l -`
+#[derive(Debug, Args)]
+pub(crate) struct Man {}
+
+/// A torrent file's path, as typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Source(pub(crate) PathBuf);
+
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is = |scheme: &str| {
+            text.get(..scheme.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        };
+        if is("magnet:") {
+            return Err(
+                "magnet links are not supported by this version; give the .torrent file".to_owned(),
+            );
+        }
+        if is("http://") || is("https://") {
+            return Err(
+                "this version reads torrents from files only; fetch it first, for example with \
+                 curl -LO, and give the file"
+                    .to_owned(),
+            );
+        }
+        if text.is_empty() {
+            return Err("give the path of a .torrent file".to_owned());
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+/// A peer's address as typed: a name or an address, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PeerAddress {
+    Socket(SocketAddr),
+    Name { host: String, port: u16 },
+}
+
+impl PeerAddress {
+    /// The address, if no name has to be looked up.
+    pub(crate) fn socket(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Socket(address) => Some(*address),
+            Self::Name { .. } => None,
+        }
+    }
+}
+
+impl FromStr for PeerAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            "not a HOST:PORT; write for example 192.0.2.7:6881, [2001:db8::7]:6881 or \
+             example.org:6881"
+                .to_owned()
+        };
+        let address = match text.parse::<SocketAddr>() {
+            Ok(address) => Self::Socket(address),
+            Err(_) => {
+                let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+                let named = !host.is_empty()
+                    && host.len() <= 253
+                    && host
+                        .chars()
+                        .all(|c| c.is_alphanumeric() || matches!(c, '-' | '.' | '_'));
+                if !named {
+                    return Err(wrong());
+                }
+                Self::Name {
+                    host: host.to_owned(),
+                    port: port.parse().map_err(|_| wrong())?,
+                }
+            }
+        };
+        match address {
+            Self::Socket(address) if address.port() == 0 => Err(wrong()),
+            Self::Name { port: 0, .. } => Err(wrong()),
+            Self::Socket(_) | Self::Name { .. } => Ok(address),
+        }
+    }
+}
+
+/// Reads where to listen: `ADDR:PORT`, or a port alone for all IPv4 addresses.
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    text.strip_prefix(':')
+        .unwrap_or(text)
+        .parse()
+        .map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+        .map_err(|_| {
+            "not an ADDR:PORT; write for example 0.0.0.0:6881, [::]:6881 or 127.0.0.1:0".to_owned()
+        })
+}
+
+fn parse_tracker(text: &str) -> Result<String, String> {
+    parse_url(text, &["http", "https", "udp"])
+}
+
+fn parse_web_seed(text: &str) -> Result<String, String> {
+    parse_url(text, &["http", "https", "ftp"])
+}
+
+/// Accepts a URL of one of these schemes with a host; what is typed is kept as it is.
+fn parse_url(text: &str, schemes: &[&str]) -> Result<String, String> {
+    let usable = text.split_once("://").is_some_and(|(scheme, rest)| {
+        schemes
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known))
+            && !rest.is_empty()
+            && !rest.starts_with(['/', ':', '?', '#'])
+    }) && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    if usable {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "not a URL that can be used; it starts with {}, as in {}://example.org:6969/announce",
+        schemes.join(":// or ") + "://",
+        schemes[0]
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, ErrorKind> {
+        Cli::try_parse_from(line.split(' '))
+            .map(|cli| cli.command)
+            .map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_argument_is_documented() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_download_with_everything() {
+        let Ok(Command::Download(download)) = parse(
+            "anabranch download a.torrent b.torrent --dir /d --peer 127.0.0.1:1 --peer host:2 \
+             --listen [::1]:0 --sequential --ratio 1.5 --seed-time 10m --limit-down 2MiB \
+             --limit-up 500k --json --preallocate",
+        ) else {
+            panic!("not a download");
+        };
+        assert_eq!(download.sources.len(), 2);
+        assert_eq!(download.ratio, Some(1500));
+        assert_eq!(download.seed_time, Some(Duration::from_secs(600)));
+        assert_eq!(download.network.limit_down, Some(2 << 20));
+        assert_eq!(download.network.limit_up, Some(500_000));
+        assert_eq!(
+            download.network.peers,
+            [
+                PeerAddress::Socket(([127, 0, 0, 1], 1).into()),
+                PeerAddress::Name {
+                    host: "host".into(),
+                    port: 2
+                }
+            ]
+        );
+        assert!(download.json && download.preallocate && download.sequential);
+    }
+
+    #[test]
+    fn wrong_command_lines_are_refused() {
+        for (line, kind) in [
+            ("anabranch", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            ("anabranch fly", ErrorKind::InvalidSubcommand),
+            ("anabranch download", ErrorKind::MissingRequiredArgument),
+            ("anabranch download magnet:?xt=urn:btih:00", ErrorKind::ValueValidation),
+            ("anabranch download https://example.org/a.torrent", ErrorKind::ValueValidation),
+            ("anabranch download a --seed --ratio 1", ErrorKind::ArgumentConflict),
+            ("anabranch download a --files 0", ErrorKind::ValueValidation),
+            ("anabranch download a --limit-down 0", ErrorKind::ValueValidation),
+            ("anabranch download a --seed-time 10", ErrorKind::ValueValidation),
+            ("anabranch seed a", ErrorKind::MissingRequiredArgument),
+            ("anabranch create a --tracker example.org", ErrorKind::ValueValidation),
+            ("anabranch create a --piece-length 18", ErrorKind::ValueValidation),
+            ("anabranch completions cmd", ErrorKind::InvalidValue),
+        ] {
+            assert_eq!(parse(line).map(|_| ()), Err(kind), "{line}");
+        }
+    }
+
+    #[test]
+    fn peers_have_a_host_and_a_port() {
+        for text in ["1.2.3.4:5", "[::1]:5", "localhost:5", "a-b.example:65535"] {
+            assert!(text.parse::<PeerAddress>().is_ok(), "{text}");
+        }
+        for text in ["", "1.2.3.4", "host:", ":5", "host:0", "1.2.3.4:0", "::1:5", "a b:5", "h:65536"] {
+            assert!(text.parse::<PeerAddress>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_port_alone_listens_everywhere() {
+        assert_eq!(parse_listen("6881"), Ok(([0, 0, 0, 0], 6881).into()));
+        assert_eq!(parse_listen(":0"), Ok(([0, 0, 0, 0], 0).into()));
+        assert_eq!(parse_listen("127.0.0.1:1"), Ok(([127, 0, 0, 1], 1).into()));
+        assert!(parse_listen("localhost").is_err());
+        assert!(parse_listen("70000").is_err());
+    }
+
+    #[test]
+    fn urls_need_a_known_scheme_and_a_host() {
+        for text in ["http://t/announce", "udp://t:1", "HTTPS://t"] {
+            assert_eq!(parse_tracker(text), Ok(text.to_owned()));
+        }
+        for text in ["", "t", "ftp://t", "http://", "http:///a", "http://a b", "udp:t"] {
+            assert!(parse_tracker(text).is_err(), "{text}");
+        }
+        assert!(parse_web_seed("ftp://t/").is_ok());
+    }
+}

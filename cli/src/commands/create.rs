@@ -1,0 +1,251 @@
+//! `anabranch create`: makes a torrent.
+
+use std::fs;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anabranch_core::metainfo::{Creation, Creator};
+
+use super::torrent;
+use crate::args::Create;
+use crate::content::{self, Found};
+use crate::exit::{Exit, Failure};
+use crate::hashing::{Part, hash_pieces};
+use crate::output::{Event, Output};
+
+pub(crate) fn run(args: &Create) -> Result<Exit, Failure> {
+    let mut output = Output::new(args.json);
+    let result = create(args, &mut output);
+    output.clear();
+    result.map(|()| Exit::Done)
+}
+
+fn create(args: &Create, output: &mut Output) -> Result<(), Failure> {
+    let name = name_of(&args.path)?;
+    let target = match &args.output {
+        Some(path) => path.clone(),
+        None => {
+            let mut file = name.clone();
+            file.push(".torrent");
+            PathBuf::from(file)
+        }
+    };
+    // Hashing may take an hour: a name that is taken is told before.
+    refuse_to_overwrite(&target, args.force)?;
+    let (creator, parts) = collect(args, &content::file_name(&name), output)?;
+    if args.private && args.trackers.is_empty() {
+        output.tell(&Event::Warning {
+            message: "a private torrent without a tracker finds no peers; give --tracker".into(),
+        })?;
+    }
+
+    let hashes = hash(&parts, &creator, output)?;
+    let creation = with_fields(creator, args).finish(&hashes).map_err(|error| {
+        Failure::new(format!(
+            "cannot make a torrent of {}: {error}",
+            args.path.display()
+        ))
+    })?;
+    write(&target, &creation, args.force)?;
+
+    let metainfo = &creation.metainfo;
+    let created = Event::Created {
+        torrent: torrent(metainfo),
+        path: target.display().to_string(),
+        size: metainfo.total_length(),
+        files: u32::try_from(metainfo.files().len()).unwrap_or(u32::MAX),
+        pieces: metainfo.piece_count(),
+        piece_length: metainfo.piece_length(),
+    };
+    output.clear();
+    output.result(&created)
+}
+
+/// The name of a file or folder, also of `.` and the like.
+fn name_of(path: &Path) -> Result<std::ffi::OsString, Failure> {
+    let failed = |error: io::Error| Failure::io("read", path, &error);
+    fs::metadata(path).map_err(failed)?;
+    if let Some(name) = path.file_name() {
+        return Ok(name.to_owned());
+    }
+    path.canonicalize()
+        .map_err(failed)?
+        .file_name()
+        .map(ToOwned::to_owned)
+        .ok_or_else(|| {
+            Failure::new(format!("{} has no name to give to the torrent", path.display()))
+                .advise("name a file or a folder below it")
+        })
+}
+
+/// Finds the files, and says where their data is in the order in which it goes into the torrent.
+fn collect(
+    args: &Create,
+    name: &[u8],
+    output: &mut Output,
+) -> Result<(Creator, Vec<Part>), Failure> {
+    let metadata =
+        fs::metadata(&args.path).map_err(|error| Failure::io("read", &args.path, &error))?;
+    let (creator, mut parts) = if metadata.is_dir() {
+        let folder = content::walk(&args.path)?;
+        for path in &folder.skipped {
+            output.tell(&Event::Warning {
+                message: format!(
+                    "{} is neither a file nor a folder, and left out",
+                    path.display()
+                ),
+            })?;
+        }
+        if folder.files.is_empty() {
+            return Err(Failure::new(format!(
+                "there is no file in {}",
+                args.path.display()
+            )));
+        }
+        in_order(name, folder.files)
+    } else if metadata.is_file() {
+        let creator = Creator::single_file(name, metadata.len());
+        let path = Some(args.path.clone());
+        let length = metadata.len();
+        (creator, vec![Part { path, length }])
+    } else {
+        return Err(Failure::new(format!(
+            "{} is neither a file nor a folder",
+            args.path.display()
+        )));
+    };
+    let creator = match args.piece_length {
+        Some(length) => creator.with_piece_length(length),
+        None => creator,
+    };
+    if creator.total_length() == 0 {
+        parts.clear();
+    }
+    Ok((creator, parts))
+}
+
+fn in_order(name: &[u8], mut files: Vec<Found>) -> (Creator, Vec<Part>) {
+    files.sort_by(|a, b| {
+        anabranch_core::metainfo::compare_paths(&a.source.path, &b.source.path)
+    });
+    let parts = files
+        .iter()
+        .map(|found| Part {
+            path: Some(found.path.clone()),
+            length: found.source.length,
+        })
+        .collect();
+    let creator = Creator::multi_file(name, files.into_iter().map(|found| found.source));
+    (creator, parts)
+}
+
+fn hash(parts: &[Part], creator: &Creator, output: &mut Output) -> Result<Vec<u8>, Failure> {
+    let count = usize::try_from(creator.piece_count()).unwrap_or(usize::MAX);
+    if count > anabranch_core::metainfo::limits::MAX_PIECES as usize {
+        return Err(Failure::new(format!("{count} pieces are too many for a torrent"))
+            .advise("choose a larger --piece-length"));
+    }
+    let mut hashes = vec![[0; 20]; count];
+    let mut failure = None;
+    hash_pieces(parts, creator.piece_length(), output, |piece, result| {
+        match result {
+            Ok(hash) => {
+                hashes[piece as usize] = hash;
+                ControlFlow::Continue(())
+            }
+            Err(failed) => {
+                failure = Some(failed);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    if let Some(failed) = failure {
+        let path = parts[failed.part].path.as_deref().unwrap_or(Path::new("?"));
+        return Err(match failed.error.kind() {
+            io::ErrorKind::UnexpectedEof => changed(path),
+            _ => Failure::io("read", path, &failed.error),
+        });
+    }
+    for part in parts {
+        if let Some(path) = &part.path
+            && fs::metadata(path).map(|metadata| metadata.len()).ok() != Some(part.length)
+        {
+            return Err(changed(path));
+        }
+    }
+    Ok(hashes.into_flattened())
+}
+
+fn changed(path: &Path) -> Failure {
+    Failure::new(format!("{} changed while it was read", path.display()))
+        .advise("wait until nothing writes to it any more, and try again")
+}
+
+fn with_fields(creator: Creator, args: &Create) -> Creator {
+    let mut creator = creator
+        .with_private(args.private)
+        .with_created_by(concat!("anabranch ", env!("CARGO_PKG_VERSION")));
+    for url in &args.trackers {
+        creator = creator.with_tracker_tier([url.as_str()]);
+    }
+    for url in &args.web_seeds {
+        creator = creator.with_web_seed(url.as_str());
+    }
+    if let Some(comment) = &args.comment {
+        creator = creator.with_comment(comment.as_str());
+    }
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(now) if !args.no_date => creator.with_creation_date(now.as_secs()),
+        Ok(_) | Err(_) => creator,
+    }
+}
+
+fn refuse_to_overwrite(target: &Path, force: bool) -> Result<(), Failure> {
+    match fs::symlink_metadata(target) {
+        Ok(metadata) if metadata.is_dir() => Err(Failure::new(format!(
+            "{} is a folder",
+            target.display()
+        ))
+        .advise("name a file with --output")),
+        Ok(_) if !force => Err(exists(target)),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn exists(target: &Path) -> Failure {
+    Failure::new(format!("{} exists already", target.display()))
+        .advise("choose another name with --output, or overwrite it with --force")
+}
+
+/// Writes the torrent beside its final name first, so that it is there whole or not at all.
+fn write(target: &Path, creation: &Creation, force: bool) -> Result<(), Failure> {
+    let failed = |error: &io::Error| Failure::io("write", target, error);
+    let folder = match target.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        Some(_) | None => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".anabranch-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // What the umask leaves of it, as for any new file; a temporary one is private by default.
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder
+        .tempfile_in(folder)
+        .map_err(|error| failed(&error))?;
+    file.write_all(&creation.torrent)
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(|error| failed(&error))?;
+    let written = match force {
+        true => file.persist(target),
+        false => file.persist_noclobber(target),
+    };
+    written.map(|_| ()).map_err(|error| match error.error.kind() {
+        io::ErrorKind::AlreadyExists => exists(target),
+        _ => failed(&error.error),
+    })
+}

@@ -1,0 +1,202 @@
+//! `anabranch download`: fetches torrents.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use anabranch_core::command::{Priority, RateLimits, SeedGoal};
+use anabranch_core::metainfo::{FileIndex, FileKind, Metainfo};
+use anabranch_core::Config;
+use anabranch_smol::{AddOptions, ClientBuilder};
+
+use super::read_torrents;
+use crate::args::{Download, Network};
+use crate::exit::{Exit, Failure};
+use crate::interrupt;
+use crate::output::Output;
+use crate::select::FileList;
+use crate::session::{self, Aim, End, Session, Task};
+
+pub(crate) fn run(args: &Download) -> Result<Exit, Failure> {
+    let mut output = Output::new(args.json);
+    let result = download(args, &mut output);
+    output.clear();
+    result
+}
+
+fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
+    if args.files.is_some() && args.sources.len() > 1 {
+        return Err(Failure::usage("--files needs a single SOURCE")
+            .advise("run the command once for each torrent"));
+    }
+    // Whatever is wrong with the input is told before anything is begun.
+    let torrents = read_torrents(&args.sources)?;
+    let mut plans = Vec::new();
+    for (bytes, metainfo) in torrents {
+        let priorities = priorities(&metainfo, args.files.as_ref())?;
+        plans.push((bytes, metainfo, priorities));
+    }
+    refuse_collisions(plans.iter().map(|(_, metainfo, wanted)| (metainfo, wanted.as_slice())))?;
+    fs::create_dir_all(&args.dir).map_err(|error| Failure::io("create", &args.dir, &error))?;
+    let dir = absolute(&args.dir)?;
+
+    let signals = interrupt::listen()?;
+    let client = session::start(
+        ClientBuilder::new().config(config(&args.network)),
+        args.network.listen,
+    )?;
+    smol::block_on(async {
+        let mut session = Session::new(client, output)?;
+        let result = async {
+            for (bytes, metainfo, priorities) in plans {
+                session
+                    .add(Task {
+                        metainfo: &metainfo,
+                        bytes,
+                        options: AddOptions {
+                            dir: Some(dir.clone()),
+                            priorities,
+                            sequential: args.sequential,
+                            preallocate: args.preallocate,
+                            recheck: args.recheck,
+                            ..AddOptions::default()
+                        },
+                        peers: &args.network.peers,
+                        aim: aim(args),
+                    })
+                    .await?;
+            }
+            session.run(&signals).await
+        }
+        .await;
+        // Whatever went wrong, what is there is saved.
+        let closed = session.close().await;
+        Ok(match (result?, closed?) {
+            (End::Done, _) | (End::Asked(_), true) => Exit::Done,
+            (End::Asked(exit), false) => exit,
+            (End::Incomplete, _) => Exit::Incomplete,
+        })
+    })
+}
+
+/// The engine's configuration for what the command line says.
+pub(super) fn config(network: &Network) -> Config {
+    let mut config = Config::default();
+    config.limits = RateLimits {
+        download: network.limit_down,
+        upload: network.limit_up,
+    };
+    config
+}
+
+/// A folder's path that stays right whatever becomes of the current one.
+pub(super) fn absolute(dir: &PathBuf) -> Result<PathBuf, Failure> {
+    std::path::absolute(dir).map_err(|error| Failure::io("find", dir, &error))
+}
+
+fn aim(args: &Download) -> Aim {
+    if args.seed {
+        return Aim::Seed;
+    }
+    match (args.ratio, args.seed_time) {
+        (None, None) => Aim::Complete,
+        (ratio_permille, time) => Aim::Goal(SeedGoal {
+            ratio_permille,
+            time,
+        }),
+    }
+}
+
+/// What `--files` means for a torrent. Empty: everything.
+fn priorities(metainfo: &Metainfo, files: Option<&FileList>) -> Result<Vec<Priority>, Failure> {
+    let Some(files) = files else {
+        return Ok(Vec::new());
+    };
+    let paths: Vec<String> = (0..)
+        .map(FileIndex::new)
+        .zip(metainfo.files())
+        .map(|(index, _)| {
+            let path = metainfo.download_path(index);
+            path.map_or_else(String::new, |path| path.to_string())
+        })
+        .collect();
+    let wanted = files.choose(&paths).map_err(|why| {
+        Failure::usage(format!("--files: {why}"))
+            .advise("`anabranch show TORRENT` lists the files with their numbers")
+    })?;
+    Ok(wanted
+        .into_iter()
+        .map(|wanted| match wanted {
+            true => Priority::Normal,
+            false => Priority::Skip,
+        })
+        .collect())
+}
+
+/// Two torrents that write to one file would undo each other's work for ever.
+fn refuse_collisions<'a>(
+    plans: impl Iterator<Item = (&'a Metainfo, &'a [Priority])>,
+) -> Result<(), Failure> {
+    let mut owners = BTreeMap::new();
+    for (metainfo, priorities) in plans {
+        for (number, file) in (0_u32..).zip(metainfo.files()) {
+            let skipped = priorities.get(number as usize) == Some(&Priority::Skip);
+            if skipped || file.kind() != FileKind::Data {
+                continue;
+            }
+            let Some(path) = metainfo.download_path(FileIndex::new(number)) else {
+                continue;
+            };
+            if let Some(other) = owners.insert(path.to_string(), metainfo.info_hash())
+                && other != metainfo.info_hash()
+            {
+                return Err(Failure::usage(format!("two of the torrents have the file {path}"))
+                    .advise("download them one by one, to different folders (--dir)"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use anabranch_core::metainfo::{Creator, SourceFile};
+
+    use super::*;
+
+    fn folder(name: &str, files: &[&str]) -> Metainfo {
+        let files = files.iter().map(|path| SourceFile {
+            path: path.split('/').map(Into::into).collect(),
+            length: 0,
+        });
+        Creator::multi_file(name, files).finish(&[]).unwrap().metainfo
+    }
+
+    fn collide(torrents: &[(&Metainfo, &[Priority])]) -> bool {
+        refuse_collisions(torrents.iter().copied()).is_err()
+    }
+
+    #[test]
+    fn files_that_are_not_listed_are_skipped() {
+        let torrent = folder("t", &["a", "b/c", "b/d"]);
+        assert_eq!(priorities(&torrent, None).unwrap(), []);
+        let list = "b/d,1".parse().unwrap();
+        assert_eq!(
+            priorities(&torrent, Some(&list)).unwrap(),
+            [Priority::Normal, Priority::Skip, Priority::Normal]
+        );
+        let failure = priorities(&torrent, Some(&"4".parse().unwrap())).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Usage);
+        assert!(failure.advice().is_some());
+    }
+
+    #[test]
+    fn torrents_that_would_write_to_one_file_are_refused() {
+        let one = folder("t", &["a", "b"]);
+        let two = folder("t", &["b", "c"]);
+        let other = folder("u", &["a", "b"]);
+        assert!(collide(&[(&one, &[]), (&two, &[])]));
+        assert!(!collide(&[(&one, &[]), (&other, &[])]));
+        assert!(!collide(&[(&one, &[Priority::Normal, Priority::Skip]), (&two, &[])]));
+    }
+}

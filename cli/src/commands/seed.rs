@@ -1,0 +1,122 @@
+//! `anabranch seed`: offers what is there.
+
+use std::fs;
+use std::path::Path;
+
+use anabranch_core::metainfo::{FileIndex, FileKind, Metainfo};
+use anabranch_smol::{AddOptions, ClientBuilder};
+
+use super::download::{absolute, config};
+use super::read_torrents;
+use crate::args::Seed;
+use crate::exit::{Exit, Failure};
+use crate::interrupt;
+use crate::output::Output;
+use crate::session::{self, Aim, End, Session, Task};
+
+pub(crate) fn run(args: &Seed) -> Result<Exit, Failure> {
+    let mut output = Output::new(args.json);
+    let result = seed(args, &mut output);
+    output.clear();
+    result
+}
+
+fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
+    let torrents = read_torrents(&args.torrents)?;
+    let dir = absolute(&args.dir)?;
+    // What is not there at all is found out at once, before anything is created or offered.
+    for (_, metainfo) in &torrents {
+        refuse_missing(metainfo, &dir)?;
+    }
+    let signals = interrupt::listen()?;
+    let client = session::start(
+        ClientBuilder::new().config(config(&args.network)),
+        args.network.listen,
+    )?;
+    smol::block_on(async {
+        let mut session = Session::new(client, output)?;
+        let result = async {
+            for (bytes, metainfo) in torrents {
+                session
+                    .add(Task {
+                        metainfo: &metainfo,
+                        bytes,
+                        options: AddOptions {
+                            dir: Some(dir.clone()),
+                            recheck: args.recheck,
+                            ..AddOptions::default()
+                        },
+                        peers: &args.network.peers,
+                        aim: Aim::SeedOnly,
+                    })
+                    .await?;
+            }
+            session.run(&signals).await
+        }
+        .await;
+        let unfit = session.unfit();
+        let closed = session.close().await;
+        match result? {
+            End::Incomplete => Err(incomplete(&unfit.join(", "), &dir)),
+            End::Done | End::Asked(_) => closed.map(|_| Exit::Done),
+        }
+    })
+}
+
+fn refuse_missing(metainfo: &Metainfo, dir: &Path) -> Result<(), Failure> {
+    for (index, file) in (0..).map(FileIndex::new).zip(metainfo.files()) {
+        let Some(path) = metainfo.download_path(index) else {
+            continue;
+        };
+        if file.kind() != FileKind::Data {
+            continue;
+        }
+        let found = fs::metadata(dir.join(path.as_str())).ok();
+        let length = found.filter(fs::Metadata::is_file).map(|found| found.len());
+        let why = match length {
+            Some(length) if length >= file.length() => continue,
+            Some(length) => format!("{path} has {length} of {} bytes", file.length()),
+            None => format!("{path} is not there"),
+        };
+        let name = metainfo.name();
+        return Err(Failure::incomplete(format!(
+            "{name} is not complete in {}: {why}",
+            dir.display()
+        ))
+        .advise(ADVICE));
+    }
+    Ok(())
+}
+
+const ADVICE: &str = "--dir names the folder that contains the torrent's file or folder; \
+                      `anabranch verify` tells what is wrong, `anabranch download --seed` fetches \
+                      what is missing and then seeds";
+
+fn incomplete(names: &str, dir: &Path) -> Failure {
+    Failure::incomplete(format!(
+        "{names}: some of the data in {} does not match the torrent",
+        dir.display()
+    ))
+    .advise(ADVICE)
+}
+
+#[cfg(test)]
+mod tests {
+    use anabranch_core::metainfo::Creator;
+
+    use super::*;
+
+    #[test]
+    fn what_is_missing_or_short_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let torrent = Creator::single_file("file", 3).finish(&[0; 20]).unwrap().metainfo;
+        let failure = refuse_missing(&torrent, dir.path()).unwrap_err();
+        assert_eq!(failure.exit(), Exit::Incomplete);
+        assert!(failure.message().contains("not there"), "{failure}");
+        fs::write(dir.path().join("file"), "12").unwrap();
+        let failure = refuse_missing(&torrent, dir.path()).unwrap_err();
+        assert!(failure.message().contains("2 of 3 bytes"), "{failure}");
+        fs::write(dir.path().join("file"), "123").unwrap();
+        assert!(refuse_missing(&torrent, dir.path()).is_ok());
+    }
+}

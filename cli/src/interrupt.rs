@@ -1,0 +1,39 @@
+//! Ctrl-C, and being asked to end.
+
+use std::process;
+use std::thread;
+
+use async_signal::{Signal, Signals};
+use smol::channel::{Receiver, bounded};
+use smol::stream::StreamExt;
+
+use crate::exit::{Exit, Failure};
+
+/// Starts to listen for signals. The first is handed over, so that the command can end in good order;
+/// the second ends the process at once, whatever it waits for.
+pub(crate) fn listen() -> Result<Receiver<Exit>, Failure> {
+    let failed = |error| Failure::new(format!("cannot listen for signals: {error}"));
+    #[cfg(unix)]
+    let wanted = [Signal::Int, Signal::Term, Signal::Hup];
+    #[cfg(not(unix))]
+    let wanted = [Signal::Int];
+    let mut signals = Signals::new(wanted).map_err(failed)?;
+    let (sender, receiver) = bounded(1);
+    thread::Builder::new()
+        .name("anabranch-signals".into())
+        .spawn(move || {
+            smol::block_on(async {
+                while let Some(Ok(signal)) = signals.next().await {
+                    let exit = match signal {
+                        Signal::Int => Exit::Interrupted,
+                        _ => Exit::Terminated,
+                    };
+                    if sender.try_send(exit).is_err() {
+                        process::exit(i32::from(exit.code()));
+                    }
+                }
+            });
+        })
+        .map_err(failed)?;
+    Ok(receiver)
+}

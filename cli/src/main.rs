@@ -1,0 +1,20 @@
+//! The `anabranch` command: a BitTorrent client for the command line.
+
+mod args;
+mod commands;
+mod content;
+mod exit;
+mod hashing;
+mod interrupt;
+mod output;
+mod select;
+mod session;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    commands::run(args::Cli::parse().command).into()
+}

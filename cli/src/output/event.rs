@@ -1,0 +1,242 @@
+//! What a command tells, whatever form it is told in.
+
+use std::net::SocketAddr;
+
+use anabranch_core::TorrentState;
+use serde::Serialize;
+
+use crate::exit::Failure;
+
+/// One thing that a command tells. With `--json` each is one line: an object whose field `event` is
+/// the name of the variant in snake case, such as `{"event":"listening","address":"0.0.0.0:6881"}`.
+///
+/// This is the schema: fields are not renamed, removed or given another meaning within a major
+/// version; events and fields may be added, so readers skip what they do not know. Sizes are in bytes,
+/// rates in bytes a second, and what is not known is `null`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Event {
+    /// Peers can connect. Comes first, once for each address.
+    Listening {
+        /// Address and port.
+        address: SocketAddr,
+    },
+    /// A torrent was taken on.
+    Added {
+        #[serde(flatten)]
+        torrent: Torrent,
+        /// The folder that its file or folder lies in.
+        dir: String,
+        /// Bytes of all files.
+        size: u64,
+        /// Bytes of the files that are wanted.
+        wanted: u64,
+        /// How many files are wanted.
+        files: u32,
+        /// How many pieces there are.
+        pieces: u32,
+    },
+    /// What was on the disk has been looked at.
+    Checked {
+        #[serde(flatten)]
+        torrent: Torrent,
+        /// Pieces that are there.
+        have: u32,
+        /// Pieces in all.
+        pieces: u32,
+    },
+    /// Where a torrent stands, once a second.
+    Progress(Box<Progress>),
+    /// All that is wanted is there and verified.
+    Completed {
+        #[serde(flatten)]
+        torrent: Torrent,
+        /// Bytes that were wanted.
+        size: u64,
+        /// Bytes downloaded in this run; 0 when all was there.
+        downloaded: u64,
+        /// Milliseconds since the torrent was added.
+        elapsed_ms: u64,
+    },
+    /// A downloaded piece did not match and is fetched again.
+    PieceFailed {
+        #[serde(flatten)]
+        torrent: Torrent,
+        /// Which piece, from 0.
+        piece: u32,
+    },
+    /// A peer is not talked to any more.
+    PeerBanned {
+        #[serde(flatten)]
+        torrent: Torrent,
+        /// The peer.
+        address: SocketAddr,
+        /// What it did.
+        reason: String,
+    },
+    /// A tracker answered, or failed.
+    Tracker {
+        #[serde(flatten)]
+        torrent: Torrent,
+        /// Its URL, without the query string.
+        url: String,
+        /// How many peers it named, if it answered.
+        peers: Option<u32>,
+        /// What it wants the user to know.
+        warning: Option<String>,
+        /// What went wrong, if it did not answer.
+        error: Option<String>,
+        /// Seconds until it is asked again after an error.
+        retry_in: Option<u32>,
+    },
+    /// The disk failed; the torrent waits until it works again.
+    StorageFailed {
+        #[serde(flatten)]
+        torrent: Torrent,
+        /// Which file, and why.
+        error: String,
+        /// What to do about it.
+        advice: String,
+    },
+    /// The disk works again.
+    StorageRecovered {
+        #[serde(flatten)]
+        torrent: Torrent,
+    },
+    /// The goal of seeding is reached.
+    GoalReached {
+        #[serde(flatten)]
+        torrent: Torrent,
+        /// Bytes uploaded, in this run and before.
+        uploaded: u64,
+    },
+    /// The command was asked to end, and tidies up.
+    Stopping,
+    /// A torrent's last event.
+    Stopped {
+        #[serde(flatten)]
+        torrent: Torrent,
+        /// Whether all that is wanted is there.
+        complete: bool,
+        /// Bytes that are wanted.
+        wanted: u64,
+        /// Bytes of them that are there.
+        have: u64,
+        /// Bytes downloaded in this run.
+        downloaded: u64,
+        /// Bytes uploaded in this run.
+        uploaded: u64,
+    },
+    /// Data is being hashed, by `create` and `verify`; once a second.
+    Hashing {
+        /// Bytes hashed.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// A torrent was made.
+    Created {
+        #[serde(flatten)]
+        torrent: Torrent,
+        /// The torrent file.
+        path: String,
+        /// Bytes of all files.
+        size: u64,
+        /// How many files.
+        files: u32,
+        /// How many pieces.
+        pieces: u32,
+        /// Bytes of a piece.
+        piece_length: u32,
+    },
+    /// Something about the input that is worth knowing, and does not stop the command.
+    Warning {
+        /// What.
+        message: String,
+    },
+    /// The command failed. The last event.
+    Error {
+        /// What happened.
+        message: String,
+        /// What to do about it.
+        advice: Option<String>,
+        /// The exit code.
+        code: u8,
+    },
+}
+
+/// Which torrent an event is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Torrent {
+    /// The info-hash, in hexadecimal.
+    pub(crate) info_hash: String,
+    /// The name, made safe as that of a file.
+    pub(crate) name: String,
+}
+
+/// Where a torrent stands.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Progress {
+    #[serde(flatten)]
+    pub(crate) torrent: Torrent,
+    /// `checking`, `downloading`, `seeding`, `paused`, `failed` or `removing`.
+    #[serde(serialize_with = "state_name")]
+    pub(crate) state: TorrentState,
+    /// What holds it back, if anything does.
+    pub(crate) hindrance: Option<String>,
+    /// Bytes that are wanted.
+    pub(crate) wanted: u64,
+    /// Bytes of them that are there and verified.
+    pub(crate) have: u64,
+    /// Pieces in all.
+    pub(crate) pieces: u32,
+    /// Pieces that are there and verified.
+    pub(crate) pieces_have: u32,
+    /// Pieces still to be looked at while `checking`.
+    pub(crate) pieces_unchecked: u32,
+    /// Bytes downloaded in this run.
+    pub(crate) downloaded: u64,
+    /// Bytes uploaded in this run.
+    pub(crate) uploaded: u64,
+    /// Bytes downloaded in this run that were of no use.
+    pub(crate) wasted: u64,
+    /// Bytes a second towards us.
+    pub(crate) download_rate: u64,
+    /// Bytes a second away from us.
+    pub(crate) upload_rate: u64,
+    /// Seconds until all is there, at the present rate.
+    pub(crate) eta: Option<u64>,
+    /// Connected peers.
+    pub(crate) peers: u32,
+    /// Those of them that have everything.
+    pub(crate) seeds: u32,
+}
+
+impl From<&Failure> for Event {
+    fn from(failure: &Failure) -> Self {
+        Self::Error {
+            message: failure.message().to_owned(),
+            advice: failure.advice().map(str::to_owned),
+            code: failure.exit().code(),
+        }
+    }
+}
+
+pub(crate) fn state(state: TorrentState) -> &'static str {
+    match state {
+        TorrentState::Checking => "checking",
+        TorrentState::Downloading => "downloading",
+        TorrentState::Seeding => "seeding",
+        TorrentState::Paused => "paused",
+        TorrentState::Failed => "failed",
+        TorrentState::Removing => "removing",
+    }
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde wants a function that takes a reference"
+)]
+fn state_name<S: serde::Serializer>(of: &TorrentState, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(state(*of))
+}

@@ -1,0 +1,109 @@
+//! How commands tell what happens: progress bars on a terminal, plain lines elsewhere, JSON lines
+//! for programs. Progress and messages for people go to standard error; JSON, and what a command was
+//! asked to print, to standard output.
+
+mod bars;
+mod event;
+pub(crate) mod json;
+pub(crate) mod lines;
+pub(crate) mod text;
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::time::Duration;
+
+pub(crate) use self::event::{Event, Progress, Torrent};
+use crate::exit::Failure;
+
+/// Tells events in the form that suits whoever reads.
+#[derive(Debug)]
+pub(crate) enum Output {
+    Json,
+    Lines(lines::Lines),
+    Bars(bars::Bars),
+}
+
+impl Output {
+    /// JSON if asked for; else bars if somebody looks, and lines if not.
+    pub(crate) fn new(json: bool) -> Self {
+        if json {
+            return Self::Json;
+        }
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        if stderr().is_terminal() && !dumb {
+            Self::Bars(bars::Bars::default())
+        } else {
+            Self::Lines(lines::Lines::default())
+        }
+    }
+
+    /// Tells an event. An error is that standard output is gone.
+    pub(crate) fn tell(&mut self, event: &Event) -> Result<(), Failure> {
+        match self {
+            Self::Json => json::tell(event),
+            Self::Lines(lines) => {
+                lines.tell(event);
+                Ok(())
+            }
+            Self::Bars(bars) => {
+                bars.tell(event);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells what a command was asked to find out: on standard output, in any form.
+    pub(crate) fn result(&mut self, event: &Event) -> Result<(), Failure> {
+        self.clear();
+        let line = match self {
+            Self::Json => return json::tell(event),
+            Self::Lines(_) | Self::Bars(_) => lines::News::default().line(event),
+        };
+        line.map_or(Ok(()), |line| print(&(line + "\n")))
+    }
+
+    /// How often progress is worth telling.
+    pub(crate) fn interval(&self) -> Duration {
+        match self {
+            Self::Json | Self::Lines(_) => Duration::from_secs(1),
+            Self::Bars(_) => Duration::from_millis(250),
+        }
+    }
+
+    /// Takes the bars away, so that what follows stands alone.
+    pub(crate) fn clear(&mut self) {
+        match self {
+            Self::Json | Self::Lines(_) => {}
+            Self::Bars(bars) => bars.clear(),
+        }
+    }
+
+    /// Tells why the command ends, for which there is no other place.
+    pub(crate) fn fail(&mut self, failure: &Failure) {
+        self.clear();
+        if failure.is_silent() {
+            return;
+        }
+        match self {
+            Self::Json => {
+                // When standard output is what failed, standard error may still be read.
+                if json::tell(&Event::from(failure)).is_err() {
+                    eprint_line(&failure.to_string());
+                }
+            }
+            Self::Lines(_) | Self::Bars(_) => eprint_line(&failure.to_string()),
+        }
+    }
+}
+
+/// Writes to standard output, whole or not at all.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::stdout(&error))
+}
+
+/// Writes a line to standard error. If nobody can read it, there is nobody to tell.
+pub(crate) fn eprint_line(line: &str) {
+    let _ = writeln!(stderr().lock(), "{line}");
+}

@@ -1,0 +1,491 @@
+//! A client at work, and what is told about it until it ends.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use anabranch_core::command::{Priority, SeedGoal};
+use anabranch_core::error::CommandError;
+use anabranch_core::event::{DiskError, DiskErrorKind};
+use anabranch_core::id::TorrentId;
+use anabranch_core::metainfo::{FileKind, Metainfo};
+use anabranch_core::status::TorrentStatus;
+use anabranch_core::{Notice, TorrentState};
+use anabranch_smol::{AddOptions, Client, ClientBuilder, Error, Notices, StartError, Torrent};
+use smol::Timer;
+use smol::channel::Receiver;
+use smol::future::or;
+use smol::stream::StreamExt;
+
+use crate::args::PeerAddress;
+use crate::exit::{Exit, Failure};
+use crate::output::{self, Event, Output, Progress};
+
+/// The port that is listened on unless told otherwise.
+const USUAL_PORT: u16 = 6881;
+
+/// When a torrent has done what it was taken on for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// When all that is wanted is there.
+    Complete,
+    /// When it has been seeded enough.
+    Goal(SeedGoal),
+    /// When all is there it seeds until it is told to end.
+    Seed,
+    /// The same, but nothing may be missing to begin with.
+    SeedOnly,
+}
+
+/// Why a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Every torrent has reached its aim.
+    Done,
+    /// A signal came.
+    Asked(Exit),
+    /// What was to be seeded is not all there.
+    Incomplete,
+}
+
+/// A torrent to take on.
+#[derive(Debug)]
+pub(crate) struct Task<'a> {
+    pub(crate) metainfo: &'a Metainfo,
+    /// The torrent file.
+    pub(crate) bytes: Vec<u8>,
+    /// Folder, files and the like.
+    pub(crate) options: AddOptions,
+    pub(crate) peers: &'a [PeerAddress],
+    pub(crate) aim: Aim,
+}
+
+/// A running client with its torrents.
+#[derive(Debug)]
+pub(crate) struct Session<'a> {
+    client: Client,
+    notices: Notices,
+    output: &'a mut Output,
+    entries: BTreeMap<TorrentId, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    torrent: Torrent,
+    label: output::Torrent,
+    aim: Aim,
+    /// When it was added, or, if later, when what was there had been looked at.
+    began: Instant,
+    /// Whether all that is wanted is there.
+    complete: bool,
+    /// Whether the aim is reached.
+    done: bool,
+    /// Whether it was to be seeded, but has something to download.
+    unfit: bool,
+    status: Option<TorrentStatus>,
+}
+
+/// Starts a client on an address, or on the usual port if that is free, and else on another.
+pub(crate) fn start(builder: ClientBuilder, listen: Option<SocketAddr>) -> Result<Client, Failure> {
+    let result = match listen {
+        Some(address) => builder.listen([address]).start(),
+        None => match builder.clone().port(USUAL_PORT).start() {
+            Err(StartError::Listen { source, .. })
+                if source.kind() == io::ErrorKind::AddrInUse =>
+            {
+                builder.port(0).start()
+            }
+            result => result,
+        },
+    };
+    result.map_err(|error| {
+        let failure = Failure::new(error.to_string());
+        match &error {
+            StartError::Listen { source, .. } => match source.kind() {
+                io::ErrorKind::AddrInUse => failure.advise(
+                    "another program listens there; choose another port with --listen, or leave \
+                     the option out",
+                ),
+                io::ErrorKind::AddrNotAvailable => {
+                    failure.advise("give --listen an address of this machine, or 0.0.0.0")
+                }
+                io::ErrorKind::PermissionDenied => {
+                    failure.advise("choose a port from 1024 on with --listen")
+                }
+                _ => failure,
+            },
+            _ => failure,
+        }
+    })
+}
+
+impl<'a> Session<'a> {
+    /// Begins to tell what a client does.
+    pub(crate) fn new(client: Client, output: &'a mut Output) -> Result<Self, Failure> {
+        for address in client.listen_addrs() {
+            output.tell(&Event::Listening { address: *address })?;
+        }
+        Ok(Self {
+            notices: client.notices(),
+            client,
+            output,
+            entries: BTreeMap::new(),
+        })
+    }
+
+    /// Takes a torrent on.
+    pub(crate) async fn add(&mut self, task: Task<'_>) -> Result<(), Failure> {
+        let label = output::Torrent {
+            info_hash: task.metainfo.info_hash().to_string(),
+            name: task.metainfo.name().to_owned(),
+        };
+        let wanted = |index: usize| {
+            let priority = task.options.priorities.get(index);
+            priority.is_none_or(|priority| *priority != Priority::Skip)
+        };
+        let files: Vec<u64> = task
+            .metainfo
+            .files()
+            .iter()
+            .enumerate()
+            .filter(|(index, file)| file.kind() == FileKind::Data && wanted(*index))
+            .map(|(_, file)| file.length())
+            .collect();
+        let dir = task.options.dir.clone().unwrap_or_default();
+        self.output.tell(&Event::Added {
+            torrent: label.clone(),
+            dir: dir.display().to_string(),
+            size: size(task.metainfo),
+            wanted: files.iter().fold(0, |sum, length| length.saturating_add(sum)),
+            files: u32::try_from(files.len()).unwrap_or(u32::MAX),
+            pieces: task.metainfo.piece_count(),
+        })?;
+        let mut options = task.options;
+        options.peers = task.peers.iter().filter_map(PeerAddress::socket).collect();
+        options.goal = match task.aim {
+            Aim::Goal(goal) => goal,
+            Aim::Complete | Aim::Seed | Aim::SeedOnly => SeedGoal::default(),
+        };
+        let torrent = self
+            .client
+            .add(task.bytes, options)
+            .await
+            .map_err(|error| Failure::new(format!("{}: {error}", label.name)))?;
+        for peer in task.peers {
+            if let PeerAddress::Name { host, port } = peer {
+                torrent
+                    .add_peer_host(host.clone(), *port)
+                    .await
+                    .map_err(gone)?;
+            }
+        }
+        let entry = Entry {
+            torrent,
+            label,
+            aim: task.aim,
+            began: Instant::now(),
+            complete: false,
+            done: false,
+            unfit: false,
+            status: None,
+        };
+        self.entries.insert(entry.torrent.id(), entry);
+        Ok(())
+    }
+
+    /// Tells what happens until every aim is reached, or `signals` has something.
+    pub(crate) async fn run(&mut self, signals: &Receiver<Exit>) -> Result<End, Failure> {
+        let mut ticks = Timer::interval(self.output.interval());
+        loop {
+            let turn = {
+                let notices = &mut self.notices;
+                let notice = async { Turn::Notice(notices.next().await) };
+                let tick = async {
+                    ticks.next().await;
+                    Turn::Tick
+                };
+                let signal = async {
+                    match signals.recv().await {
+                        Ok(exit) => Turn::Signal(exit),
+                        // Nobody is left to send one.
+                        Err(_) => std::future::pending().await,
+                    }
+                };
+                or(signal, or(tick, notice)).await
+            };
+            match turn {
+                Turn::Signal(exit) => {
+                    self.output.tell(&Event::Stopping)?;
+                    return Ok(End::Asked(exit));
+                }
+                Turn::Notice(Some(notice)) => self.on_notice(notice).await?,
+                Turn::Notice(None) => return Err(gone(Error::Stopped)),
+                Turn::Tick => self.on_tick().await?,
+            }
+            if self.entries.values().any(|entry| entry.unfit) {
+                return Ok(End::Incomplete);
+            }
+            if self.entries.values().all(|entry| entry.done) {
+                return Ok(End::Done);
+            }
+        }
+    }
+
+    /// Ends the client in good order, and tells where every torrent stands. Says whether all that was
+    /// wanted is there.
+    pub(crate) async fn close(mut self) -> Result<bool, Failure> {
+        let looked = self.look().await;
+        let shut = match self.client.shutdown().await {
+            Ok(()) | Err(Error::Stopped) => Ok(()),
+            Err(error) => Err(Failure::new(error.to_string()).advise(
+                "the disk did not take everything in time; the next run verifies what is there",
+            )),
+        };
+        self.output.clear();
+        for entry in self.entries.values() {
+            let Some(status) = &entry.status else {
+                continue;
+            };
+            self.output.tell(&Event::Stopped {
+                torrent: entry.label.clone(),
+                complete: entry.complete,
+                wanted: status.wanted,
+                have: status.have,
+                downloaded: status.session_downloaded,
+                uploaded: status.session_uploaded,
+            })?;
+        }
+        looked?;
+        shut?;
+        Ok(self.entries.values().all(|entry| entry.complete))
+    }
+
+    /// The names of those that were to be seeded, but have something to download.
+    pub(crate) fn unfit(&self) -> Vec<String> {
+        self.entries
+            .values()
+            .filter(|entry| entry.unfit)
+            .map(|entry| entry.label.name.clone())
+            .collect()
+    }
+
+    /// Looks at all torrents.
+    async fn look(&mut self) -> Result<(), Failure> {
+        for entry in self.entries.values_mut() {
+            match entry.torrent.status().await {
+                Ok(status) => entry.status = Some(status),
+                Err(Error::Command(CommandError::NoSuchTorrent(_))) => {}
+                Err(error) => return Err(gone(error)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_tick(&mut self) -> Result<(), Failure> {
+        self.look().await?;
+        for entry in self.entries.values() {
+            if let Some(status) = &entry.status {
+                self.output.tell(&entry.progress(status))?;
+            }
+        }
+        // Notices come first, but a reader that does not keep up misses some: the state tells, too.
+        let ids: Vec<TorrentId> = self.entries.keys().copied().collect();
+        for id in ids {
+            let state = self.entries.get(&id).and_then(|entry| entry.status.as_ref());
+            if let Some(state) = state.map(|status| status.state) {
+                self.on_state(id, state).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_notice(&mut self, notice: Notice) -> Result<(), Failure> {
+        let id = notice.torrent();
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Ok(());
+        };
+        let torrent = entry.label.clone();
+        let event = match notice {
+            Notice::Checked { have, pieces, .. } => {
+                entry.began = Instant::now();
+                entry.unfit = entry.aim == Aim::SeedOnly && have < pieces;
+                Event::Checked {
+                    torrent,
+                    have,
+                    pieces,
+                }
+            }
+            Notice::Completed { .. } => return self.on_complete(id).await,
+            Notice::State { state, .. } => return self.on_state(id, state).await,
+            Notice::GoalReached { .. } => return self.on_goal(id).await,
+            Notice::PieceFailed { piece, .. } => Event::PieceFailed {
+                torrent,
+                piece: piece.get(),
+            },
+            Notice::PeerBanned { address, blame, .. } => Event::PeerBanned {
+                torrent,
+                address,
+                reason: blame.to_string(),
+            },
+            Notice::TrackerReplied {
+                url,
+                peers,
+                warning,
+                ..
+            } => Event::Tracker {
+                torrent,
+                url,
+                peers: Some(peers),
+                warning,
+                error: None,
+                retry_in: None,
+            },
+            Notice::TrackerFailed {
+                url,
+                error,
+                retry_in,
+                ..
+            } => Event::Tracker {
+                torrent,
+                url,
+                peers: None,
+                warning: None,
+                error: Some(error),
+                retry_in: Some(retry_in),
+            },
+            Notice::StorageFailed { error, .. } => Event::StorageFailed {
+                torrent,
+                advice: advice(&error).to_owned(),
+                error: error.to_string(),
+            },
+            Notice::StorageRecovered { .. } => Event::StorageRecovered { torrent },
+            // Progress tells of the others.
+            _ => return Ok(()),
+        };
+        self.output.tell(&event)
+    }
+
+    async fn on_state(&mut self, id: TorrentId, state: TorrentState) -> Result<(), Failure> {
+        match state {
+            TorrentState::Seeding => self.on_complete(id).await,
+            // A goal pauses, and nothing else does here.
+            TorrentState::Paused => match self.entries.get(&id).map(|entry| entry.aim) {
+                Some(Aim::Goal(_)) => self.on_goal(id).await,
+                Some(Aim::Complete | Aim::Seed | Aim::SeedOnly) | None => Ok(()),
+            },
+            TorrentState::Downloading => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.unfit = entry.aim == Aim::SeedOnly;
+                }
+                Ok(())
+            }
+            TorrentState::Checking | TorrentState::Failed | TorrentState::Removing => Ok(()),
+        }
+    }
+
+    /// All that is wanted is there; told once.
+    async fn on_complete(&mut self, id: TorrentId) -> Result<(), Failure> {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Ok(());
+        };
+        if entry.complete {
+            return Ok(());
+        }
+        let elapsed = entry.began.elapsed();
+        let status = entry.torrent.status().await.map_err(gone)?;
+        self.output.tell(&entry.progress(&status))?;
+        entry.complete = true;
+        let completed = Event::Completed {
+            torrent: entry.label.clone(),
+            size: status.wanted,
+            downloaded: status.session_downloaded,
+            elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        };
+        entry.status = Some(status);
+        self.output.tell(&completed)?;
+        if entry.aim == Aim::Complete {
+            entry.done = true;
+            // Others may still download: this one is not to upload meanwhile, nobody asked for it.
+            entry.torrent.pause().await.map_err(gone)?;
+        }
+        Ok(())
+    }
+
+    async fn on_goal(&mut self, id: TorrentId) -> Result<(), Failure> {
+        self.on_complete(id).await?;
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Ok(());
+        };
+        if entry.done {
+            return Ok(());
+        }
+        entry.done = true;
+        let uploaded = entry.status.as_ref().map_or(0, |status| status.uploaded);
+        self.output.tell(&Event::GoalReached {
+            torrent: entry.label.clone(),
+            uploaded,
+        })
+    }
+}
+
+enum Turn {
+    Notice(Option<Notice>),
+    Tick,
+    Signal(Exit),
+}
+
+impl Entry {
+    fn progress(&self, status: &TorrentStatus) -> Event {
+        Event::Progress(Box::new(Progress {
+            torrent: self.label.clone(),
+            state: status.state,
+            hindrance: status.hindrance.as_ref().map(ToString::to_string),
+            wanted: status.wanted,
+            have: status.have,
+            pieces: status.pieces,
+            pieces_have: status.pieces_have,
+            pieces_unchecked: status.pieces_unchecked,
+            downloaded: status.session_downloaded,
+            uploaded: status.session_uploaded,
+            wasted: status.wasted,
+            download_rate: status.download_rate,
+            upload_rate: status.upload_rate,
+            eta: status.eta,
+            peers: status.peers,
+            seeds: status.seeds,
+        }))
+    }
+}
+
+/// Bytes of all files, padding not counted.
+pub(crate) fn size(metainfo: &Metainfo) -> u64 {
+    metainfo
+        .files()
+        .iter()
+        .filter(|file| file.kind() != FileKind::Pad)
+        .fold(0, |sum, file| file.length().saturating_add(sum))
+}
+
+/// The client ended without having been asked to.
+fn gone(error: Error) -> Failure {
+    Failure::new(format!("the client ended unexpectedly: {error}"))
+        .advise("the same command goes on where it stopped")
+}
+
+/// What helps against a failure of the disk.
+fn advice(error: &DiskError) -> &'static str {
+    match error.kind {
+        DiskErrorKind::NoSpace => "make room on the disk, and it goes on by itself",
+        DiskErrorKind::NotFound => "put the folder back, and it goes on by itself",
+        DiskErrorKind::Permission => "make it writable for your user, and it goes on by itself",
+        DiskErrorKind::ReadOnly => "mount the disk for writing, and it goes on by itself",
+        DiskErrorKind::TooManyFiles => {
+            "close other programs or raise the limit (ulimit -n), and it goes on by itself"
+        }
+        DiskErrorKind::UnsafePath => {
+            "remove the symbolic link or the file that is in the way, and it goes on by itself"
+        }
+        _ => "check the disk and its cable; it goes on by itself when the cause is gone",
+    }
+}

@@ -1,0 +1,309 @@
+//! The commands that work on files alone, as a user calls them.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+struct Work(tempfile::TempDir);
+
+impl Work {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn anabranch(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_anabranch"))
+            .args(args)
+            .current_dir(self.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a command that must succeed, and returns what it printed.
+    fn ok(&self, args: &[&str]) -> String {
+        let output = self.anabranch(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", err(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs a command that must end with this exit code.
+    fn ends(&self, code: i32, args: &[&str]) -> Output {
+        let output = self.anabranch(args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", err(&output));
+        output
+    }
+
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// A folder of some files, the torrent of which has more than one piece.
+    fn album(&self) {
+        self.write("album/one.bin", vec![1; 40_000]);
+        self.write("album/sub/two.bin", vec![2; 70_000]);
+        self.write("album/sub/empty", "");
+        self.write("album/.hidden", "hidden");
+    }
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn last_json(output: &Output) -> Value {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_torrent_is_made_shown_and_verified() {
+    let work = Work::new();
+    work.album();
+    let told = work.ok(&[
+        "create", "album", "--piece-length", "16KiB", "--tracker", "http://t.example/announce",
+        "--tracker", "udp://u.example:1", "--private", "--comment", "hello", "--web-seed",
+        "http://w.example/",
+    ]);
+    assert!(told.starts_with("album.torrent: "), "{told}");
+    assert_eq!(names(work.path()), ["album", "album.torrent"]);
+
+    let shown: Value = serde_json::from_str(&work.ok(&["show", "album.torrent", "--json"])).unwrap();
+    assert_eq!(shown["name"], "album");
+    assert_eq!(shown["size"], 110_006);
+    assert_eq!(shown["pieces"], 7);
+    assert_eq!(shown["piece_length"], 16_384);
+    assert_eq!(shown["private"], true);
+    assert_eq!(shown["comment"], "hello");
+    assert_eq!(shown["web_seeds"][0], "http://w.example/");
+    assert_eq!(shown["trackers"][0][0], "http://t.example/announce");
+    assert_eq!(shown["trackers"][1][0], "udp://u.example:1");
+    let files: Vec<_> = shown["files"].as_array().unwrap().iter().map(|file| &file["path"]).collect();
+    assert_eq!(files, ["album/.hidden", "album/one.bin", "album/sub/empty", "album/sub/two.bin"]);
+    let text = work.ok(&["show", "album.torrent"]);
+    assert!(text.contains(shown["info_hash"].as_str().unwrap()), "{text}");
+
+    let verified = work.ok(&["verify", "album.torrent", "--dir", "."]);
+    assert!(verified.contains("complete"), "{verified}");
+}
+
+#[test]
+fn what_is_missing_or_wrong_is_named() {
+    let work = Work::new();
+    work.album();
+    work.ok(&["create", "album", "--piece-length", "16KiB"]);
+    work.write("album/one.bin", vec![9; 40_000]);
+    fs::remove_file(work.path().join("album/sub/empty")).unwrap();
+
+    let output = work.ends(3, &["verify", "album.torrent", "--dir", "."]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("damaged     album/one.bin: 3 of 3 pieces"), "{text}");
+    assert!(text.contains("missing     album/sub/empty\n"), "{text}");
+    assert!(text.contains("4 of 7 pieces match (57%)"), "{text}");
+
+    let verdict = last_json(&work.ends(3, &["verify", "album.torrent", "--dir", ".", "--json"]));
+    assert_eq!(verdict["event"], "verified");
+    assert_eq!(verdict["complete"], false);
+    assert_eq!(verdict["pieces_good"], 4);
+    let faults: Vec<_> = verdict["bad_files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| (file["path"].as_str().unwrap(), file["fault"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        faults,
+        [
+            // Shares the first piece with the one that is damaged.
+            ("album/.hidden", "damaged"),
+            ("album/one.bin", "damaged"),
+            ("album/sub/empty", "missing"),
+            ("album/sub/two.bin", "damaged"),
+        ]
+    );
+}
+
+#[test]
+fn missing_and_longer_files_are_told_apart() {
+    let work = Work::new();
+    work.album();
+    work.ok(&["create", "album", "--piece-length", "16KiB"]);
+    fs::remove_file(work.path().join("album/one.bin")).unwrap();
+    work.write("album/.hidden", "hidden, and longer");
+    let verdict = last_json(&work.ends(3, &["verify", "album.torrent", "--dir", ".", "--json"]));
+    let faults: Vec<_> = verdict["bad_files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| file["fault"].as_str().unwrap())
+        .collect();
+    assert_eq!(faults, ["wrong_length", "missing", "unverified"]);
+    assert_eq!(verdict["bad_files"][0]["found"], 18);
+}
+
+#[test]
+fn the_same_input_gives_the_same_torrent() {
+    let work = Work::new();
+    work.album();
+    work.ok(&["create", "album", "-o", "1.torrent", "--no-date"]);
+    work.ok(&["create", "album/", "-o", "2.torrent", "--no-date"]);
+    let read = |name| fs::read(work.path().join(name)).unwrap();
+    assert_eq!(read("1.torrent"), read("2.torrent"));
+    assert!(read("1.torrent").starts_with(b"d10:created by"));
+}
+
+#[test]
+fn a_torrent_is_not_overwritten_unless_told_so() {
+    let work = Work::new();
+    work.write("file", "content");
+    work.write("file.torrent", "precious");
+    let output = work.ends(1, &["create", "file"]);
+    assert!(err(&output).contains("--force"), "{}", err(&output));
+    assert_eq!(fs::read(work.path().join("file.torrent")).unwrap(), b"precious");
+    work.ok(&["create", "file", "--force"]);
+    assert!(work.ok(&["show", "file.torrent"]).contains("7 B"));
+    assert_eq!(names(work.path()), ["file", "file.torrent"]);
+}
+
+#[test]
+fn progress_and_results_are_json_when_asked_for() {
+    let work = Work::new();
+    work.write("file", "content");
+    let output = work.ends(0, &["create", "file", "--json"]);
+    let created = last_json(&output);
+    assert_eq!(created["event"], "created");
+    assert_eq!(created["path"], "file.torrent");
+    assert_eq!(created["info_hash"].as_str().unwrap().len(), 40);
+    let failed = last_json(&work.ends(1, &["create", "file", "--json"]));
+    assert_eq!(failed["event"], "error");
+    assert_eq!(failed["code"], 1);
+    assert!(failed["advice"].as_str().unwrap().contains("--force"));
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_in_circles_and_empty_ones_are_refused() {
+    let work = Work::new();
+    work.write("loop/file", "x");
+    std::os::unix::fs::symlink(".", work.path().join("loop/again")).unwrap();
+    let output = work.ends(1, &["create", "loop"]);
+    assert!(err(&output).contains("leads back"), "{}", err(&output));
+    fs::create_dir(work.path().join("empty")).unwrap();
+    let output = work.ends(1, &["create", "empty"]);
+    assert!(err(&output).contains("no file"), "{}", err(&output));
+    assert_eq!(names(work.path()), ["empty", "loop"]);
+}
+
+#[test]
+fn what_is_no_torrent_is_refused_and_named() {
+    let work = Work::new();
+    work.write("noise", [0xff; 1000]);
+    work.write("bomb", "l".repeat(1 << 20));
+    work.write("negative", "d4:infod6:lengthi-5e4:name1:x12:piece lengthi16384e6:pieces0:ee");
+    work.write("empty", "");
+    for name in ["noise", "bomb", "negative", "empty", "absent"] {
+        for args in [&["show", name][..], &["verify", name, "--dir", "."]] {
+            let output = work.ends(1, args);
+            assert!(err(&output).starts_with("error: "), "{}", err(&output));
+            assert!(err(&output).contains(name), "{}", err(&output));
+            assert!(err(&output).contains("hint: "), "{}", err(&output));
+        }
+    }
+}
+
+#[test]
+fn hostile_names_neither_leave_the_folder_nor_reach_the_terminal() {
+    let work = Work::new();
+    work.write(
+        "evil.torrent",
+        b"d4:infod5:filesld6:lengthi1e4:pathl2:..2:..6:passwdeed6:lengthi1e4:pathl4:\x1b[2Jeee\
+          4:name9:\x1b]0;evil\x0712:piece lengthi16384e6:pieces20:AAAAAAAAAAAAAAAAAAAAee",
+    );
+    for args in [&["show", "evil.torrent"][..], &["show", "evil.torrent", "--json"]] {
+        let text = work.ok(args);
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+        assert!(!text.contains(".."), "{text}");
+    }
+    let output = work.ends(3, &["verify", "evil.torrent", "--dir", "."]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("missing") && !text.contains('\x1b'), "{text:?}");
+}
+
+#[test]
+fn wrong_command_lines_end_with_code_2_and_say_why() {
+    let work = Work::new();
+    for (args, says) in [
+        (&["fly"][..], "fly"),
+        (&["download"], "SOURCE"),
+        (&["download", "magnet:?xt=urn:btih:0"], "magnet"),
+        (&["download", "https://example.org/a.torrent"], "fetch it first"),
+        (&["create", ".", "--piece-length", "18"], "256KiB"),
+        (&["create", ".", "--tracker", "example.org"], "http://"),
+        (&["seed", "a.torrent"], "--dir"),
+        (&["download", "a", "--limit-down", "fast"], "2MiB"),
+    ] {
+        let output = work.ends(2, args);
+        assert!(err(&output).contains(says), "{args:?}: {}", err(&output));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn the_manual_and_the_completions_know_every_command() {
+    let work = Work::new();
+    let man = work.ok(&["man"]);
+    assert!(man.contains(".TH"));
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = work.ok(&["completions", shell]);
+        for command in ["download", "seed", "create", "show", "verify", "demo", "completions", "man"] {
+            assert!(script.contains(command), "{shell} {command}");
+            assert!(man.contains(&format!("anabranch {command}")), "{command}");
+        }
+    }
+    for option in ["limit\\-down", "seed\\-time", "preallocate", "web\\-seed"] {
+        assert!(man.contains(option), "{option}");
+    }
+    assert!(man.contains("143"), "exit codes");
+    assert_eq!(
+        work.ok(&["--version"]),
+        format!("anabranch {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    assert!(work.ok(&["--help"]).contains("Exit codes:"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_went_away_gets_no_complaint() {
+    let work = Work::new();
+    work.write("file", "content");
+    work.ok(&["create", "file"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_anabranch"))
+        .args(["show", "file.torrent"])
+        .current_dir(work.path())
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap();
+    assert_eq!(err(&output), "");
+}
