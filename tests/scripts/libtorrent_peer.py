@@ -47,8 +47,11 @@ def main():
         "upload_rate_limit": options.limit_up,
         # Limits hold on loopback too.
         "connection_speed": 100,
+        # Default 15 s, which would be most of the time a small download takes.
+        "unchoke_interval": 2,
         "alert_mask": categories.error_notification | categories.status_notification
-        | categories.peer_notification | categories.tracker_notification,
+        | categories.peer_notification | categories.tracker_notification
+        | categories.storage_notification,
     })
     parameters = libtorrent.add_torrent_params()
     parameters.ti = libtorrent.torrent_info(options.torrent)
@@ -74,9 +77,12 @@ def main():
             elif isinstance(alert, (libtorrent.peer_disconnected_alert,
                                     libtorrent.tracker_error_alert)):
                 say("note", message=alert.message())
+            elif isinstance(alert, libtorrent.cache_flushed_alert):
+                say("completed")
         if not completed and handle.status().is_seeding:
             completed = True
-            say("completed")
+            # Said when it is on disk: blocks may be waiting to be written.
+            handle.flush_cache()
 
 
 main()

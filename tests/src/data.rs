@@ -117,11 +117,18 @@ pub fn files(root: &Path) -> BTreeMap<PathBuf, u64> {
     let mut found = BTreeMap::new();
     for (path, kind) in listing(root) {
         if kind == Kind::File {
-            let size = fs::symlink_metadata(root.join(&path)).expect("a listed file").len();
+            let size = fs::symlink_metadata(place(root, &path)).expect("a listed file").len();
             found.insert(path, size);
         }
     }
     found
+}
+
+/// A path of [`files`] or [`listing`] where it really is. Joining an empty path would add a slash,
+/// which a file does not bear.
+#[must_use]
+pub fn place(root: &Path, relative: &Path) -> PathBuf {
+    if relative.as_os_str().is_empty() { root.to_owned() } else { root.join(relative) }
 }
 
 /// What stands at a path.
@@ -145,8 +152,7 @@ pub fn listing(root: &Path) -> BTreeMap<PathBuf, Kind> {
     let mut found = BTreeMap::new();
     let mut open = vec![PathBuf::new()];
     while let Some(relative) = open.pop() {
-        // Joining an empty path would add a slash, which a file does not bear.
-        let here = if relative.as_os_str().is_empty() { root.into() } else { root.join(&relative) };
+        let here = place(root, &relative);
         let kind = fs::symlink_metadata(&here)
             .unwrap_or_else(|error| panic!("{}: {error}", here.display()))
             .file_type();
@@ -171,13 +177,34 @@ pub fn listing(root: &Path) -> BTreeMap<PathBuf, Kind> {
 ///
 /// When they differ; the message names the first difference.
 pub fn assert_same(expected: &Path, actual: &Path) {
-    let (left, right) = (files(expected), files(actual));
+    compare(expected, actual, &files(expected), &files(actual));
+}
+
+/// The same, but for empty files: Transmission does not create them.
+///
+/// # Panics
+///
+/// When they differ in anything else.
+pub fn assert_same_but_for_empty(expected: &Path, actual: &Path) {
+    let [left, right] = [expected, actual].map(|root| {
+        let mut found = files(root);
+        found.retain(|_, length| *length > 0);
+        found
+    });
+    compare(expected, actual, &left, &right);
+}
+
+fn compare(
+    expected: &Path,
+    actual: &Path,
+    left: &BTreeMap<PathBuf, u64>,
+    right: &BTreeMap<PathBuf, u64>,
+) {
     assert_eq!(left, right, "{} and {}", expected.display(), actual.display());
     for name in left.keys() {
-        let root = name.as_os_str().is_empty();
-        let path = |base: &Path| if root { base.to_owned() } else { base.join(name) };
-        if let Some(offset) = first_difference(&path(expected), &path(actual)) {
-            panic!("{} differs at byte {offset}", path(actual).display());
+        let (left, right) = (place(expected, name), place(actual, name));
+        if let Some(offset) = first_difference(&left, &right) {
+            panic!("{} differs at byte {offset}", right.display());
         }
     }
 }

@@ -121,9 +121,7 @@ impl Drop for Listener {
 pub fn content(root: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     for file in data::files(root).keys() {
-        let root_itself = file.as_os_str().is_empty();
-        let path = if root_itself { root.to_owned() } else { root.join(file) };
-        bytes.extend(std::fs::read(path).expect("a file of test data"));
+        bytes.extend(std::fs::read(data::place(root, file)).expect("a file of test data"));
     }
     bytes
 }

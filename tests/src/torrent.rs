@@ -69,8 +69,7 @@ impl Torrent {
         let files = data::files(content);
         let mut hasher = PieceHasher::new(piece_length);
         for file in files.keys() {
-            let root = file.as_os_str().is_empty();
-            hasher.read(&if root { content.to_owned() } else { content.join(file) });
+            hasher.read(&data::place(content, file));
         }
         let int = |number: u64| Value::Int(i64::try_from(number).expect("a length"));
         let content = if content.is_dir() {

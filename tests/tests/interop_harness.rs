@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anabranch_tests::clients::{self, Aria2, Client, Libtorrent, Opentracker, Transmission};
-use anabranch_tests::data::{assert_same, write_tree};
+use anabranch_tests::data::{assert_same, assert_same_but_for_empty, write_tree};
 use anabranch_tests::process::{Process, Stream};
 use anabranch_tests::scripted::{Gate, content, honest_leech, honest_seed};
 use anabranch_tests::{Scratch, Torrent, address};
@@ -16,29 +16,46 @@ fn harness_clients_talk_to_each_other() {
     if !clients::available(&[A, L, O, T]) {
         return;
     }
-    for over_udp in [false, true] {
-        let scratch = Scratch::new();
-        let data = scratch.folder("seed").join("tree");
-        write_tree(&data, 1);
-        let tracker = Opentracker::reserve();
-        let announce = if over_udp { tracker.udp() } else { tracker.http() };
-        let torrent = Torrent::make(&data, &scratch.join("tree.torrent"), PIECE, &[announce]);
-        let tracker = tracker.start(&scratch, &[&torrent]);
+    let scratch = Scratch::new();
+    let data = scratch.folder("seed").join("tree");
+    write_tree(&data, 1);
+    let tracker = Opentracker::reserve();
+    let torrent = Torrent::make(&data, &scratch.join("tree.torrent"), PIECE, &[tracker.http()]);
+    let tracker = tracker.start(&scratch, &[&torrent]);
 
-        // Transmission dials nobody here, so it is known before the others come.
-        let transmission = Transmission::start(&scratch, &scratch.folder("transmission"));
-        transmission.download(&torrent);
-        tracker.wait_for_peers(&torrent, 1);
+    // Transmission dials nobody here, so it is known before the others come.
+    let transmission = Transmission::start(&scratch, &scratch.folder("transmission"));
+    transmission.download(&torrent);
+    tracker.wait_for_peers(&torrent, 1);
 
-        let aria2 = Aria2::download(&scratch, &torrent, &scratch.folder("aria2-data"));
-        tracker.wait_for_peers(&torrent, 2);
+    let aria2 = Aria2::download(&scratch, &torrent, &scratch.folder("aria2-data"));
+    tracker.wait_for_peers(&torrent, 2);
 
-        let _seed = Libtorrent::seed(&torrent, &scratch.folder("seed"));
-        aria2.wait_complete();
-        transmission.wait_complete(&torrent);
-        assert_same(&data, &scratch.join("aria2-data/tree"));
-        assert_same(&data, &scratch.join("transmission/tree"));
+    let _seed = Libtorrent::seed(&torrent, &scratch.folder("seed"));
+    aria2.wait_complete();
+    transmission.wait_complete(&torrent);
+    assert_same(&data, &scratch.join("aria2-data/tree"));
+    assert_same_but_for_empty(&data, &scratch.join("transmission/tree"));
+}
+
+#[test]
+fn harness_transmission_and_libtorrent_meet_over_udp() {
+    use Client::{Libtorrent as L, Opentracker as O, Transmission as T};
+    if !clients::available(&[L, O, T]) {
+        return;
     }
+    let scratch = Scratch::new();
+    let data = scratch.folder("seed").join("tree");
+    write_tree(&data, 4);
+    let tracker = Opentracker::reserve();
+    let torrent = Torrent::make(&data, &scratch.join("tree.torrent"), PIECE, &[tracker.udp()]);
+    let tracker = tracker.start(&scratch, &[&torrent]);
+    let transmission = Transmission::start(&scratch, &scratch.folder("seed"));
+    transmission.seed(&torrent);
+    tracker.wait_for_seeds(&torrent, 1);
+    let folder = scratch.folder("leech");
+    Libtorrent::download(&torrent, &folder, &[]).wait_complete();
+    assert_same(&data, &folder.join("tree"));
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl Aria2 {
                 .args(["--no-conf", "--enable-rpc", "--summary-interval=0"])
                 .args(["--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false"])
                 .args(["--enable-peer-exchange=false", "--follow-torrent=false"])
-                .args(["--file-allocation=none", "--seed-ratio=0.0", "--disable-ipv6=true"])
+                .args(["--file-allocation=none", "--disk-cache=0", "--seed-ratio=0.0", "--disable-ipv6=true"])
                 .args(["--console-log-level=notice", "--show-console-readout=false"])
                 .arg(format!("--rpc-listen-port={}", rpc.port()))
                 .arg(format!("--interface={}", peer.ip()))
@@ -57,7 +57,6 @@ impl Aria2 {
                 .arg(format!("--torrent-file={}", utf8(&torrent.path)))
                 .env("HOME", home),
         );
-        let rpc = SocketAddr::new(peer.ip(), rpc.port());
         Self { _process: process, rpc }
     }
 

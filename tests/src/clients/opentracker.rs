@@ -92,7 +92,6 @@ impl Reserved {
             "opentracker",
             Command::new("opentracker")
                 .args(["-i", &ip, "-p", &port, "-P", &port, "-w", utf8(&list)])
-                .args(["-d", utf8(scratch.path())])
                 .current_dir(scratch.path()),
         );
         wait::until("opentracker to accept connections", || {
