@@ -33,26 +33,40 @@ impl Value {
     /// The value at a key, of a dictionary that has it.
     #[must_use]
     pub fn at(&self, key: &str) -> Option<&Self> {
-        let Self::Dict(entries) = self else { return None };
+        let Self::Dict(entries) = self else {
+            return None;
+        };
         entries.get(key.as_bytes())
     }
 
     /// The integer, if it is one.
     #[must_use]
     pub const fn int(&self) -> Option<i64> {
-        if let Self::Int(value) = self { Some(*value) } else { None }
+        if let Self::Int(value) = self {
+            Some(*value)
+        } else {
+            None
+        }
     }
 
     /// The byte string, if it is one.
     #[must_use]
     pub fn bytes(&self) -> Option<&[u8]> {
-        if let Self::Bytes(value) = self { Some(value) } else { None }
+        if let Self::Bytes(value) = self {
+            Some(value)
+        } else {
+            None
+        }
     }
 
     /// The list, if it is one.
     #[must_use]
     pub fn list(&self) -> Option<&[Self]> {
-        if let Self::List(values) = self { Some(values) } else { None }
+        if let Self::List(values) = self {
+            Some(values)
+        } else {
+            None
+        }
     }
 
     /// The bytes of it.
@@ -185,7 +199,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let value = Value::dict([
-            ("list", Value::List(vec![Value::Int(-7), Value::text("spam")])),
+            (
+                "list",
+                Value::List(vec![Value::Int(-7), Value::text("spam")]),
+            ),
             ("zero", Value::Int(0)),
         ]);
         assert_eq!(value.encode(), b"d4:listli-7e4:spame4:zeroi0ee");

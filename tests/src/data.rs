@@ -103,7 +103,11 @@ pub fn write_tree(folder: &Path, seed: u64) {
     ];
     files.extend((0..40).map(|number| (format!("small/{number:03}.txt"), 100 + number)));
     for (number, (name, length)) in files.iter().enumerate() {
-        write_file(&folder.join(name), *length, seed.wrapping_add(number as u64));
+        write_file(
+            &folder.join(name),
+            *length,
+            seed.wrapping_add(number as u64),
+        );
     }
 }
 
@@ -117,7 +121,9 @@ pub fn files(root: &Path) -> BTreeMap<PathBuf, u64> {
     let mut found = BTreeMap::new();
     for (path, kind) in listing(root) {
         if kind == Kind::File {
-            let size = fs::symlink_metadata(place(root, &path)).expect("a listed file").len();
+            let size = fs::symlink_metadata(place(root, &path))
+                .expect("a listed file")
+                .len();
             found.insert(path, size);
         }
     }
@@ -128,7 +134,11 @@ pub fn files(root: &Path) -> BTreeMap<PathBuf, u64> {
 /// which a file does not bear.
 #[must_use]
 pub fn place(root: &Path, relative: &Path) -> PathBuf {
-    if relative.as_os_str().is_empty() { root.to_owned() } else { root.join(relative) }
+    if relative.as_os_str().is_empty() {
+        root.to_owned()
+    } else {
+        root.join(relative)
+    }
 }
 
 /// What stands at a path.
@@ -200,7 +210,13 @@ fn compare(
     left: &BTreeMap<PathBuf, u64>,
     right: &BTreeMap<PathBuf, u64>,
 ) {
-    assert_eq!(left, right, "{} and {}", expected.display(), actual.display());
+    assert_eq!(
+        left,
+        right,
+        "{} and {}",
+        expected.display(),
+        actual.display()
+    );
     for name in left.keys() {
         let (left, right) = (place(expected, name), place(actual, name));
         if let Some(offset) = first_difference(&left, &right) {
@@ -216,7 +232,9 @@ fn first_difference(left: &Path, right: &Path) -> Option<u64> {
     let mut offset = 0;
     loop {
         let count = left.read(&mut one).expect("reading to compare");
-        right.read_exact(&mut other[..count]).expect("reading to compare");
+        right
+            .read_exact(&mut other[..count])
+            .expect("reading to compare");
         if one[..count] != other[..count] {
             let at = one.iter().zip(&other).position(|(one, other)| one != other);
             return Some(offset + at.unwrap_or(0) as u64);

@@ -81,7 +81,12 @@ impl Process {
         if let Some(err) = child.stderr.take() {
             readers.push(follow(err, Stream::Err, Arc::clone(&log)));
         }
-        Self { name: name.into(), child, log, readers }
+        Self {
+            name: name.into(),
+            child,
+            log,
+            readers,
+        }
     }
 
     /// The first value that `pick` makes of a line, of those already printed or to come.
@@ -101,8 +106,14 @@ impl Process {
                 seen += 1;
             }
             let name = &self.name;
-            assert!(lines.closed < self.readers.len(), "{name} ended without {what}");
-            assert!(start.elapsed() < LIMIT, "waited {LIMIT:?} for {what} from {name}");
+            assert!(
+                lines.closed < self.readers.len(),
+                "{name} ended without {what}"
+            );
+            assert!(
+                start.elapsed() < LIMIT,
+                "waited {LIMIT:?} for {what} from {name}"
+            );
             lines = self
                 .log
                 .changed
@@ -128,12 +139,18 @@ impl Process {
     #[must_use]
     pub fn wait_exit(mut self) -> Exit {
         let what = format!("{} to end", self.name);
-        let status = wait::until(&what, || self.child.try_wait().expect("waiting for a child"));
+        let status = wait::until(&what, || {
+            self.child.try_wait().expect("waiting for a child")
+        });
         for reader in self.readers.drain(..) {
             reader.join().expect("a reader of output");
         }
         let text = |stream| self.lines(stream).join("\n");
-        Exit { status, stdout: text(Stream::Out), stderr: text(Stream::Err) }
+        Exit {
+            status,
+            stdout: text(Stream::Out),
+            stderr: text(Stream::Err),
+        }
     }
 
     /// Whether it is still running.
@@ -143,7 +160,10 @@ impl Process {
     /// When the system does not say.
     #[must_use]
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("the state of a child").is_none()
+        self.child
+            .try_wait()
+            .expect("the state of a child")
+            .is_none()
     }
 
     /// Ends it the hard way (SIGKILL) and waits until it is gone.
@@ -163,7 +183,10 @@ impl Process {
     /// When the signal cannot be sent.
     pub fn interrupt(&self) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-INT", &pid]).status().expect("kill(1)");
+        let sent = Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .expect("kill(1)");
         assert!(sent.success(), "no signal to {}", self.name);
     }
 
@@ -178,7 +201,13 @@ impl Process {
         let status = std::fs::read_to_string(path).expect("the status of a running child");
         status
             .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
+            .find_map(|line| {
+                line.strip_prefix("VmHWM:")?
+                    .trim()
+                    .strip_suffix(" kB")?
+                    .parse()
+                    .ok()
+            })
             .map(|kib: u64| kib * 1024)
             .unwrap_or_else(|| panic!("{} is no longer running", self.name))
     }

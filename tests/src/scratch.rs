@@ -18,7 +18,10 @@ pub struct Scratch {
 impl Scratch {
     /// A folder for less than a gibibyte.
     #[must_use]
-    #[allow(clippy::new_without_default, reason = "making a folder is no default value")]
+    #[allow(
+        clippy::new_without_default,
+        reason = "making a folder is no default value"
+    )]
     pub fn new() -> Self {
         Self::with_room(GIB)
     }
@@ -32,7 +35,11 @@ impl Scratch {
     #[must_use]
     pub fn with_room(bytes: u64) -> Self {
         let memory = Path::new("/dev/shm");
-        let parent = if free(memory) >= bytes + GIB { memory.into() } else { std::env::temp_dir() };
+        let parent = if free(memory) >= bytes + GIB {
+            memory.into()
+        } else {
+            std::env::temp_dir()
+        };
         assert!(
             free(&parent) >= bytes,
             "{} has no room for {bytes} bytes of test data",
@@ -75,8 +82,14 @@ impl Scratch {
 
 /// Bytes free for us in the file system of `path`; 0 where that cannot be told.
 fn free(path: &Path) -> u64 {
-    let output = Command::new("df").args(["--output=avail", "-B1"]).arg(path).output();
+    let output = Command::new("df")
+        .args(["--output=avail", "-B1"])
+        .arg(path)
+        .output();
     let Ok(output) = output else { return 0 };
     let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().nth(1).and_then(|line| line.trim().parse().ok()).unwrap_or(0)
+    text.lines()
+        .nth(1)
+        .and_then(|line| line.trim().parse().ok())
+        .unwrap_or(0)
 }

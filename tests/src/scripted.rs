@@ -74,10 +74,7 @@ impl Listener {
     ///
     /// When it cannot listen.
     #[must_use]
-    pub fn start(
-        ip: &str,
-        play: impl Fn(Wire) -> io::Result<()> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn start(ip: &str, play: impl Fn(Wire) -> io::Result<()> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((ip, 0)).expect("a listener of the test");
         let address = listener.local_addr().expect("its address");
         let stop = Arc::new(AtomicBool::new(false));
@@ -88,7 +85,9 @@ impl Listener {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                let Ok(wire) = stream.and_then(Wire::over) else { continue };
+                let Ok(wire) = stream.and_then(Wire::over) else {
+                    continue;
+                };
                 let play = Arc::clone(&play);
                 // The other side ends connections as it likes, so an error here is no failure.
                 thread::spawn(move || drop(play(wire)));
@@ -152,11 +151,15 @@ pub fn seed_with(
                 gate.wait("the honest peer to be let loose");
                 wire.send(id::UNCHOKE, &[])?;
             }
-            let Some((index, begin, length)) = message.request() else { continue };
+            let Some((index, begin, length)) = message.request() else {
+                continue;
+            };
             let start = u64::from(index) * piece_length + u64::from(begin);
             let start = usize::try_from(start).map_err(io::Error::other)?;
             let range = start..start.saturating_add(length as usize);
-            let data = content.get(range).ok_or_else(|| io::Error::other("past the end"))?;
+            let data = content
+                .get(range)
+                .ok_or_else(|| io::Error::other("past the end"))?;
             let mut data = data.to_vec();
             tamper(index, begin, &mut data);
             wire.send(id::PIECE, &wire::block(index, begin, &data))?;
@@ -195,7 +198,9 @@ pub fn leech_over(wire: &mut Wire, torrent: &Torrent) -> io::Result<Vec<u8>> {
     let mut wanted = Vec::new();
     for index in 0..torrent.count() {
         let size = torrent.piece_size(index);
-        let blocks = (0..size).step_by(16 * 1024).map(|begin| (begin, BLOCK.min(size - begin)));
+        let blocks = (0..size)
+            .step_by(16 * 1024)
+            .map(|begin| (begin, BLOCK.min(size - begin)));
         wanted.extend(blocks.map(|(begin, length)| {
             // Both are below the length of a piece, which is below 4 GiB in these torrents.
             let narrow = |number| u32::try_from(number).unwrap_or(u32::MAX);
@@ -226,14 +231,22 @@ pub fn leech_over(wire: &mut Wire, torrent: &Torrent) -> io::Result<Vec<u8>> {
         let start = usize::try_from(index * torrent.piece_length + begin);
         let start = start.map_err(io::Error::other)?;
         let place = bytes.get_mut(start..start.saturating_add(data.len()));
-        place.ok_or_else(|| io::Error::other("a block past the end"))?.copy_from_slice(data);
+        place
+            .ok_or_else(|| io::Error::other("a block past the end"))?
+            .copy_from_slice(data);
         received += 1;
     }
     let mut rest = bytes.as_slice();
     for (index, hash) in torrent.pieces.iter().enumerate() {
-        let size = rest.len().min(usize::try_from(torrent.piece_length).unwrap_or(usize::MAX));
+        let size = rest
+            .len()
+            .min(usize::try_from(torrent.piece_length).unwrap_or(usize::MAX));
         let (piece, after) = rest.split_at(size);
-        assert_eq!(Sha1::digest(piece).as_slice(), hash, "piece {index} is wrong");
+        assert_eq!(
+            Sha1::digest(piece).as_slice(),
+            hash,
+            "piece {index} is wrong"
+        );
         rest = after;
     }
     Ok(bytes)

@@ -39,15 +39,24 @@ impl Torrent {
         let info = bytes[span].to_vec();
         let value = bencode::decode(&info);
         let number = |value: &Value, key| {
-            let number = value.at(key).and_then(Value::int).expect("a number in a torrent");
+            let number = value
+                .at(key)
+                .and_then(Value::int)
+                .expect("a number in a torrent");
             u64::try_from(number).expect("a length")
         };
         let length = value.at("files").and_then(Value::list).map_or_else(
             || number(&value, "length"),
             |files| files.iter().map(|file| number(file, "length")).sum(),
         );
-        let pieces = value.at("pieces").and_then(Value::bytes).expect("hashes of pieces");
-        let pieces = pieces.chunks(20).map(|hash| hash.try_into().expect("20 bytes")).collect();
+        let pieces = value
+            .at("pieces")
+            .and_then(Value::bytes)
+            .expect("hashes of pieces");
+        let pieces = pieces
+            .chunks(20)
+            .map(|hash| hash.try_into().expect("20 bytes"))
+            .collect();
         Self {
             path: path.to_owned(),
             info_hash: Sha1::digest(&info).into(),
@@ -65,7 +74,10 @@ impl Torrent {
     /// When a file cannot be read or written, or a name is not UTF-8.
     #[must_use]
     pub fn make(content: &Path, to: &Path, piece_length: u64, trackers: &[String]) -> Self {
-        let name = content.file_name().and_then(|name| name.to_str()).expect("a UTF-8 name");
+        let name = content
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("a UTF-8 name");
         let files = data::files(content);
         let mut hasher = PieceHasher::new(piece_length);
         for file in files.keys() {
@@ -74,8 +86,13 @@ impl Torrent {
         let int = |number: u64| Value::Int(i64::try_from(number).expect("a length"));
         let content = if content.is_dir() {
             let entry = |(path, length): (&PathBuf, &u64)| {
-                let parts = path.iter().map(|part| Value::text(part.to_str().expect("UTF-8")));
-                Value::dict([("length", int(*length)), ("path", Value::List(parts.collect()))])
+                let parts = path
+                    .iter()
+                    .map(|part| Value::text(part.to_str().expect("UTF-8")));
+                Value::dict([
+                    ("length", int(*length)),
+                    ("path", Value::List(parts.collect())),
+                ])
             };
             ("files", Value::List(files.iter().map(entry).collect()))
         } else {
@@ -94,7 +111,10 @@ impl Torrent {
     /// The info-hash as trackers' lists and other programs print it.
     #[must_use]
     pub fn hex(&self) -> String {
-        self.info_hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        self.info_hash
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// Bytes in the piece of this index.
@@ -124,7 +144,10 @@ pub fn write(info: &Value, to: &Path, trackers: &[String]) {
     let mut torrent = Value::dict([("info", info.clone())]);
     if let (Value::Dict(entries), Some(first)) = (&mut torrent, trackers.first()) {
         entries.insert(b"announce".to_vec(), Value::text(first));
-        let tiers = trackers.iter().map(|url| Value::List(vec![Value::text(url)])).collect();
+        let tiers = trackers
+            .iter()
+            .map(|url| Value::List(vec![Value::text(url)]))
+            .collect();
         entries.insert(b"announce-list".to_vec(), Value::List(tiers));
     }
     fs::write(to, torrent.encode()).expect("a torrent file");
@@ -145,13 +168,21 @@ impl PieceHasher {
         let length = usize::try_from(piece_length).expect("a piece that fits in memory");
         let zeros = vec![0; length];
         let zeros_hash = Sha1::digest(&zeros).into();
-        Self { piece: zeros.clone(), filled: 0, zeros, zeros_hash, hashes: Vec::new() }
+        Self {
+            piece: zeros.clone(),
+            filled: 0,
+            zeros,
+            zeros_hash,
+            hashes: Vec::new(),
+        }
     }
 
     fn read(&mut self, path: &Path) {
         let mut file = File::open(path).expect("a file to hash");
         loop {
-            let count = file.read(&mut self.piece[self.filled..]).expect("reading to hash");
+            let count = file
+                .read(&mut self.piece[self.filled..])
+                .expect("reading to hash");
             if count == 0 {
                 return;
             }
@@ -164,7 +195,11 @@ impl PieceHasher {
 
     fn close(&mut self) {
         let piece = &self.piece[..self.filled];
-        let hash = if piece == self.zeros { self.zeros_hash } else { Sha1::digest(piece).into() };
+        let hash = if piece == self.zeros {
+            self.zeros_hash
+        } else {
+            Sha1::digest(piece).into()
+        };
         self.hashes.extend(hash);
         self.filled = 0;
     }

@@ -120,14 +120,24 @@ impl Wire {
     ///
     /// Those of the socket, and bytes that are no handshake.
     pub fn read_handshake(&mut self) -> io::Result<[u8; 20]> {
-        let mut bytes = [0; 68];
-        self.stream.read_exact(&mut bytes)?;
+        let bytes = self.read_handshake_bytes()?;
         if !bytes.starts_with(b"\x13BitTorrent protocol") {
             return Err(io::Error::other("no handshake"));
         }
         let mut hash = [0; 20];
         hash.copy_from_slice(&bytes[28..48]);
         Ok(hash)
+    }
+
+    /// Reads a handshake as it came.
+    ///
+    /// # Errors
+    ///
+    /// Those of the socket.
+    pub fn read_handshake_bytes(&mut self) -> io::Result<[u8; 68]> {
+        let mut bytes = [0; 68];
+        self.stream.read_exact(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// Reads the next message, past keep-alives.
@@ -165,13 +175,15 @@ impl Wire {
             match self.stream.read(&mut sink) {
                 Ok(0) => return,
                 Ok(_) => {}
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                        panic!("still connected after {why}")
-                    }
-                    io::ErrorKind::Interrupted => {}
-                    _ => return,
-                },
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let waited = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut];
+                    assert!(
+                        !waited.contains(&error.kind()),
+                        "still connected after {why}"
+                    );
+                    return;
+                }
             }
         }
     }
@@ -206,7 +218,10 @@ pub fn message(id: u8, payload: &[u8]) -> Vec<u8> {
 /// The payload of a request or a cancel.
 #[must_use]
 pub fn range(index: u32, begin: u32, length: u32) -> Vec<u8> {
-    [index, begin, length].iter().flat_map(|number| number.to_be_bytes()).collect()
+    [index, begin, length]
+        .iter()
+        .flat_map(|number| number.to_be_bytes())
+        .collect()
 }
 
 /// The payload of a piece message.

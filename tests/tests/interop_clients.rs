@@ -43,14 +43,16 @@ impl Swarm {
         };
         let to = scratch.join("tree.torrent");
         let torrent = match maker {
-            Maker::Anabranch => {
-                Anabranch::create(&scratch, &data, &to, &["--tracker", &url])
-            }
+            Maker::Anabranch => Anabranch::create(&scratch, &data, &to, &["--tracker", &url]),
             Maker::Mktorrent => mktorrent(&data, &to, 17, &url, false),
             Maker::TransmissionCreate => transmission_create(&data, &to, &url),
         };
         let tracker = tracker.start(&scratch, &[&torrent]);
-        Self { tracker, torrent, scratch }
+        Self {
+            tracker,
+            torrent,
+            scratch,
+        }
     }
 
     fn seeds(&self) -> PathBuf {
@@ -227,7 +229,11 @@ fn mixed_swarm(number: u64, seed: Seed) {
     let swarm = Swarm::start(number, Maker::Anabranch, Announce::Http);
     let (scratch, torrent) = (&swarm.scratch, &swarm.torrent);
     let folder = |name: &str, own: Seed| {
-        if seed == own { swarm.seeds() } else { scratch.folder(name) }
+        if seed == own {
+            swarm.seeds()
+        } else {
+            scratch.folder(name)
+        }
     };
 
     // Transmission dials nobody, so it is known first; each of the others dials those before it.

@@ -20,7 +20,12 @@ fn harness_clients_talk_to_each_other() {
     let data = scratch.folder("seed").join("tree");
     write_tree(&data, 1);
     let tracker = Opentracker::reserve();
-    let torrent = Torrent::make(&data, &scratch.join("tree.torrent"), PIECE, &[tracker.http()]);
+    let torrent = Torrent::make(
+        &data,
+        &scratch.join("tree.torrent"),
+        PIECE,
+        &[tracker.http()],
+    );
     let tracker = tracker.start(&scratch, &[&torrent]);
 
     // Transmission dials nobody here, so it is known before the others come.
@@ -48,7 +53,12 @@ fn harness_transmission_and_libtorrent_meet_over_udp() {
     let data = scratch.folder("seed").join("tree");
     write_tree(&data, 4);
     let tracker = Opentracker::reserve();
-    let torrent = Torrent::make(&data, &scratch.join("tree.torrent"), PIECE, &[tracker.udp()]);
+    let torrent = Torrent::make(
+        &data,
+        &scratch.join("tree.torrent"),
+        PIECE,
+        &[tracker.udp()],
+    );
     let tracker = tracker.start(&scratch, &[&torrent]);
     let transmission = Transmission::start(&scratch, &scratch.folder("seed"));
     transmission.seed(&torrent);
@@ -114,7 +124,10 @@ fn harness_scripted_peers_talk_to_libtorrent() {
 #[test]
 fn a_process_shows_what_it_said_and_how_it_ended() {
     let mut shell = std::process::Command::new("sh");
-    let process = Process::spawn("sh", shell.args(["-c", "echo 127.0.0.1:80; echo no >&2; exit 3"]));
+    let process = Process::spawn(
+        "sh",
+        shell.args(["-c", "echo 127.0.0.1:80; echo no >&2; exit 3"]),
+    );
     let address = process.wait_line("an address", |stream, line| {
         (stream == Stream::Out).then(|| line.parse::<SocketAddr>().ok())?
     });

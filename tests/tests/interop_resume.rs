@@ -26,11 +26,23 @@ impl Setup {
         let torrent = Torrent::make(&data, &scratch.join("tree.torrent"), PIECE, &[]);
         let seed = Libtorrent::seed(&torrent, &scratch.join("seed"));
         let folder = scratch.folder("leech");
-        Self { seed, torrent, data, folder, scratch }
+        Self {
+            seed,
+            torrent,
+            data,
+            folder,
+            scratch,
+        }
     }
 
     fn download(&self, extra: &[&str]) -> Anabranch {
-        download(&self.scratch, &self.torrent, &self.folder, self.seed.address(), extra)
+        download(
+            &self.scratch,
+            &self.torrent,
+            &self.folder,
+            self.seed.address(),
+            extra,
+        )
     }
 
     fn assert_same(&self) {
@@ -64,7 +76,10 @@ fn after_kill_9_the_same_command_goes_on() {
     let second = setup.download(&[]).finish();
     let again = second.downloaded().expect("statistics at the end of a run");
     assert!(again > 0, "the first run was complete, which shows nothing");
-    assert!(again < total, "{again} of {total} bytes fetched after half was there");
+    assert!(
+        again < total,
+        "{again} of {total} bytes fetched after half was there"
+    );
     setup.assert_same();
 }
 
@@ -94,9 +109,16 @@ fn after_ctrl_c_a_second_run_fetches_only_what_is_missing() {
     let first = setup.download(&["--limit-down", "2MiB"]);
     first.wait_downloaded(total / 2);
     first.interrupt();
-    let again = setup.download(&[]).finish().downloaded().expect("statistics at the end");
+    let again = setup
+        .download(&[])
+        .finish()
+        .downloaded()
+        .expect("statistics at the end");
     // What was verified stays; what may be lost are the pieces under way.
-    assert!(again <= total * 3 / 4, "{again} of {total} bytes fetched after half was there");
+    assert!(
+        again <= total * 3 / 4,
+        "{again} of {total} bytes fetched after half was there"
+    );
     setup.assert_same();
 }
 
@@ -125,10 +147,22 @@ fn files_that_changed_since_are_put_right() {
     bytes[1_234_567] ^= 0xff;
     fs::write(&changed, bytes).unwrap();
     let cut = setup.folder.join("tree/edge.bin");
-    fs::File::options().write(true).open(cut).unwrap().set_len(1000).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(cut)
+        .unwrap()
+        .set_len(1000)
+        .unwrap();
     fs::remove_file(setup.folder.join("tree/.hidden")).unwrap();
-    let again = setup.download(&[]).finish().downloaded().expect("statistics at the end");
-    assert!(again > 0 && again < setup.torrent.length, "{again} bytes fetched");
+    let again = setup
+        .download(&[])
+        .finish()
+        .downloaded()
+        .expect("statistics at the end");
+    assert!(
+        again > 0 && again < setup.torrent.length,
+        "{again} bytes fetched"
+    );
     setup.assert_same();
 }
 
@@ -141,8 +175,16 @@ fn data_without_resume_data_are_found() {
     let half = fs::read(setup.data.join("a file with spaces.bin")).unwrap();
     fs::create_dir_all(setup.folder.join("tree")).unwrap();
     fs::write(setup.folder.join("tree/a file with spaces.bin"), &half).unwrap();
-    let fetched = setup.download(&[]).finish().downloaded().expect("statistics at the end");
+    let fetched = setup
+        .download(&[])
+        .finish()
+        .downloaded()
+        .expect("statistics at the end");
     let most = setup.torrent.length - half.len() as u64 + 4 * PIECE;
-    assert!(fetched <= most, "{fetched} bytes fetched, {} were there", half.len());
+    assert!(
+        fetched <= most,
+        "{fetched} bytes fetched, {} were there",
+        half.len()
+    );
     setup.assert_same();
 }

@@ -23,7 +23,15 @@ fn four_gib_in_pieces_of_16_mib() {
     let length = 4 * GIB + 5 * MIB + 12_345;
     let scratch = Scratch::with_room(5 * GIB);
     let data = scratch.folder("seed").join("large.bin");
-    let islands = [0, MIB - 32, GIB + 7, 3 * GIB, 4 * GIB - 32, 4 * GIB + 4 * MIB, length - 9];
+    let islands = [
+        0,
+        MIB - 32,
+        GIB + 7,
+        3 * GIB,
+        4 * GIB - 32,
+        4 * GIB + 4 * MIB,
+        length - 9,
+    ];
     write_sparse(&data, length, islands);
     let torrent = Torrent::make(&data, &scratch.join("large.torrent"), 16 * MIB, &[]);
     let seed = Libtorrent::seed_unchecked(&torrent, &scratch.join("seed"));
@@ -45,7 +53,11 @@ fn a_hundred_thousand_pieces_of_16_kib() {
     let scratch = Scratch::with_room(4 * GIB);
     let data = scratch.folder("seed").join("pieces.bin");
     // Every piece differs, so that none can stand for another.
-    write_sparse(&data, 100_000 * piece, (0..100_000).map(|index| index * piece));
+    write_sparse(
+        &data,
+        100_000 * piece,
+        (0..100_000).map(|index| index * piece),
+    );
     let torrent = Torrent::make(&data, &scratch.join("pieces.torrent"), piece, &[]);
     assert_eq!(torrent.count(), 100_000);
     let seed = Libtorrent::seed_unchecked(&torrent, &scratch.join("seed"));
@@ -68,7 +80,11 @@ fn same_as_mktorrent(scratch: &Scratch, name: &str, power: u32, private: bool) {
     let ours = Anabranch::create(scratch, &content, &ours, &args);
     assert_eq!(ours.piece_length, 1 << power);
     if ours.info != theirs.info {
-        let place = ours.info.iter().zip(&theirs.info).position(|(our, their)| our != their);
+        let place = ours
+            .info
+            .iter()
+            .zip(&theirs.info)
+            .position(|(our, their)| our != their);
         let place = place.unwrap_or_else(|| ours.info.len().min(theirs.info.len()));
         let around = |info: &[u8]| {
             let end = info.len().min(place + 60);
@@ -106,14 +122,33 @@ fn the_info_dictionary_we_create_is_that_of_mktorrent() {
 /// `show --json` against the file as the suite reads it.
 fn assert_shown(scratch: &Scratch, torrent: &Torrent) {
     let shown = Anabranch::show(scratch, &torrent.path);
-    assert_eq!(shown["info_hash"].as_str(), Some(torrent.hex().as_str()), "{shown}");
-    assert_eq!(shown["piece_length"].as_u64(), Some(torrent.piece_length), "{shown}");
+    assert_eq!(
+        shown["info_hash"].as_str(),
+        Some(torrent.hex().as_str()),
+        "{shown}"
+    );
+    assert_eq!(
+        shown["piece_length"].as_u64(),
+        Some(torrent.piece_length),
+        "{shown}"
+    );
     assert_eq!(shown["length"].as_u64(), Some(torrent.length), "{shown}");
     let info = bencode::decode(&torrent.info);
-    let name = info.at("name").and_then(Value::bytes).unwrap();
-    assert_eq!(shown["name"].as_str().map(str::as_bytes), Some(name), "{shown}");
-    let files = info.at("files").and_then(Value::list).map_or(1, <[Value]>::len);
-    assert_eq!(shown["files"].as_array().map(Vec::len), Some(files), "{shown}");
+    let name = info.at("name").and_then(Value::bytes).expect("a name");
+    assert_eq!(
+        shown["name"].as_str().map(str::as_bytes),
+        Some(name),
+        "{shown}"
+    );
+    let files = info
+        .at("files")
+        .and_then(Value::list)
+        .map_or(1, <[Value]>::len);
+    assert_eq!(
+        shown["files"].as_array().map(Vec::len),
+        Some(files),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -160,7 +195,13 @@ fn verify_finds_one_wrong_byte() {
     let mut bytes = fs::read(&data).unwrap();
     bytes[2_000_000] ^= 1;
     fs::write(&data, &bytes).unwrap();
-    assert_ne!(Anabranch::verify(&scratch, &torrent, scratch.path()).code, 0);
+    assert_ne!(
+        Anabranch::verify(&scratch, &torrent, scratch.path()).code,
+        0
+    );
     fs::remove_file(&data).unwrap();
-    assert_ne!(Anabranch::verify(&scratch, &torrent, scratch.path()).code, 0);
+    assert_ne!(
+        Anabranch::verify(&scratch, &torrent, scratch.path()).code,
+        0
+    );
 }

@@ -45,7 +45,10 @@ impl Outcome {
     /// When it succeeded, or failed in silence.
     pub fn assert_refused(&self) {
         assert_ne!(self.code, 0, "went through: {self:?}");
-        assert!(!self.stderr.trim().is_empty(), "failed without a message: {self:?}");
+        assert!(
+            !self.stderr.trim().is_empty(),
+            "failed without a message: {self:?}"
+        );
     }
 
     /// Asserts that it ended well.
@@ -69,7 +72,11 @@ impl From<Exit> for Outcome {
         let code = exit.status.code();
         let code = code.unwrap_or_else(|| panic!("crashed: {}\n{}", exit.status, exit.stderr));
         assert_ne!(code, EXIT_OF_PANIC, "panicked: {}", exit.stderr);
-        Self { code, stdout: exit.stdout, stderr: exit.stderr }
+        Self {
+            code,
+            stdout: exit.stdout,
+            stderr: exit.stderr,
+        }
     }
 }
 
@@ -77,7 +84,9 @@ impl Anabranch {
     /// Runs the command to its end.
     #[must_use]
     pub fn run<S: AsRef<OsStr>>(scratch: &Scratch, args: impl IntoIterator<Item = S>) -> Outcome {
-        Process::spawn("anabranch", command(scratch).args(args)).wait_exit().into()
+        Process::spawn("anabranch", command(scratch).args(args))
+            .wait_exit()
+            .into()
     }
 
     /// Runs the command to its end with a bound on the memory it may take.
@@ -127,7 +136,10 @@ impl Anabranch {
     /// `anabranch verify`: whether all is right, by its exit code.
     #[must_use]
     pub fn verify(scratch: &Scratch, torrent: &Torrent, folder: &Path) -> Outcome {
-        Self::run(scratch, ["verify", utf8(&torrent.path), "--dir", utf8(folder)])
+        Self::run(
+            scratch,
+            ["verify", utf8(&torrent.path), "--dir", utf8(folder)],
+        )
     }
 
     fn start(
@@ -156,7 +168,9 @@ impl Anabranch {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         let event = self.wait_event("listening");
-        let text = event["address"].as_str().expect("an address in the event `listening`");
+        let text = event["address"]
+            .as_str()
+            .expect("an address in the event `listening`");
         text.parse().expect("an address and a port")
     }
 
@@ -194,7 +208,9 @@ impl Anabranch {
     #[must_use]
     pub fn events(&self, name: &str) -> Vec<Value> {
         let lines = self.process.lines(Stream::Out);
-        let parsed = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let parsed = lines
+            .iter()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
         parsed.filter(|said| said["event"] == name).collect()
     }
 
@@ -204,7 +220,7 @@ impl Anabranch {
     }
 
     /// Waits until it ends, and asserts that it ended well.
-    #[must_use]
+    #[allow(clippy::must_use_candidate, reason = "most wait for the end alone")]
     pub fn finish(self) -> Outcome {
         let outcome = Outcome::from(self.process.wait_exit());
         outcome.assert_success();
@@ -240,7 +256,9 @@ fn downloaded(line: &str) -> Option<u64> {
         match value {
             Value::Object(fields) => {
                 let own = fields.get("downloaded").and_then(Value::as_u64);
-                own.into_iter().chain(fields.values().filter_map(within)).max()
+                own.into_iter()
+                    .chain(fields.values().filter_map(within))
+                    .max()
             }
             Value::Array(values) => values.iter().filter_map(within).max(),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
@@ -256,10 +274,18 @@ fn command(scratch: &Scratch) -> Command {
 
 fn at_home(mut command: Command, scratch: &Scratch) -> Command {
     let home = scratch.folder("home");
-    for variable in ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"] {
+    for variable in [
+        "XDG_CONFIG_HOME",
+        "XDG_DATA_HOME",
+        "XDG_STATE_HOME",
+        "XDG_CACHE_HOME",
+    ] {
         command.env(variable, home.join(variable));
     }
-    command.env("HOME", home).env_remove("http_proxy").env_remove("all_proxy");
+    command
+        .env("HOME", home)
+        .env_remove("http_proxy")
+        .env_remove("all_proxy");
     command
 }
 
@@ -278,14 +304,24 @@ fn build() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--release", "--package", "anabranch", "--bin", "anabranch"])
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "anabranch",
+            "--bin",
+            "anabranch",
+        ])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(workspace);
     let messages = super::run(&mut command);
     let executable = messages.lines().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
         let ours = message["target"]["name"] == "anabranch";
-        message["executable"].as_str().filter(|_| ours).map(PathBuf::from)
+        message["executable"]
+            .as_str()
+            .filter(|_| ours)
+            .map(PathBuf::from)
     });
     executable.expect("cargo names the executable it built")
 }

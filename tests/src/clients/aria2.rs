@@ -43,9 +43,18 @@ impl Aria2 {
             "aria2c",
             Command::new("aria2c")
                 .args(["--no-conf", "--enable-rpc", "--summary-interval=0"])
-                .args(["--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false"])
+                .args([
+                    "--enable-dht=false",
+                    "--enable-dht6=false",
+                    "--bt-enable-lpd=false",
+                ])
                 .args(["--enable-peer-exchange=false", "--follow-torrent=false"])
-                .args(["--file-allocation=none", "--disk-cache=0", "--seed-ratio=0.0", "--disable-ipv6=true"])
+                .args([
+                    "--file-allocation=none",
+                    "--disk-cache=0",
+                    "--seed-ratio=0.0",
+                    "--disable-ipv6=true",
+                ])
                 .args(["--console-log-level=notice", "--show-console-readout=false"])
                 .arg(format!("--rpc-listen-port={}", rpc.port()))
                 .arg(format!("--interface={}", peer.ip()))
@@ -57,7 +66,10 @@ impl Aria2 {
                 .arg(format!("--torrent-file={}", utf8(&torrent.path)))
                 .env("HOME", home),
         );
-        Self { _process: process, rpc }
+        Self {
+            _process: process,
+            rpc,
+        }
     }
 
     /// Waits until it has every byte.

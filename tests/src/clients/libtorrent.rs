@@ -62,7 +62,14 @@ impl Libtorrent {
         let process = Process::spawn(
             "libtorrent",
             Command::new(PYTHON)
-                .args([SCRIPT, utf8(&torrent.path), "--dir", utf8(folder), "--listen", &listen])
+                .args([
+                    SCRIPT,
+                    utf8(&torrent.path),
+                    "--dir",
+                    utf8(folder),
+                    "--listen",
+                    &listen,
+                ])
                 .args(extra),
         );
         let address = process.wait_line("its address", |stream, line| {

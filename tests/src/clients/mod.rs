@@ -63,7 +63,9 @@ impl Client {
     fn is_installed(self) -> bool {
         match self {
             Self::Transmission => on_path("transmission-daemon"),
-            Self::TransmissionTools => on_path("transmission-create") && on_path("transmission-show"),
+            Self::TransmissionTools => {
+                on_path("transmission-create") && on_path("transmission-show")
+            }
             Self::Aria2 => on_path("aria2c"),
             Self::Libtorrent => libtorrent::is_installed(),
             Self::Opentracker => on_path("opentracker"),
@@ -84,7 +86,10 @@ impl Clients {
     pub fn find() -> &'static Self {
         static FOUND: OnceLock<Clients> = OnceLock::new();
         FOUND.get_or_init(|| Self {
-            missing: Client::ALL.into_iter().filter(|client| !client.is_installed()).collect(),
+            missing: Client::ALL
+                .into_iter()
+                .filter(|client| !client.is_installed())
+                .collect(),
         })
     }
 
@@ -103,13 +108,20 @@ impl Clients {
 /// When one is missing and `CI` is `true`.
 #[must_use]
 pub fn available(needed: &[Client]) -> bool {
-    let missing = Clients::find().missing().iter().filter(|client| needed.contains(client));
+    let missing = Clients::find()
+        .missing()
+        .iter()
+        .filter(|client| needed.contains(client));
     let packages: Vec<&str> = missing.map(|client| client.package()).collect();
     if packages.is_empty() {
         return true;
     }
     let packages = packages.join(", ");
-    assert_ne!(env::var("CI").as_deref(), Ok("true"), "not installed: {packages}");
+    assert_ne!(
+        env::var("CI").as_deref(),
+        Ok("true"),
+        "not installed: {packages}"
+    );
     left_out(&format!("not installed: {packages}"));
     false
 }
@@ -137,7 +149,11 @@ fn run(command: &mut Command) -> String {
     let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{text}{complaint}", output.status);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{text}{complaint}",
+        output.status
+    );
     text
 }
 

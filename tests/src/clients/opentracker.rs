@@ -26,7 +26,9 @@ impl Opentracker {
     /// Chooses the address.
     #[must_use]
     pub fn reserve() -> Reserved {
-        Reserved { address: port_of(address::ANABRANCH) }
+        Reserved {
+            address: port_of(address::ANABRANCH),
+        }
     }
 
     /// The peers known of a torrent: complete ones, and the others.
@@ -36,14 +38,27 @@ impl Opentracker {
     /// When the tracker does not answer.
     #[must_use]
     pub fn peers(&self, torrent: &Torrent) -> (i64, i64) {
-        let hash: String = torrent.info_hash.iter().map(|byte| format!("%{byte:02x}")).collect();
+        let hash: String = torrent
+            .info_hash
+            .iter()
+            .map(|byte| format!("%{byte:02x}"))
+            .collect();
         let target = format!("/scrape?info_hash={hash}");
         let reply = net::http(self.address, "GET", &target, &[], &[]).expect("opentracker's reply");
         let reply = bencode::decode(&reply.body);
         let files = reply.at("files").expect("files in a scrape");
-        let Value::Dict(files) = files else { panic!("no dictionary in a scrape: {files:?}") };
-        let Some(entry) = files.get(torrent.info_hash.as_slice()) else { return (0, 0) };
-        let number = |key| entry.at(key).and_then(Value::int).expect("a number of peers");
+        let Value::Dict(files) = files else {
+            panic!("no dictionary in a scrape: {files:?}")
+        };
+        let Some(entry) = files.get(torrent.info_hash.as_slice()) else {
+            return (0, 0);
+        };
+        let number = |key| {
+            entry
+                .at(key)
+                .and_then(Value::int)
+                .expect("a number of peers")
+        };
         (number("complete"), number("incomplete"))
     }
 
@@ -84,7 +99,10 @@ impl Reserved {
     #[must_use]
     pub fn start(self, scratch: &Scratch, torrents: &[&Torrent]) -> Opentracker {
         let list = scratch.join(&format!("opentracker-{}.list", self.address.port()));
-        let hashes: String = torrents.iter().map(|torrent| torrent.hex() + "\n").collect();
+        let hashes: String = torrents
+            .iter()
+            .map(|torrent| torrent.hex() + "\n")
+            .collect();
         fs::write(&list, hashes).expect("the list of torrents");
         let port = self.address.port().to_string();
         let ip = self.address.ip().to_string();
@@ -97,6 +115,9 @@ impl Reserved {
         wait::until("opentracker to accept connections", || {
             TcpStream::connect(self.address).ok()
         });
-        Opentracker { _process: process, address: self.address }
+        Opentracker {
+            _process: process,
+            address: self.address,
+        }
     }
 }

@@ -10,7 +10,15 @@ use crate::Torrent;
 #[must_use]
 pub fn mktorrent(content: &Path, to: &Path, power: u32, tracker: &str, private: bool) -> Torrent {
     let mut command = Command::new("mktorrent");
-    command.args(["-l", &power.to_string(), "-a", tracker, "-o", utf8(to), utf8(content)]);
+    command.args([
+        "-l",
+        &power.to_string(),
+        "-a",
+        tracker,
+        "-o",
+        utf8(to),
+        utf8(content),
+    ]);
     if private {
         command.arg("-p");
     }
@@ -42,7 +50,10 @@ pub fn transmission_info_hash(torrent: &Path) -> String {
 /// When it prints none.
 #[must_use]
 pub fn aria2_info_hash(torrent: &Path) -> String {
-    value_of("Info Hash", &run(Command::new("aria2c").args(["--no-conf", "-S", utf8(torrent)])))
+    value_of(
+        "Info Hash",
+        &run(Command::new("aria2c").args(["--no-conf", "-S", utf8(torrent)])),
+    )
 }
 
 fn value_of(key: &str, text: &str) -> String {

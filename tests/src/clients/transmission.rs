@@ -59,8 +59,15 @@ impl Transmission {
                 .args(["--foreground", "--log-info", "--config-dir", utf8(&config)])
                 .env("HOME", &config),
         );
-        let daemon = Self { _process: process, rpc, peer, session: Mutex::default() };
-        wait::until("transmission's RPC", || daemon.try_call("session-get", &json!({})));
+        let daemon = Self {
+            _process: process,
+            rpc,
+            peer,
+            session: Mutex::default(),
+        };
+        wait::until("transmission's RPC", || {
+            daemon.try_call("session-get", &json!({}))
+        });
         daemon
     }
 
@@ -107,7 +114,8 @@ impl Transmission {
     }
 
     fn call(&self, method: &str, arguments: &Value) -> Value {
-        self.try_call(method, arguments).unwrap_or_else(|| panic!("transmission: no {method}"))
+        self.try_call(method, arguments)
+            .unwrap_or_else(|| panic!("transmission: no {method}"))
     }
 
     fn try_call(&self, method: &str, arguments: &Value) -> Option<Value> {
@@ -116,10 +124,18 @@ impl Transmission {
         for _ in 0..2 {
             let session = self.session.lock().ok()?.clone();
             let headers = [("X-Transmission-Session-Id", session.as_str())];
-            let reply =
-                net::http(self.rpc, "POST", "/transmission/rpc", &headers, body.as_bytes()).ok()?;
+            let reply = net::http(
+                self.rpc,
+                "POST",
+                "/transmission/rpc",
+                &headers,
+                body.as_bytes(),
+            )
+            .ok()?;
             if reply.code == 409 {
-                reply.header("X-Transmission-Session-Id")?.clone_into(&mut *self.session.lock().ok()?);
+                reply
+                    .header("X-Transmission-Session-Id")?
+                    .clone_into(&mut *self.session.lock().ok()?);
                 continue;
             }
             let reply: Value = serde_json::from_slice(&reply.body).ok()?;
