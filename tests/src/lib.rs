@@ -17,12 +17,11 @@
 //! * The binary is `$ANABRANCH_BIN`, or else what `cargo build --release -p anabranch` makes.
 //! * With `--json`, `download` and `seed` print one JSON object a line on standard output, each
 //!   with a string `event`: `listening` (with `address`), `completed`, `peer_banned` (with the
-//!   address of the peer), `error` (with the file and the cause). A line with an integer
+//!   address of the peer), `storage_failed` (with the file and the cause). A line with an integer
 //!   `downloaded` (bytes of payload received by this run, at any depth of the object) comes at
 //!   least once a second while data moves, and once at the end.
 //! * `show --json` prints one object with `info_hash` (lower-case hex), `name`, `piece_length`,
-//!   `pieces` (their number), `length` (total) and `files` (a list of objects with `path`, a
-//!   list or a string joined by `/`, and `length`).
+//!   `size` (of all files) and `files` (a list).
 //! * An error ends in a non-zero exit code and a message on standard error.
 //! * `verify` exits 0 when every byte is right, and not 0 otherwise.
 //!

@@ -60,7 +60,7 @@ fn a_full_disk_stops_the_torrent_until_there_is_room() {
     let mut download =
         Anabranch::download(&scratch, &torrent, &folder, &["--peer", &peer, "--seed"]);
 
-    let event = download.wait_event("error");
+    let event = download.wait_event("storage_failed");
     let text = event.to_string();
     assert!(
         text.contains("too large.bin"),

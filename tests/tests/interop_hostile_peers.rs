@@ -96,12 +96,14 @@ fn get_unchoked(wire: &mut Wire, setup: &Setup) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends the same message again and again, and never reads, until the other side takes no more.
-fn flood(wire: &mut Wire, messages: impl Iterator<Item = Vec<u8>>) -> io::Result<()> {
+/// Sends message after message and never reads, until the other side takes no more: that it hangs
+/// up or stops reading is its good right.
+fn flood(wire: &mut Wire, messages: impl IntoIterator<Item = Vec<u8>>) -> io::Result<()> {
     wire.limit_writes(Duration::from_secs(2))?;
-    messages
+    let _ = messages
         .into_iter()
-        .try_for_each(|message| wire.send_raw(&message))
+        .try_for_each(|message| wire.send_raw(&message));
+    Ok(())
 }
 
 mod seeding {

@@ -132,7 +132,7 @@ fn assert_shown(scratch: &Scratch, torrent: &Torrent) {
         Some(torrent.piece_length),
         "{shown}"
     );
-    assert_eq!(shown["length"].as_u64(), Some(torrent.length), "{shown}");
+    assert_eq!(shown["size"].as_u64(), Some(torrent.length), "{shown}");
     let info = bencode::decode(&torrent.info);
     let name = info.at("name").and_then(Value::bytes).expect("a name");
     assert_eq!(
