@@ -1,12 +1,13 @@
 //! Each of the other clients, in both directions, and all of them in one swarm.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anabranch_tests::clients::{
     self, Anabranch, Aria2, Client, Libtorrent, Opentracker, Transmission, mktorrent,
     transmission_create,
 };
-use anabranch_tests::data::{assert_same, assert_same_but_for_empty, write_tree};
+use anabranch_tests::data::{assert_same, assert_same_but_for_empty, files, write_tree};
 use anabranch_tests::{Scratch, Torrent};
 
 /// What a swarm needs: the tree to share at `seed/tree`, a torrent of it, a tracker.
@@ -36,6 +37,9 @@ impl Swarm {
         let scratch = Scratch::new();
         let data = scratch.folder("seed").join("tree");
         write_tree(&data, seed);
+        if matches!(maker, Maker::TransmissionCreate) {
+            leave_out_what_transmission_skips(&data);
+        }
         let tracker = Opentracker::reserve();
         let url = match announce {
             Announce::Http => tracker.http(),
@@ -94,6 +98,15 @@ impl Swarm {
         let seed = Libtorrent::seed(&self.torrent, &self.seeds());
         self.tracker.wait_for_seeds(&self.torrent, 1);
         seed
+    }
+}
+
+/// transmission-create takes neither hidden nor empty files into a torrent.
+fn leave_out_what_transmission_skips(folder: &Path) {
+    for (path, length) in files(folder) {
+        if length == 0 || path.starts_with(".hidden") {
+            fs::remove_file(folder.join(path)).expect("a file of the tree");
+        }
     }
 }
 

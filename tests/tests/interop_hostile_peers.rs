@@ -60,18 +60,24 @@ type OnSeed = fn(Wire, &Setup) -> io::Result<()>;
 /// Lets a hostile peer loose on our seed, and then an honest one.
 fn against_seed(attack: OnSeed) {
     let setup = Setup::new();
-    let mut seed = Anabranch::seed(
-        &setup.scratch,
-        &setup.torrent,
-        &setup.scratch.join("seed"),
-        &[],
-    );
-    let to = seed.address();
+    let (mut seed, to) = start_seed(&setup);
     let wire = Wire::connect(address::HOSTILE, to).expect("the first connection is accepted");
     attack(wire, &setup).expect("the seed lets it come as far as its attack");
     assert_serves(&setup, to);
     seed.assert_sound(MOST_MEMORY);
     seed.interrupt();
+}
+
+/// A seed that has looked at its data and answers handshakes.
+fn start_seed(setup: &Setup) -> (Anabranch, SocketAddr) {
+    let folder = setup.scratch.join("seed");
+    let seed = Anabranch::seed(&setup.scratch, &setup.torrent, &folder, &[]);
+    let to = seed.address();
+    wait::until("the seed to answer", || {
+        let mut wire = Wire::connect(address::HONEST, to).ok()?;
+        greet(&mut wire, setup).ok()
+    });
+    (seed, to)
 }
 
 fn assert_serves(setup: &Setup, seed: SocketAddr) {
@@ -183,9 +189,7 @@ mod seeding {
     #[test]
     fn requests_past_the_end_get_nothing() {
         let setup = Setup::new();
-        let folder = setup.scratch.join("seed");
-        let mut seed = Anabranch::seed(&setup.scratch, &setup.torrent, &folder, &[]);
-        let to = seed.address();
+        let (mut seed, to) = start_seed(&setup);
         let last = setup.torrent.count() - 1;
         let short = u32::try_from(setup.torrent.piece_size(last)).unwrap();
         let piece = u32::try_from(setup.torrent.piece_length).unwrap();
@@ -306,9 +310,7 @@ mod seeding {
     #[test]
     fn a_crowd_that_says_nothing_does_not_keep_others_out() {
         let setup = Setup::new();
-        let folder = setup.scratch.join("seed");
-        let mut seed = Anabranch::seed(&setup.scratch, &setup.torrent, &folder, &[]);
-        let to = seed.address();
+        let (mut seed, to) = start_seed(&setup);
         let crowd: Vec<Wire> = (0..600)
             .filter_map(|number| Wire::connect(&format!("127.0.67.{}", number % 200 + 1), to).ok())
             .collect();
@@ -321,9 +323,8 @@ mod seeding {
     #[test]
     fn a_handshake_that_comes_byte_by_byte_is_taken() {
         let setup = Setup::new();
-        let folder = setup.scratch.join("seed");
-        let seed = Anabranch::seed(&setup.scratch, &setup.torrent, &folder, &[]);
-        let mut wire = Wire::connect(address::HONEST, seed.address()).unwrap();
+        let (seed, to) = start_seed(&setup);
+        let mut wire = Wire::connect(address::HONEST, to).unwrap();
         for byte in wire::handshake(setup.torrent.info_hash) {
             wire.send_raw(&[byte]).unwrap();
         }
