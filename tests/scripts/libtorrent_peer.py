@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""One libtorrent session with one torrent, for the interop suite.
+
+Prints one JSON object a line: "listening" with the address, "completed" when every piece is there,
+"error" when the session gave up. Runs until it is killed.
+"""
+
+import argparse
+import json
+import sys
+
+import libtorrent
+
+
+def say(event, **fields):
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def main():
+    if sys.argv[1:] == ["--version"]:
+        print(libtorrent.version)
+        return
+    parser = argparse.ArgumentParser()
+    parser.add_argument("torrent")
+    parser.add_argument("--dir", required=True)
+    parser.add_argument("--listen", required=True, help="ADDR:PORT")
+    parser.add_argument("--peer", action="append", default=[], help="ADDR:PORT")
+    parser.add_argument("--trusted", action="store_true", help="seed without a check")
+    parser.add_argument("--limit-up", type=int, default=0, help="bytes a second")
+    options = parser.parse_args()
+
+    address = options.listen.rpartition(":")[0]
+    categories = libtorrent.alert.category_t
+    session = libtorrent.session({
+        "listen_interfaces": options.listen,
+        # Others tell peers apart by address, so connections have to come from this one.
+        "outgoing_interfaces": address,
+        "allow_multiple_connections_per_ip": True,
+        "enable_dht": False,
+        "enable_lsd": False,
+        "enable_upnp": False,
+        "enable_natpmp": False,
+        "enable_incoming_utp": False,
+        "enable_outgoing_utp": False,
+        # Plain handshakes first: otherwise the first attempt at a plain peer is lost.
+        "out_enc_policy": int(libtorrent.enc_policy.pe_disabled),
+        "upload_rate_limit": options.limit_up,
+        # Limits hold on loopback too.
+        "connection_speed": 100,
+        # Default 15 s, which would be most of the time a small download takes.
+        "unchoke_interval": 2,
+        "alert_mask": categories.error_notification | categories.status_notification
+        | categories.peer_notification | categories.tracker_notification
+        | categories.storage_notification,
+    })
+    parameters = libtorrent.add_torrent_params()
+    parameters.ti = libtorrent.torrent_info(options.torrent)
+    parameters.save_path = options.dir
+    parameters.flags &= ~libtorrent.torrent_flags.auto_managed
+    parameters.flags &= ~libtorrent.torrent_flags.paused
+    if options.trusted:
+        parameters.flags |= libtorrent.torrent_flags.seed_mode
+    parameters.peers = [
+        (peer.rpartition(":")[0], int(peer.rpartition(":")[2])) for peer in options.peer
+    ]
+    handle = session.add_torrent(parameters)
+
+    completed = False
+    while True:
+        session.wait_for_alert(200)
+        for alert in session.pop_alerts():
+            if isinstance(alert, libtorrent.listen_succeeded_alert):
+                say("listening", address=f"{alert.address}:{alert.port}")
+            elif isinstance(alert, (libtorrent.file_error_alert, libtorrent.torrent_error_alert,
+                                    libtorrent.listen_failed_alert)):
+                say("error", message=alert.message())
+            elif isinstance(alert, (libtorrent.peer_disconnected_alert,
+                                    libtorrent.tracker_error_alert)):
+                say("note", message=alert.message())
+            elif isinstance(alert, libtorrent.cache_flushed_alert):
+                say("completed")
+        if not completed and handle.status().is_seeding:
+            completed = True
+            # Said when it is on disk: blocks may be waiting to be written.
+            handle.flush_cache()
+
+
+main()

@@ -1,0 +1,105 @@
+//! libtorrent, through a script on its Python binding.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{port_of, utf8};
+use crate::process::{Process, Stream};
+use crate::{Torrent, address};
+
+/// The binding is built for the distribution's Python, whichever is first on the path.
+const PYTHON: &str = "/usr/bin/python3";
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/libtorrent_peer.py");
+
+pub(super) fn is_installed() -> bool {
+    let output = Command::new(PYTHON).args([SCRIPT, "--version"]).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+/// A running session with one torrent.
+#[derive(Debug)]
+pub struct Libtorrent {
+    process: Process,
+    address: SocketAddr,
+}
+
+impl Libtorrent {
+    /// Seeds what is in `folder`, after a check of it.
+    #[must_use]
+    pub fn seed(torrent: &Torrent, folder: &Path) -> Self {
+        let session = Self::start(torrent, folder, &[]);
+        session.wait_complete();
+        session
+    }
+
+    /// Seeds what is in `folder` without a check.
+    #[must_use]
+    pub fn seed_unchecked(torrent: &Torrent, folder: &Path) -> Self {
+        Self::start(torrent, folder, &["--trusted"])
+    }
+
+    /// Seeds what is in `folder` at so many bytes a second.
+    #[must_use]
+    pub fn seed_slowly(torrent: &Torrent, folder: &Path, rate: u64) -> Self {
+        let session = Self::start(torrent, folder, &["--limit-up", &rate.to_string()]);
+        session.wait_complete();
+        session
+    }
+
+    /// Downloads into `folder` and seeds afterwards.
+    #[must_use]
+    pub fn download(torrent: &Torrent, folder: &Path, peers: &[SocketAddr]) -> Self {
+        let peers: Vec<String> = peers.iter().map(|peer| format!("--peer={peer}")).collect();
+        let peers: Vec<&str> = peers.iter().map(String::as_str).collect();
+        Self::start(torrent, folder, &peers)
+    }
+
+    fn start(torrent: &Torrent, folder: &Path, extra: &[&str]) -> Self {
+        let listen = port_of(address::LIBTORRENT).to_string();
+        let process = Process::spawn(
+            "libtorrent",
+            Command::new(PYTHON)
+                .args([
+                    SCRIPT,
+                    utf8(&torrent.path),
+                    "--dir",
+                    utf8(folder),
+                    "--listen",
+                    &listen,
+                ])
+                .args(extra),
+        );
+        let address = process.wait_line("its address", |stream, line| {
+            let said = event(stream, line, "listening")?;
+            said["address"].as_str()?.parse().ok()
+        });
+        Self { process, address }
+    }
+
+    /// Where it accepts peers.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until it has every byte.
+    ///
+    /// # Panics
+    ///
+    /// When that takes too long, or libtorrent gives up.
+    pub fn wait_complete(&self) {
+        self.process.wait_line("its completion", |stream, line| {
+            let failed = event(stream, line, "error");
+            assert!(failed.is_none(), "libtorrent: {failed:?}");
+            event(stream, line, "completed")
+        });
+    }
+}
+
+fn event(stream: Stream, line: &str, name: &str) -> Option<Value> {
+    let said: Value = (stream == Stream::Out).then(|| serde_json::from_str(line).ok())??;
+    (said["event"] == name).then_some(said)
+}

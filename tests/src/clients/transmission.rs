@@ -1,0 +1,146 @@
+//! transmission-daemon, through its RPC.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+
+use serde_json::{Value, json};
+
+use super::{port_of, utf8};
+use crate::process::Process;
+use crate::{Scratch, Torrent, address, net, wait};
+
+/// A running daemon with a configuration of its own.
+#[derive(Debug)]
+pub struct Transmission {
+    _process: Process,
+    rpc: SocketAddr,
+    peer: SocketAddr,
+    session: Mutex<String>,
+}
+
+impl Transmission {
+    /// Starts it with `folder` for its downloads. It dials nobody on loopback: others dial it.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come up.
+    #[must_use]
+    pub fn start(scratch: &Scratch, folder: &Path) -> Self {
+        let (rpc, peer) = (port_of(address::ANABRANCH), port_of(address::TRANSMISSION));
+        let config = scratch.folder(&format!("transmission-{}", rpc.port()));
+        let settings = json!({
+            "bind-address-ipv4": address::TRANSMISSION,
+            "bind-address-ipv6": "::1",
+            // Complete means written: the test compares at once.
+            "cache-size-mb": 0,
+            "dht-enabled": false,
+            "download-dir": utf8(folder),
+            "download-queue-enabled": false,
+            "idle-seeding-limit-enabled": false,
+            "lpd-enabled": false,
+            "peer-port": peer.port(),
+            "pex-enabled": false,
+            "port-forwarding-enabled": false,
+            "ratio-limit-enabled": false,
+            "rename-partial-files": false,
+            "rpc-bind-address": rpc.ip().to_string(),
+            "rpc-port": rpc.port(),
+            "rpc-whitelist-enabled": false,
+            "seed-queue-enabled": false,
+            "utp-enabled": false,
+        });
+        fs::write(config.join("settings.json"), settings.to_string()).expect("settings");
+        let process = Process::spawn(
+            "transmission-daemon",
+            Command::new("transmission-daemon")
+                .args(["--foreground", "--log-info", "--config-dir", utf8(&config)])
+                .env("HOME", &config),
+        );
+        let daemon = Self {
+            _process: process,
+            rpc,
+            peer,
+            session: Mutex::default(),
+        };
+        wait::until("transmission's RPC", || {
+            daemon.try_call("session-get", &json!({}))
+        });
+        daemon
+    }
+
+    /// Where it accepts peers.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Starts downloading.
+    pub fn download(&self, torrent: &Torrent) {
+        self.call("torrent-add", &json!({ "filename": utf8(&torrent.path) }));
+    }
+
+    /// Checks the data in its folder and seeds them.
+    pub fn seed(&self, torrent: &Torrent) {
+        let path = utf8(&torrent.path);
+        self.call("torrent-add", &json!({ "filename": path, "paused": true }));
+        self.call("torrent-verify", &json!({ "ids": [torrent.hex()] }));
+        self.wait_complete(torrent);
+        self.call("torrent-start", &json!({ "ids": [torrent.hex()] }));
+    }
+
+    /// Waits until it has every byte.
+    ///
+    /// # Panics
+    ///
+    /// When that takes too long, or the daemon reports an error of its own.
+    pub fn wait_complete(&self, torrent: &Torrent) {
+        let fields = json!({
+            "ids": [torrent.hex()],
+            "fields": ["leftUntilDone", "percentDone", "error", "errorString", "status"],
+        });
+        wait::until("transmission to complete", || {
+            let reply = self.call("torrent-get", &fields);
+            let state = &reply["torrents"][0];
+            // 1 and 2 are what the tracker said, 3 is trouble of its own.
+            assert_ne!(state["error"], json!(3), "transmission: {state}");
+            // While it checks, what is left is not known yet.
+            let settled = matches!(state["status"].as_u64(), Some(0 | 4 | 5 | 6));
+            (settled && state["leftUntilDone"] == json!(0) && state["percentDone"] == json!(1))
+                .then_some(())
+        });
+    }
+
+    fn call(&self, method: &str, arguments: &Value) -> Value {
+        self.try_call(method, arguments)
+            .unwrap_or_else(|| panic!("transmission: no {method}"))
+    }
+
+    fn try_call(&self, method: &str, arguments: &Value) -> Option<Value> {
+        let body = json!({ "method": method, "arguments": arguments }).to_string();
+        // The first reply of a daemon refuses, and bears the session's name to repeat.
+        for _ in 0..2 {
+            let session = self.session.lock().ok()?.clone();
+            let headers = [("X-Transmission-Session-Id", session.as_str())];
+            let reply = net::http(
+                self.rpc,
+                "POST",
+                "/transmission/rpc",
+                &headers,
+                body.as_bytes(),
+            )
+            .ok()?;
+            if reply.code == 409 {
+                reply
+                    .header("X-Transmission-Session-Id")?
+                    .clone_into(&mut *self.session.lock().ok()?);
+                continue;
+            }
+            let reply: Value = serde_json::from_slice(&reply.body).ok()?;
+            return (reply["result"] == json!("success")).then(|| reply["arguments"].clone());
+        }
+        None
+    }
+}
