@@ -83,6 +83,7 @@ pub(crate) fn not_a_regular_file() -> io::Error {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

@@ -92,9 +92,7 @@ impl Dir {
 
     /// Makes the names in this folder durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = rustix::fs::openat(&self.0, ".", flags, Mode::empty())?;
-        match rustix::fs::fsync(&folder) {
+        match rustix::fs::fsync(self.listable()?) {
             // Some file systems have nothing to do for a folder, and say so like this.
             Ok(()) | Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
             Err(error) => Err(error.into()),
@@ -103,16 +101,17 @@ impl Dir {
 
     /// Whether files of this folder can be written, and `space` bytes more fit.
     pub(crate) fn probe(&self, space: u64) -> io::Result<()> {
-        let stat = rustix::fs::fstatvfs(&File::from(rustix::fs::openat(
-            &self.0,
-            ".",
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?))?;
+        let stat = rustix::fs::fstatvfs(self.listable()?)?;
         if stat.f_bavail.saturating_mul(stat.f_frsize) < space {
             return Err(Errno::NOSPC.into());
         }
         self.probe_write(space)
+    }
+
+    /// The same folder, opened for more than to go through it.
+    fn listable(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.0, ".", flags, Mode::empty())?)
     }
 
     /// A quota shows only to who writes, so a file without a name takes the space for a moment.
@@ -242,7 +241,7 @@ pub(crate) fn next_data(file: &File, from: u64, end: u64) -> Option<Range<u64>> 
         };
         let stop = seek(file, SeekFrom::Hole(start)).unwrap_or(end).min(end);
         // A file that changes meanwhile must not make a caller's loop stand still.
-        return Some(start..stop.max(start + 1));
+        Some(start..stop.max(start + 1))
     }
     #[cfg(not(target_os = "linux"))]
     {

@@ -231,4 +231,5 @@ fn not_open(name: String) -> DiskError {
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
+#[cfg(unix)]
 mod tests;

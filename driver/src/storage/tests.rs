@@ -1103,7 +1103,7 @@ quickcheck! {
         let count = torrent.metainfo.piece_count();
         let mut ever = BTreeSet::new();
         let mut stored = Vec::new();
-        for (step, selection) in (0..).zip(selections.iter().copied().chain([0xff])) {
+        for (step, selection) in (0..).zip(selections.iter().copied().take(5).chain([0xff])) {
             let wanted: Vec<bool> = (0..8).map(|file| selection >> file & 1 == 1).collect();
             let names = torrent.metainfo.files().iter().enumerate();
             ever.extend(
