@@ -1,235 +1,293 @@
-//! Whom to dial: addresses that are known and not connected (BEP 40), and those that never are again.
+//! Whom to dial: addresses known and not connected, in order of canonical priority (BEP 40), and
+//! addresses that are not talked to any more.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
 use core::cmp::Reverse;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use crate::limits::{MAX_BANNED, MAX_CANDIDATES};
 use crate::time::Instant;
 
-/// How long an address rests after a first failure; each further one doubles it.
-const BACKOFF: Duration = Duration::from_secs(15);
+/// How long after a first failure an address is dialled again, and after a connection that was of
+/// use. Doubles with each failure.
+const RETRY: Duration = Duration::from_secs(15);
 
-/// How long an address rests at most.
-const MAX_BACKOFF: Duration = Duration::from_secs(3_600);
+/// The same after a first connection that was of no use.
+const RETRY_USELESS: Duration = Duration::from_secs(60);
 
-/// How long an address rests after a connection that was of use.
-const REST: Duration = Duration::from_secs(20);
+/// The longest time between two attempts.
+const MAX_RETRY: Duration = Duration::from_secs(3600);
 
-/// Failures after which an address is forgotten, unless the user named it.
-const MAX_FAILURES: u8 = 8;
+/// After so many failures in a row an address is forgotten, unless the user named it. If there is
+/// life in it, it will be heard of again.
+const MAX_FAILURES: u8 = 6;
 
-/// Where an address came from; several may name the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How many addresses may be known by hearsay alone: peers can make up as many as they like.
+const MAX_HEARSAY: usize = MAX_CANDIDATES / 2;
+
+/// Where an address is known from; several at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Source(u8);
 
 impl Source {
-    /// The user.
     pub(crate) const USER: Self = Self(1);
-    /// A tracker.
-    pub(crate) const TRACKER: Self = Self(2);
+    pub(crate) const TRACKER: Self = Self(1 << 1);
+    /// It dialled us, and told where it listens.
+    pub(crate) const INCOMING: Self = Self(1 << 2);
+    /// Peer exchange (BEP 11).
+    pub(crate) const PEX: Self = Self(1 << 3);
+    /// The distributed hash table (BEP 5).
+    pub(crate) const DHT: Self = Self(1 << 4);
 
-    fn with(self, other: Self) -> Self {
+    /// Whether all of `other` is in it.
+    const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
+    /// Whether anybody could have made it up.
+    const fn is_hearsay(self) -> bool {
+        self.0 & !(Self::PEX.0 | Self::DHT.0) == 0
     }
 }
 
+/// The addresses at which peers of one torrent may be.
+#[derive(Debug)]
+pub(crate) struct Candidates {
+    entries: BTreeMap<SocketAddr, Entry>,
+    /// Those not connected, the best first: the last one goes when there are too many.
+    idle: BTreeSet<Rank>,
+    /// Those of them that may be dialled.
+    ready: BTreeSet<Rank>,
+    /// Those of them that must wait, and until when.
+    waiting: BTreeSet<(Instant, SocketAddr)>,
+    hearsay: usize,
+    connecting: u32,
+    /// How many ports of one address are known at most, but for those that the user names: nobody's
+    /// list makes us knock at all doors of a house.
+    per_address: usize,
+    own_v4: SocketAddrV4,
+    own_v6: SocketAddrV6,
+}
+
+#[derive(Debug)]
+struct Entry {
+    sources: Source,
+    /// Attempts and connections in a row that were of no use.
+    failures: u8,
+    /// The last connection was of use.
+    proven: bool,
+    priority: u32,
+    state: State,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// May be dialled from this time on.
+enum State {
+    Ready,
     Waiting(Instant),
-    /// Being dialled, or shaking hands.
     Connecting,
     Connected,
 }
 
-#[derive(Clone, Debug)]
-struct Candidate {
-    source: Source,
-    phase: Phase,
+/// Orders candidates: those of whom more is to be hoped first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    standing: Standing,
     failures: u8,
-    /// Whether a connection to it was ever of use.
-    proven: bool,
-    /// BEP 40: lower is worse.
-    priority: u32,
+    priority: Reverse<u32>,
+    address: SocketAddr,
 }
 
-/// What decides who is dialled first among those that are due.
-type Rank = (Reverse<bool>, u8, Reverse<bool>, Reverse<u32>, SocketAddr);
-
-/// The addresses of one torrent's peers.
-#[derive(Debug)]
-pub(crate) struct Candidates {
-    all: BTreeMap<SocketAddr, Candidate>,
-    /// Those that wait, by when they are due.
-    waiting: BTreeSet<(Instant, SocketAddr)>,
-    /// Those that are due, the best first.
-    due: BTreeSet<Rank>,
-    connecting: u32,
-    /// Our own address as others see it, as far as it is known.
-    own: IpAddr,
-}
-
-impl Default for Candidates {
-    fn default() -> Self {
-        Self {
-            all: BTreeMap::new(),
-            waiting: BTreeSet::new(),
-            due: BTreeSet::new(),
-            connecting: 0,
-            own: IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED),
-        }
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// The user named it.
+    Wished,
+    /// It was of use before.
+    Proven,
+    Known,
+    Hearsay,
 }
 
 impl Candidates {
-    /// Takes an address in, unless it is none that a peer can have. When there are too many, the
-    /// worst one makes room, which may be this one.
-    pub(crate) fn add(&mut self, address: SocketAddr, source: Source, now: Instant) {
-        let address = canonical(address);
-        if !is_dialable(address) {
-            return;
+    /// None yet. At most `per_address` ports of one address are taken in. `salt` is a random number
+    /// that stands in for our own address until that is known, so that not everybody who does not know
+    /// theirs dials the same peers first.
+    pub(crate) fn new(per_address: u32, salt: u32) -> Self {
+        let mut octets = [0; 16];
+        for part in octets.chunks_exact_mut(4) {
+            part.copy_from_slice(&salt.to_be_bytes());
         }
-        if let Some(known) = self.all.get(&address) {
-            let was = known.source;
-            let merged = was.with(source);
-            // Whom the user names again is to be tried again.
-            let again = source == Source::USER && known.phase != Phase::Connecting;
-            if merged != was || again {
-                self.change(address, |candidate| {
-                    candidate.source = merged;
-                    if again && candidate.phase != Phase::Connected {
-                        candidate.failures = 0;
-                        candidate.phase = Phase::Waiting(now);
-                    }
-                });
-            }
-            return;
+        Self {
+            entries: BTreeMap::new(),
+            idle: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            hearsay: 0,
+            connecting: 0,
+            per_address: per_address as usize,
+            own_v4: SocketAddrV4::new(Ipv4Addr::from(salt), 0),
+            own_v6: SocketAddrV6::new(Ipv6Addr::from(octets), 0, 0, 0),
         }
-        if self.all.len() >= MAX_CANDIDATES && !self.make_room(source) {
-            return;
-        }
-        let priority = canonical_priority(SocketAddr::new(self.own, 0), address);
-        let candidate = Candidate {
-            source,
-            phase: Phase::Waiting(now),
-            failures: 0,
-            proven: false,
-            priority,
-        };
-        self.enqueue(address, &candidate);
-        self.all.insert(address, candidate);
     }
 
-    /// Takes the best address that is due and that `allowed` lets pass; it counts as being dialled.
+    /// Our own address, as others see it: priorities depend on it.
+    pub(crate) fn set_own(&mut self, own: SocketAddr) {
+        match canonical(own) {
+            SocketAddr::V4(own) if own != self.own_v4 => self.own_v4 = own,
+            SocketAddr::V6(own) if own != self.own_v6 => self.own_v6 = own,
+            SocketAddr::V4(_) | SocketAddr::V6(_) => return,
+        }
+        let all: Vec<SocketAddr> = self.entries.keys().copied().collect();
+        for address in all {
+            let priority = self.priority(address);
+            self.change(address, |entry| entry.priority = priority);
+        }
+    }
+
+    /// Learns of an address. Says whether it is kept: not if nobody can be there, or if all that are
+    /// known are better.
+    pub(crate) fn add(&mut self, address: SocketAddr, source: Source, now: Instant) -> bool {
+        let address = canonical(address);
+        if !is_dialable(address) {
+            return false;
+        }
+        if self.entries.contains_key(&address) {
+            self.change(address, |entry| {
+                entry.sources = entry.sources.with(source);
+                // The user need not wait.
+                if source.contains(Source::USER) && entry.is_idle() {
+                    entry.failures = 0;
+                    entry.state = State::Waiting(now);
+                }
+            });
+            return true;
+        }
+        let entry = Entry {
+            sources: source,
+            failures: 0,
+            proven: false,
+            priority: self.priority(address),
+            state: State::Waiting(now),
+        };
+        let ports = self.entries.range(ports_of(address.ip())).count();
+        if ports >= self.per_address && !source.contains(Source::USER) {
+            return false;
+        }
+        let rank = entry.rank(address);
+        let full = self.idle.len() >= MAX_CANDIDATES
+            || rank.standing == Standing::Hearsay && self.hearsay >= MAX_HEARSAY;
+        if full {
+            // What is known by hearsay comes last, so this is the one to go for either reason.
+            let Some(worst) = self.idle.last().copied().filter(|worst| rank < *worst) else {
+                return false;
+            };
+            self.remove(worst.address);
+        }
+        self.list(address, &entry);
+        self.entries.insert(address, entry);
+        true
+    }
+
+    /// The best address that may be dialled now; it counts as being dialled from now on, until
+    /// `on_connected`, `on_failed` or `on_closed`. Addresses that are not acceptable are forgotten.
     pub(crate) fn pick(
         &mut self,
         now: Instant,
-        allowed: impl Fn(SocketAddr) -> bool,
+        acceptable: impl Fn(SocketAddr) -> bool,
     ) -> Option<SocketAddr> {
-        self.ripen(now);
-        while let Some(rank) = self.due.first().copied() {
-            let address = rank.4;
-            if !allowed(address) {
-                self.remove(address);
-                continue;
+        while let Some((due, address)) = self.waiting.first().copied() {
+            if due > now {
+                break;
             }
-            self.change(address, |candidate| candidate.phase = Phase::Connecting);
-            return Some(address);
+            self.change(address, |entry| entry.state = State::Ready);
+        }
+        while let Some(Rank { address, .. }) = self.ready.first().copied() {
+            if acceptable(address) {
+                self.change(address, |entry| entry.state = State::Connecting);
+                return Some(address);
+            }
+            self.remove(address);
         }
         None
     }
 
-    /// When the next address is due; none when nobody waits.
-    pub(crate) fn next_at(&mut self, now: Instant) -> Option<Instant> {
-        self.ripen(now);
-        if !self.due.is_empty() {
+    /// When an address may be dialled; `now` if there is one already.
+    pub(crate) fn next_at(&self, now: Instant) -> Option<Instant> {
+        if !self.ready.is_empty() {
             return Some(now);
         }
-        self.waiting.first().map(|(at, _)| *at)
+        self.waiting.first().map(|(due, _)| (*due).max(now))
     }
 
-    /// A dialled address completed its handshake.
+    /// There is a peer at the address, and we are connected.
     pub(crate) fn on_connected(&mut self, address: SocketAddr) {
-        self.change(canonical(address), |candidate| {
-            candidate.phase = Phase::Connected;
-            candidate.failures = 0;
-        });
+        self.change(canonical(address), |entry| entry.state = State::Connected);
     }
 
-    /// Dialling an address, or its handshake, came to nothing.
+    /// An address that was picked could not be connected to, or no peer answered there.
     pub(crate) fn on_failed(&mut self, address: SocketAddr, now: Instant) {
         let address = canonical(address);
-        let Some(candidate) = self.all.get(&address) else {
-            return;
-        };
-        let failures = candidate.failures.saturating_add(1);
-        if failures >= MAX_FAILURES && !candidate.source.contains(Source::USER) {
-            self.remove(address);
-            return;
+        if self.state(address) == Some(State::Connecting) {
+            self.fail(address, now, RETRY);
         }
-        let rest = (BACKOFF * (1 << failures.min(10).saturating_sub(1))).min(MAX_BACKOFF);
-        self.change(address, |candidate| {
-            candidate.failures = failures;
-            candidate.phase = Phase::Waiting(now + rest);
-        });
     }
 
-    /// A connection with an address ended; `useful` says whether data had flowed.
+    /// A connection with a peer that listens at the address ended, whoever dialled. One that was
+    /// useful is sought again soon.
     pub(crate) fn on_closed(&mut self, address: SocketAddr, useful: bool, now: Instant) {
+        let address = canonical(address);
         if !useful {
-            self.on_failed(address, now);
+            self.fail(address, now, RETRY_USELESS);
             return;
         }
-        self.change(canonical(address), |candidate| {
-            candidate.proven = true;
-            candidate.failures = 0;
-            candidate.phase = Phase::Waiting(now + REST);
+        if !self.entries.contains_key(&address) {
+            self.add(address, Source::INCOMING, now);
+        }
+        self.change(address, |entry| {
+            entry.failures = 0;
+            entry.proven = true;
+            entry.state = State::Waiting(now + RETRY);
         });
     }
 
-    /// The attempts under way were given up by us: nobody is to blame.
+    /// Whatever is dialled or connected is given up, through no fault of its own.
     pub(crate) fn forget_attempts(&mut self, now: Instant) {
-        let addresses: alloc::vec::Vec<SocketAddr> = self
-            .all
-            .iter()
-            .filter(|(_, candidate)| !matches!(candidate.phase, Phase::Waiting(_)))
+        let busy = self.entries.iter();
+        let busy: Vec<SocketAddr> = busy
+            .filter(|(_, entry)| !entry.is_idle())
             .map(|(address, _)| *address)
             .collect();
-        for address in addresses {
-            self.change(address, |candidate| {
-                candidate.phase = Phase::Waiting(now);
-                candidate.failures = 0;
-            });
+        for address in busy {
+            self.change(address, |entry| entry.state = State::Waiting(now));
         }
     }
 
+    /// Forgets an address, until it is heard of again.
     pub(crate) fn remove(&mut self, address: SocketAddr) {
         let address = canonical(address);
-        if let Some(candidate) = self.all.remove(&address) {
-            self.dequeue(address, &candidate);
+        if let Some(entry) = self.entries.remove(&address) {
+            self.unlist(address, &entry);
         }
     }
 
-    /// Removes every port of an address.
+    /// Forgets all ports of an address.
     pub(crate) fn remove_ip(&mut self, ip: IpAddr) {
-        let ip = ip.to_canonical();
-        let range = SocketAddr::new(ip, 0)..=SocketAddr::new(ip, u16::MAX);
-        let ports: alloc::vec::Vec<SocketAddr> =
-            self.all.range(range).map(|(address, _)| *address).collect();
+        let ports = self.entries.range(ports_of(ip.to_canonical()));
+        let ports: Vec<SocketAddr> = ports.map(|(address, _)| *address).collect();
         for address in ports {
             self.remove(address);
         }
     }
 
-    /// How many are known and not connected.
+    /// How many addresses are known and neither connected nor being dialled.
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len() + self.due.len()
+        self.idle.len()
     }
 
     /// How many are being dialled.
@@ -237,380 +295,505 @@ impl Candidates {
         self.connecting
     }
 
-    /// Checks what must hold.
+    fn fail(&mut self, address: SocketAddr, now: Instant, base: Duration) {
+        let mut forget = false;
+        self.change(address, |entry| {
+            let doublings = u32::from(entry.failures);
+            entry.failures = entry.failures.saturating_add(1);
+            let wait = base.saturating_mul(1 << doublings.min(16)).min(MAX_RETRY);
+            entry.state = State::Waiting(now + wait);
+            forget = entry.failures >= MAX_FAILURES && !entry.sources.contains(Source::USER);
+        });
+        if forget {
+            self.remove(address);
+        }
+    }
+
+    fn state(&self, address: SocketAddr) -> Option<State> {
+        self.entries.get(&address).map(|entry| entry.state)
+    }
+
+    /// Changes an entry and its places in the lists.
+    fn change(&mut self, address: SocketAddr, how: impl FnOnce(&mut Entry)) {
+        if let Some(mut entry) = self.entries.remove(&address) {
+            self.unlist(address, &entry);
+            how(&mut entry);
+            self.list(address, &entry);
+            self.entries.insert(address, entry);
+            // Peers that left together may be more than fit.
+            if self.idle.len() > MAX_CANDIDATES
+                && let Some(worst) = self.idle.last().copied()
+            {
+                self.remove(worst.address);
+            }
+        }
+    }
+
+    fn list(&mut self, address: SocketAddr, entry: &Entry) {
+        let rank = entry.rank(address);
+        match entry.state {
+            State::Ready => {
+                self.ready.insert(rank);
+            }
+            State::Waiting(until) => {
+                self.waiting.insert((until, address));
+            }
+            State::Connecting => self.connecting += 1,
+            State::Connected => {}
+        }
+        if entry.is_idle() {
+            self.idle.insert(rank);
+            self.hearsay += usize::from(rank.standing == Standing::Hearsay);
+        }
+    }
+
+    fn unlist(&mut self, address: SocketAddr, entry: &Entry) {
+        let rank = entry.rank(address);
+        match entry.state {
+            State::Ready => {
+                self.ready.remove(&rank);
+            }
+            State::Waiting(until) => {
+                self.waiting.remove(&(until, address));
+            }
+            State::Connecting => self.connecting -= 1,
+            State::Connected => {}
+        }
+        if entry.is_idle() {
+            self.idle.remove(&rank);
+            self.hearsay -= usize::from(rank.standing == Standing::Hearsay);
+        }
+    }
+
+    fn priority(&self, address: SocketAddr) -> u32 {
+        match address {
+            SocketAddr::V4(_) => canonical_priority(SocketAddr::V4(self.own_v4), address),
+            SocketAddr::V6(_) => canonical_priority(SocketAddr::V6(self.own_v6), address),
+        }
+    }
+
+    /// Panics unless all parts agree.
     pub(crate) fn check(&self) {
-        let count = |test: fn(&Phase) -> bool| {
-            self.all
-                .values()
-                .filter(|candidate| test(&candidate.phase))
-                .count()
+        let count = |test: fn(&Entry) -> bool| {
+            let entries = self.entries.values();
+            entries.filter(|entry| test(entry)).count()
         };
-        assert_eq!(
-            count(|phase| matches!(phase, Phase::Waiting(_))),
-            self.len(),
-            "those that wait"
-        );
-        let connecting = count(|phase| *phase == Phase::Connecting);
-        assert_eq!(
-            connecting, self.connecting as usize,
-            "those that are dialled"
-        );
-        assert!(self.all.len() <= MAX_CANDIDATES, "candidates are bounded");
-    }
-
-    /// Moves those whose time has come to the others that are due.
-    fn ripen(&mut self, now: Instant) {
-        while let Some((at, address)) = self.waiting.first().copied()
-            && at <= now
-        {
-            self.waiting.pop_first();
-            if let Some(candidate) = self.all.get_mut(&address) {
-                // Where it stands is told by its time: the origin means that it is due.
-                candidate.phase = Phase::Waiting(Instant::ZERO);
-                self.due.insert(rank(address, candidate));
+        assert_eq!(self.idle.len(), count(Entry::is_idle));
+        assert_eq!(self.ready.len(), count(|entry| entry.state == State::Ready));
+        assert_eq!(self.idle.len(), self.ready.len() + self.waiting.len());
+        let connecting = count(|entry| entry.state == State::Connecting);
+        assert_eq!(self.connecting as usize, connecting);
+        for (address, entry) in &self.entries {
+            let rank = entry.rank(*address);
+            assert_eq!(self.idle.contains(&rank), entry.is_idle());
+            match entry.state {
+                State::Ready => assert!(self.ready.contains(&rank)),
+                State::Waiting(until) => assert!(self.waiting.contains(&(until, *address))),
+                State::Connecting | State::Connected => {}
             }
+        }
+        let hearsay = self.idle.iter();
+        let hearsay = hearsay.filter(|rank| rank.standing == Standing::Hearsay);
+        assert_eq!(self.hearsay, hearsay.count());
+        assert!(self.idle.len() <= MAX_CANDIDATES);
+    }
+}
+
+impl Entry {
+    fn is_idle(&self) -> bool {
+        match self.state {
+            State::Ready | State::Waiting(_) => true,
+            State::Connecting | State::Connected => false,
         }
     }
 
-    /// Changes a candidate and where it stands.
-    fn change(&mut self, address: SocketAddr, change: impl FnOnce(&mut Candidate)) {
-        let Some(mut candidate) = self.all.remove(&address) else {
-            return;
+    fn rank(&self, address: SocketAddr) -> Rank {
+        let standing = if self.sources.contains(Source::USER) {
+            Standing::Wished
+        } else if self.proven {
+            Standing::Proven
+        } else if self.sources.is_hearsay() {
+            Standing::Hearsay
+        } else {
+            Standing::Known
         };
-        self.dequeue(address, &candidate);
-        change(&mut candidate);
-        self.enqueue(address, &candidate);
-        self.all.insert(address, candidate);
-    }
-
-    fn enqueue(&mut self, address: SocketAddr, candidate: &Candidate) {
-        match candidate.phase {
-            Phase::Waiting(at) if at == Instant::ZERO => {
-                self.due.insert(rank(address, candidate));
-            }
-            Phase::Waiting(at) => {
-                self.waiting.insert((at, address));
-            }
-            Phase::Connecting => self.connecting += 1,
-            Phase::Connected => {}
-        }
-    }
-
-    fn dequeue(&mut self, address: SocketAddr, candidate: &Candidate) {
-        match candidate.phase {
-            Phase::Waiting(at) => {
-                self.due.remove(&rank(address, candidate));
-                self.waiting.remove(&(at, address));
-            }
-            Phase::Connecting => self.connecting -= 1,
-            Phase::Connected => {}
-        }
-    }
-
-    /// Drops the worst candidate that waits, if it is worse than a fresh one from `source`.
-    fn make_room(&mut self, source: Source) -> bool {
-        let worst = self
-            .waiting
-            .iter()
-            .map(|(_, address)| *address)
-            .chain(self.due.last().map(|rank| rank.4))
-            .filter(|address| {
-                self.all.get(address).is_some_and(|candidate| {
-                    !candidate.source.contains(Source::USER)
-                        && (candidate.failures > 0 || source == Source::USER)
-                })
-            })
-            .max_by_key(|address| self.all.get(address).map(|candidate| candidate.failures));
-        match worst {
-            Some(address) => {
-                self.remove(address);
-                true
-            }
-            None => false,
+        Rank {
+            standing,
+            failures: self.failures,
+            priority: Reverse(self.priority),
+            address,
         }
     }
 }
 
-fn rank(address: SocketAddr, candidate: &Candidate) -> Rank {
-    (
-        Reverse(candidate.source.contains(Source::USER)),
-        candidate.failures,
-        Reverse(candidate.proven),
-        Reverse(candidate.priority),
-        address,
-    )
-}
-
-/// IPv4 written as IPv6 is IPv4.
+/// One form for each address: IPv4 is never written as IPv6, and what IPv6 adds to an address only
+/// stays where it tells links apart.
 fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+    let scope = match address {
+        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => v6.scope_id(),
+        SocketAddr::V4(_) | SocketAddr::V6(_) => 0,
+    };
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::V4(SocketAddrV4::new(ip, address.port())),
+        IpAddr::V6(ip) => SocketAddr::V6(SocketAddrV6::new(ip, address.port(), 0, scope)),
+    }
 }
 
-/// Whether somebody can listen there.
+/// Whether a peer can be there at all.
 fn is_dialable(address: SocketAddr) -> bool {
-    let ip = address.ip();
-    let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
-    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
+    let ip = match address.ip() {
+        // Neither "this network" (0/8) nor the reserved block (240/4) with the broadcast address has
+        // hosts.
+        IpAddr::V4(ip) => ip.octets()[0] != 0 && ip.octets()[0] < 240 && !ip.is_multicast(),
+        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
+    };
+    ip && address.port() != 0
 }
 
-/// BEP 40: a number that both ends compute alike, by which everybody prefers other peers, so that a
-/// swarm is connected evenly and nobody can choose whom others prefer.
-pub(crate) fn canonical_priority(ours: SocketAddr, theirs: SocketAddr) -> u32 {
-    match (ours.ip().to_canonical(), theirs.ip().to_canonical()) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => {
-            let (a, b) = (a.octets(), b.octets());
-            if a == b {
-                return same_host(ours, theirs);
-            }
-            let keep = if a[..3] == b[..3] {
-                4
-            } else if a[..2] == b[..2] {
-                3
-            } else {
-                2
-            };
-            ordered(mask(a, keep), mask(b, keep))
+/// All addresses with this one's host.
+fn ports_of(ip: IpAddr) -> RangeInclusive<SocketAddr> {
+    match ip {
+        IpAddr::V4(ip) => {
+            let port = |port| SocketAddr::V4(SocketAddrV4::new(ip, port));
+            port(0)..=port(u16::MAX)
         }
-        (IpAddr::V6(a), IpAddr::V6(b)) => {
-            let (a, b) = (a.octets(), b.octets());
-            if a == b {
-                return same_host(ours, theirs);
-            }
-            let keep = if a[..7] == b[..7] {
-                16
-            } else if a[..6] == b[..6] {
-                7
-            } else {
-                6
-            };
-            ordered(mask(a, keep), mask(b, keep))
+        IpAddr::V6(ip) => {
+            let last = SocketAddrV6::new(ip, u16::MAX, u32::MAX, u32::MAX);
+            SocketAddr::V6(SocketAddrV6::new(ip, 0, 0, 0))..=SocketAddr::V6(last)
         }
-        // Of another family than the address of ours that is known: any even spread will do.
-        (_, IpAddr::V4(b)) => crc32c(&[&b.octets()]),
-        (_, IpAddr::V6(b)) => crc32c(&[&b.octets()]),
+    }
+}
+
+/// BEP 40: a number on which both ends of a connection agree, and which nobody can choose.
+fn canonical_priority(own: SocketAddr, peer: SocketAddr) -> u32 {
+    if own.ip() == peer.ip() {
+        let low = own.port().min(peer.port()).to_be_bytes();
+        let high = own.port().max(peer.port()).to_be_bytes();
+        return crc32c(low.into_iter().chain(high));
+    }
+    match (own.ip(), peer.ip()) {
+        (IpAddr::V4(own), IpAddr::V4(peer)) => masked_priority(own.octets(), peer.octets(), 2),
+        (IpAddr::V6(own), IpAddr::V6(peer)) => masked_priority(own.octets(), peer.octets(), 6),
+        // Never asked for: each family is compared with our address in it.
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => 0,
     }
 }
 
-fn same_host(ours: SocketAddr, theirs: SocketAddr) -> u32 {
-    ordered(ours.port().to_be_bytes(), theirs.port().to_be_bytes())
-}
-
-/// Keeps the first `keep` bytes, and every other bit of the rest.
-fn mask<const N: usize>(mut octets: [u8; N], keep: usize) -> [u8; N] {
-    for octet in octets.iter_mut().skip(keep) {
-        *octet &= 0x55;
-    }
-    octets
-}
-
-fn ordered<const N: usize>(a: [u8; N], b: [u8; N]) -> u32 {
-    crc32c(&[a.min(b).as_slice(), a.max(b).as_slice()])
-}
-
-/// The Castagnoli checksum; a few bytes for each address, so a table would cost more than it saves.
-fn crc32c(parts: &[&[u8]]) -> u32 {
-    let mut sum = u32::MAX;
-    for byte in parts.iter().copied().flatten() {
-        sum ^= u32::from(*byte);
-        for _ in 0..8 {
-            sum = if sum & 1 == 1 {
-                sum >> 1 ^ 0x82f6_3b78
-            } else {
-                sum >> 1
-            };
+/// Of two addresses, half of the bits count from where they differ on, but all of the first `whole`
+/// bytes.
+fn masked_priority<const N: usize>(own: [u8; N], peer: [u8; N], whole: usize) -> u32 {
+    let same = own.iter().zip(&peer).take_while(|(a, b)| a == b).count();
+    let mask = |mut octets: [u8; N]| {
+        for octet in octets.iter_mut().skip(whole.max(same + 1)) {
+            *octet &= 0x55;
         }
-    }
-    !sum
+        octets
+    };
+    let (own, peer) = (mask(own), mask(peer));
+    crc32c(own.min(peer).into_iter().chain(own.max(peer)))
 }
 
-/// Addresses that are not talked to any more. The oldest are forgotten when there are too many.
+/// CRC-32C (Castagnoli), as in RFC 3720.
+fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    !bytes.fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            crc >> 1 ^ (POLYNOMIAL & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
+/// Addresses that are not talked to any more, the latest [`MAX_BANNED`].
 #[derive(Debug, Default)]
 pub(crate) struct Banned {
-    set: BTreeSet<IpAddr>,
+    addresses: BTreeSet<IpAddr>,
+    /// The oldest first.
     order: VecDeque<IpAddr>,
 }
 
 impl Banned {
-    /// Adds an address. Says whether it was new.
+    /// Bans an address; the one banned longest is pardoned if there are too many. Says whether it is
+    /// news.
     pub(crate) fn insert(&mut self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        if !self.set.insert(ip) {
+        if !self.addresses.insert(ip) {
             return false;
         }
         self.order.push_back(ip);
         if self.order.len() > MAX_BANNED
             && let Some(oldest) = self.order.pop_front()
         {
-            self.set.remove(&oldest);
+            self.addresses.remove(&oldest);
         }
         true
     }
 
+    /// Whether the address is banned.
     pub(crate) fn contains(&self, ip: IpAddr) -> bool {
-        self.set.contains(&ip.to_canonical())
+        self.addresses.contains(&ip.to_canonical())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use core::net::Ipv4Addr;
-    use std::string::String;
-    use std::vec::Vec;
-
     use quickcheck::quickcheck;
+    use std::format;
 
     use super::*;
+
+    const NOW: Instant = Instant::from_millis(1_000);
+
+    fn candidates() -> Candidates {
+        Candidates::new(4, 7)
+    }
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
     }
 
-    fn at(seconds: u64) -> Instant {
-        Instant::from_millis(seconds * 1_000)
+    fn nth(number: usize) -> SocketAddr {
+        address(&format!("10.{}.{}.1:6881", number / 256, number % 256))
+    }
+
+    fn any(_: SocketAddr) -> bool {
+        true
+    }
+
+    fn after(seconds: u64) -> Instant {
+        NOW + Duration::from_secs(seconds)
     }
 
     #[test]
     fn priorities_are_those_of_the_specification() {
-        let ours = address("123.213.32.10:0");
-        assert_eq!(
-            canonical_priority(ours, address("98.76.54.32:0")),
-            0xec2d7224
-        );
-        assert_eq!(
-            canonical_priority(ours, address("123.213.32.234:0")),
-            0x99568189
-        );
-        assert_eq!(
-            canonical_priority(address("98.76.54.32:0"), ours),
-            0xec2d7224
-        );
+        let priority = |own: &str, peer: &str| canonical_priority(address(own), address(peer));
+        assert_eq!(priority("123.213.32.10:1", "98.76.54.32:2"), 0xec2d_7224);
+        assert_eq!(priority("98.76.54.32:2", "123.213.32.10:1"), 0xec2d_7224);
+        assert_eq!(priority("123.213.32.10:1", "123.213.32.234:2"), 0x9956_8189);
+        assert_eq!(crc32c(b"123456789".iter().copied()), 0xe306_9283);
     }
 
     #[test]
-    fn whom_the_user_names_comes_first() {
-        let mut candidates = Candidates::default();
-        for port in 1..20 {
-            candidates.add(
-                SocketAddr::new([10, 0, 0, 1].into(), port),
-                Source::TRACKER,
-                at(0),
+    fn more_of_an_address_counts_the_nearer_it_is() {
+        let differ = |a: &str, b: &str, own: &str| {
+            let priority = |peer: &str| canonical_priority(address(own), address(peer));
+            priority(a) != priority(b)
+        };
+        // 0x55 hides the second lowest bit.
+        assert!(!differ("1.2.3.4:1", "1.2.1.4:1", "9.9.9.9:1"));
+        assert!(differ("1.2.3.4:1", "1.2.1.4:1", "1.2.9.9:1"));
+        assert!(!differ("1.2.3.4:1", "1.2.3.6:1", "1.2.9.9:1"));
+        assert!(differ("1.2.3.4:1", "1.2.3.6:1", "1.2.3.9:1"));
+        assert!(differ("1.2.3.4:1", "1.2.3.4:2", "1.2.3.4:9"));
+        assert!(!differ(
+            "[2001:db8:1:200::]:1",
+            "[2001:db8:1::]:1",
+            "[2001:db8:2::]:1"
+        ));
+        assert!(differ(
+            "[2001:db8:1:200::]:1",
+            "[2001:db8:1::]:1",
+            "[2001:db8:1:f00::]:1"
+        ));
+    }
+
+    #[test]
+    fn nobody_is_dialled_where_nobody_can_be() {
+        let mut candidates = candidates();
+        for nowhere in [
+            "10.0.0.1:0",
+            "0.0.0.0:1",
+            "0.1.2.3:1",
+            "224.0.0.1:1",
+            "255.255.255.255:1",
+            "[::]:1",
+            "[ff02::1]:1",
+            "[::ffff:0.0.0.0]:1",
+            "[::ffff:224.0.0.1]:1",
+        ] {
+            assert!(
+                !candidates.add(address(nowhere), Source::USER, NOW),
+                "{nowhere}"
             );
         }
-        candidates.add(address("10.9.9.9:5"), Source::USER, at(0));
-        assert_eq!(
-            candidates.pick(at(0), |_| true),
-            Some(address("10.9.9.9:5"))
-        );
-        assert_eq!((candidates.len(), candidates.connecting()), (19, 1));
+        for somewhere in ["127.0.0.1:1", "[::1]:1", "192.168.0.1:65535", "[fe80::1]:1"] {
+            assert!(
+                candidates.add(address(somewhere), Source::TRACKER, NOW),
+                "{somewhere}"
+            );
+        }
         candidates.check();
     }
 
     #[test]
-    fn a_failure_doubles_the_rest_and_the_last_one_ends_it() {
-        let mut candidates = Candidates::default();
-        let peer = address("10.0.0.1:6881");
-        candidates.add(peer, Source::TRACKER, at(0));
-        let mut now = 0;
-        let mut rests: Vec<u64> = Vec::new();
-        while let Some(due) = candidates.next_at(at(now)) {
-            rests.push(due.since(at(now)).as_secs());
-            now += due.since(at(now)).as_secs();
-            assert_eq!(candidates.pick(at(now), |_| true), Some(peer));
-            assert_eq!(candidates.pick(at(now), |_| true), None);
-            candidates.on_failed(peer, at(now));
+    fn an_address_has_one_form() {
+        let mut candidates = candidates();
+        assert!(candidates.add(address("[::ffff:10.0.0.1]:5"), Source::TRACKER, NOW));
+        assert!(candidates.add(address("10.0.0.1:5"), Source::PEX, NOW));
+        assert_eq!(candidates.len(), 1);
+        assert_eq!(candidates.pick(NOW, any), Some(address("10.0.0.1:5")));
+        candidates.remove_ip(address("[::ffff:10.0.0.1]:5").ip());
+        assert_eq!(candidates.connecting(), 0);
+    }
+
+    #[test]
+    fn the_users_own_come_first_and_hearsay_last() {
+        let mut candidates = candidates();
+        candidates.add(nth(1), Source::PEX, NOW);
+        candidates.add(nth(2), Source::TRACKER, NOW);
+        candidates.add(nth(3), Source::PEX, NOW);
+        candidates.add(nth(3), Source::TRACKER, NOW);
+        candidates.add(nth(4), Source::USER, NOW);
+        candidates.on_closed(nth(5), true, Instant::ZERO);
+        let now = after(60);
+        let order: Vec<_> = core::iter::from_fn(|| candidates.pick(now, any)).collect();
+        assert_eq!(order[..2], [nth(4), nth(5)]);
+        assert_eq!(order[4..], [nth(1)]);
+        assert_eq!((candidates.connecting(), candidates.len()), (5, 0));
+        assert_eq!(candidates.next_at(now), None);
+        candidates.check();
+    }
+
+    #[test]
+    fn among_equals_the_higher_priority_comes_first_and_follows_our_address() {
+        let mut candidates = candidates();
+        for number in 0..50 {
+            candidates.add(nth(number), Source::TRACKER, NOW);
+        }
+        let own = address("123.213.32.10:6881");
+        candidates.set_own(own);
+        candidates.check();
+        let order: Vec<_> = core::iter::from_fn(|| candidates.pick(NOW, any)).collect();
+        assert_eq!(order.len(), 50);
+        assert!(order.is_sorted_by_key(|peer| Reverse(canonical_priority(own, *peer))));
+    }
+
+    #[test]
+    fn failures_double_the_wait_until_the_address_is_forgotten() {
+        let mut candidates = candidates();
+        candidates.add(nth(1), Source::TRACKER, NOW);
+        candidates.add(nth(2), Source::USER, NOW);
+        let mut now = NOW;
+        let mut waits = Vec::new();
+        for _ in 0..10 {
+            while let Some(picked) = candidates.pick(now, any) {
+                candidates.on_failed(picked, now);
+            }
             candidates.check();
+            let next = candidates.next_at(now).unwrap();
+            waits.push(next.since(now).as_secs());
+            now = next;
         }
-        assert_eq!(rests, [0, 15, 30, 60, 120, 240, 480, 960]);
+        assert_eq!(waits[..8], [15, 30, 60, 120, 240, 480, 960, 1920]);
+        assert_eq!(waits[8..], [3600, 3600]);
+        assert_eq!(candidates.len(), 1);
+        candidates.add(nth(2), Source::USER, now);
+        assert_eq!(candidates.next_at(now), Some(now));
     }
 
     #[test]
-    fn useless_addresses_are_not_taken_in() {
-        let mut candidates = Candidates::default();
-        for text in [
-            "1.2.3.4:0",
-            "0.0.0.0:1",
-            "224.0.0.1:1",
-            "255.255.255.255:1",
-            "[::]:1",
-            "[ff02::1]:9",
-        ] {
-            candidates.add(address(text), Source::TRACKER, at(0));
-        }
-        candidates.add(address("[::ffff:1.2.3.4]:7"), Source::TRACKER, at(0));
-        assert_eq!(candidates.pick(at(0), |_| true), Some(address("1.2.3.4:7")));
-        assert_eq!(candidates.pick(at(0), |_| true), None);
+    fn a_useful_peer_is_sought_again_soon_and_a_useless_one_later() {
+        let mut candidates = candidates();
+        candidates.add(nth(1), Source::TRACKER, NOW);
+        assert_eq!(candidates.pick(NOW, any), Some(nth(1)));
+        candidates.on_connected(nth(1));
+        assert_eq!((candidates.connecting(), candidates.len()), (0, 0));
+        // To fail is no news about one that is connected.
+        candidates.on_failed(nth(1), NOW);
+        assert_eq!(candidates.next_at(NOW), None);
+        candidates.on_closed(nth(1), true, NOW);
+        assert_eq!(candidates.next_at(NOW), Some(after(15)));
+        candidates.on_closed(nth(1), false, NOW);
+        assert_eq!(candidates.next_at(NOW), Some(after(60)));
+        candidates.on_closed(nth(2), false, NOW);
+        assert_eq!(candidates.len(), 1);
     }
 
     #[test]
-    fn a_banned_address_is_never_picked() {
-        let mut banned = Banned::default();
-        assert!(banned.insert(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))));
-        assert!(!banned.insert("::ffff:10.0.0.1".parse().unwrap()));
-        let mut candidates = Candidates::default();
-        candidates.add(address("10.0.0.1:1"), Source::USER, at(0));
-        assert_eq!(
-            candidates.pick(at(0), |peer| !banned.contains(peer.ip())),
-            None
-        );
+    fn attempts_that_were_given_up_are_no_failures() {
+        let mut candidates = candidates();
+        candidates.add(nth(1), Source::TRACKER, NOW);
+        candidates.pick(NOW, any);
+        candidates.forget_attempts(NOW);
+        candidates.on_failed(nth(1), NOW);
+        assert_eq!(candidates.connecting(), 0);
+        assert_eq!(candidates.pick(NOW, any), Some(nth(1)));
+    }
+
+    #[test]
+    fn what_is_not_acceptable_is_forgotten() {
+        let mut candidates = candidates();
+        candidates.add(nth(1), Source::USER, NOW);
+        candidates.add(nth(2), Source::TRACKER, NOW);
+        let picked = candidates.pick(NOW, |address| address != nth(1));
+        assert_eq!((picked, candidates.len()), (Some(nth(2)), 0));
+    }
+
+    #[test]
+    fn nobody_can_make_us_knock_at_every_port_of_an_address() {
+        let mut candidates = candidates();
+        let port = |port: u16| address(&format!("[2001:db8::1]:{port}"));
+        for number in 1..100 {
+            candidates.add(port(number), Source::TRACKER, NOW);
+        }
+        assert_eq!(candidates.len(), 4);
+        assert!(candidates.add(port(100), Source::USER, NOW));
+        candidates.remove_ip(port(1).ip());
         assert_eq!(candidates.len(), 0);
     }
 
     #[test]
-    fn bans_are_bounded() {
-        let mut banned = Banned::default();
-        for number in 0..=MAX_BANNED as u32 {
-            banned.insert(IpAddr::V4(Ipv4Addr::from_bits(number)));
+    fn hearsay_does_not_push_out_what_is_known() {
+        let mut candidates = candidates();
+        for number in 0..MAX_CANDIDATES {
+            candidates.add(nth(number), Source::PEX, NOW);
         }
-        assert!(!banned.contains(IpAddr::V4(Ipv4Addr::from_bits(0))));
-        assert!(banned.contains(IpAddr::V4(Ipv4Addr::from_bits(MAX_BANNED as u32))));
+        assert_eq!(candidates.len(), MAX_HEARSAY);
+        for number in 0..MAX_CANDIDATES {
+            assert!(candidates.add(nth(2 * MAX_CANDIDATES + number), Source::TRACKER, NOW));
+        }
+        assert_eq!((candidates.len(), candidates.hearsay), (MAX_CANDIDATES, 0));
+        assert!(!candidates.add(nth(1), Source::DHT, NOW));
+        assert!(candidates.add(nth(1), Source::USER, NOW));
+        assert_eq!(candidates.pick(NOW, any), Some(nth(1)));
+        candidates.check();
+    }
+
+    #[test]
+    fn the_oldest_ban_is_lifted_when_there_are_too_many() {
+        let mut banned = Banned::default();
+        for number in 0..=MAX_BANNED {
+            assert!(banned.insert(nth(number).ip()));
+        }
+        assert!(!banned.insert(address("[::ffff:10.0.1.1]:1").ip()));
+        assert_eq!(banned.order.len(), MAX_BANNED);
+        assert!(!banned.contains(nth(0).ip()) && banned.contains(nth(1).ip()));
     }
 
     quickcheck! {
-        fn whatever_happens_the_tables_agree(steps: Vec<(u8, u8, u16)>) -> bool {
-            let mut candidates = Candidates::default();
-            let mut now = 0;
-            for (what, who, wait) in steps {
-                now += u64::from(wait % 50);
-                let peer = SocketAddr::new([10, 0, 0, who % 8].into(), 1 + u16::from(who / 64));
-                match what % 8 {
-                    0 => candidates.add(peer, Source::TRACKER, at(now)),
-                    1 => candidates.add(peer, Source::USER, at(now)),
-                    2 => drop(candidates.pick(at(now), |_| true)),
-                    3 => candidates.on_connected(peer),
-                    4 => candidates.on_failed(peer, at(now)),
-                    5 => candidates.on_closed(peer, who % 2 == 0, at(now)),
-                    6 => candidates.remove_ip(peer.ip()),
-                    _ => candidates.forget_attempts(at(now)),
+        fn all_lists_agree_after_anything(steps: Vec<(u8, u8, u16)>) -> bool {
+            let mut candidates = candidates();
+            let mut now = NOW;
+            for (step, number, wait) in steps {
+                let who = nth(usize::from(number % 16));
+                match step % 10 {
+                    0 => { candidates.add(who, Source::TRACKER, now); }
+                    1 => { candidates.add(who, Source::PEX, now); }
+                    2 => { candidates.add(who, Source::USER, now); }
+                    3 | 4 => {
+                        let due = candidates.next_at(now);
+                        let picked = candidates.pick(now, any);
+                        assert_eq!(picked.is_some(), due == Some(now));
+                    }
+                    5 => candidates.on_connected(who),
+                    6 => candidates.on_failed(who, now),
+                    7 => candidates.on_closed(who, number > 99, now),
+                    8 => candidates.forget_attempts(now),
+                    _ => candidates.remove(who),
                 }
+                now = now + Duration::from_secs(u64::from(wait / 256));
                 candidates.check();
             }
             true
         }
-    }
-
-    #[test]
-    fn a_full_list_forgets_those_that_failed_first() {
-        let mut candidates = Candidates::default();
-        let peer = |number: usize| {
-            SocketAddr::new(
-                IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number as u32)),
-                1,
-            )
-        };
-        for number in 0..MAX_CANDIDATES {
-            candidates.add(peer(number), Source::TRACKER, at(0));
-        }
-        candidates.add(peer(MAX_CANDIDATES), Source::TRACKER, at(0));
-        assert_eq!(candidates.len(), MAX_CANDIDATES);
-        let failed = candidates.pick(at(0), |_| true).unwrap();
-        candidates.on_failed(failed, at(0));
-        candidates.add(peer(MAX_CANDIDATES), Source::TRACKER, at(0));
-        candidates.check();
-        assert!(
-            !candidates.all.contains_key(&failed),
-            "{}",
-            String::from("the failed one is gone")
-        );
-        assert!(candidates.all.contains_key(&peer(MAX_CANDIDATES)));
     }
 }

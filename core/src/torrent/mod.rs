@@ -143,7 +143,7 @@ impl Torrent {
             file_missing: Vec::new(),
             completed: false,
             peers: BTreeMap::new(),
-            candidates: Candidates::default(),
+            candidates: Candidates::new(ctx.config.max_connections_per_address, ctx.rng.u32()),
             choker: Choker::new(ctx.config.unchoke_slots),
             announcer,
             announcing: false,
@@ -352,6 +352,11 @@ impl Torrent {
         peers: impl IntoIterator<Item = SocketAddr>,
         source: Source,
     ) {
+        if let Some(own) = ctx.identity.listen
+            && !own.ip().is_unspecified()
+        {
+            self.candidates.set_own(own);
+        }
         for address in peers {
             if ctx.identity.listen == Some(address) || ctx.banned.contains(address.ip()) {
                 continue;

@@ -16,8 +16,10 @@ use crate::wire::BlockRequest;
 /// Blocks written early by one job, at most.
 const FLUSH_BLOCKS: usize = 64;
 
-/// Lists of blocks that are kept for the next pieces, at most.
+/// Lists of blocks that are kept for the next pieces, and the longest of them: 1.3 MB, and only while
+/// something is under way.
 const SPARE_LISTS: usize = 16;
+const SPARE_BLOCKS: usize = 1_024;
 
 /// The pieces of one torrent that are under way.
 ///
@@ -200,7 +202,8 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         let current = self.workers.get(&conn).and_then(|worker| worker.piece);
         let current = current.filter(|piece| {
             self.pieces.get(piece).is_some_and(|partial| {
-                partial.open != 0 && partial.owner.is_none_or(|by| by == conn)
+                let mine = partial.owner.is_none_or(|owner| owner == conn);
+                partial.open != 0 && mine && !partial.abandoned
             })
         });
         let piece = current.or_else(|| {
@@ -244,6 +247,9 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
     /// The lowest open block of a piece, whoever has it for itself. It counts as asked for.
     pub(crate) fn request_open(&mut self, conn: ConnId, piece: u32) -> Option<BlockRequest> {
         let partial = self.pieces.get_mut(&piece)?;
+        if partial.abandoned {
+            return None;
+        }
         let rest = partial.blocks.get(partial.first_open..)?;
         let block =
             partial.first_open + rest.iter().position(|block| matches!(block, Block::Open))?;
@@ -478,7 +484,9 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
     /// Keeps the list of a piece's blocks, which hold nothing any more, for another piece.
     fn retire(&mut self, mut partial: Partial<D>) {
         self.blocks -= partial.blocks.len();
-        if self.spare.len() < SPARE_LISTS {
+        if self.pieces.is_empty() {
+            self.spare = Vec::new();
+        } else if self.spare.len() < SPARE_LISTS && partial.blocks.capacity() <= SPARE_BLOCKS {
             partial.blocks.clear();
             self.spare.push(partial.blocks);
         }
@@ -875,5 +883,518 @@ impl Askers {
     fn remove(&mut self, conn: ConnId) -> bool {
         let place = self.0.iter_mut().find(|place| **place == Some(conn));
         place.map(|place| *place = None).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quickcheck::quickcheck;
+    use std::vec;
+
+    use super::*;
+    use crate::slab::Key;
+    use crate::wire::BlockData;
+
+    type Pieces = Partials<BlockData>;
+
+    /// Three blocks and a bit.
+    const LEN: u32 = 3 * BLOCK_LEN + 100;
+
+    fn conn(number: u8) -> ConnId {
+        ConnId::new(u32::from(number), 1)
+    }
+
+    fn from(number: u8) -> Contributor {
+        Contributor {
+            conn: conn(number),
+            address: [10, 0, 0, number].into(),
+        }
+    }
+
+    fn everything() -> Bitfield {
+        Bitfield::full(16)
+    }
+
+    fn only(piece: u32) -> Bitfield {
+        let mut map = Bitfield::new(16);
+        map.insert(piece);
+        map
+    }
+
+    fn block(piece: u32, index: u32) -> BlockRequest {
+        let begin = index * BLOCK_LEN;
+        BlockRequest {
+            piece,
+            begin,
+            len: BLOCK_LEN.min(LEN - begin),
+        }
+    }
+
+    /// The bytes of a block, different from those of its neighbours.
+    fn content(block: BlockRequest) -> Bytes {
+        let byte = (block.piece * 16 + block.begin / BLOCK_LEN) as u8;
+        Bytes::from(vec![byte; block.len as usize])
+    }
+
+    fn deliver(pieces: &mut Pieces, number: u8, block: BlockRequest) -> Arrival {
+        let data = BlockData::from(content(block));
+        let BlockRequest { piece, begin, len } = block;
+        let arrival = pieces.receive(from(number), piece, begin, len, data, false);
+        pieces.check();
+        arrival
+    }
+
+    fn accepted(complete: bool) -> Arrival {
+        Arrival::Accepted {
+            cancel: Askers::default(),
+            complete,
+        }
+    }
+
+    fn asked(pieces: &Pieces, conn: ConnId) -> usize {
+        let worker = pieces.workers.get(&conn);
+        worker.map_or(0, |worker| worker.requests.len())
+    }
+
+    fn request_all(pieces: &mut Pieces, number: u8, fast: bool) -> Vec<BlockRequest> {
+        let map = everything();
+        let all = core::iter::from_fn(|| pieces.request(conn(number), &map, fast)).collect();
+        pieces.check();
+        all
+    }
+
+    /// A piece with blocks delivered by one peer.
+    fn with_blocks(indices: &[u32]) -> Pieces {
+        let mut pieces = Pieces::default();
+        assert!(pieces.start(0, LEN, conn(1), true));
+        request_all(&mut pieces, 1, true);
+        for index in indices {
+            deliver(&mut pieces, 1, block(0, *index));
+        }
+        pieces
+    }
+
+    #[test]
+    fn a_piece_is_requested_in_order_and_complete_with_its_last_block() {
+        let mut pieces = Pieces::default();
+        assert!(pieces.start(7, LEN, conn(1), true) && !pieces.start(7, LEN, conn(2), true));
+        let all = request_all(&mut pieces, 1, true);
+        assert_eq!(all, [0, 1, 2, 3].map(|index| block(7, index)));
+        assert_eq!(asked(&pieces, conn(1)), 4);
+        for index in [1, 0, 3] {
+            assert_eq!(deliver(&mut pieces, 1, all[index]), accepted(false));
+        }
+        assert_eq!(deliver(&mut pieces, 1, all[1]), Arrival::Superfluous);
+        assert_eq!(pieces.received(7), 2 * BLOCK_LEN + 100);
+        assert!(pieces.take(7).is_none());
+        assert_eq!(deliver(&mut pieces, 1, all[2]), accepted(true));
+        assert_eq!(pieces.in_memory(), u64::from(LEN));
+        let taken = pieces.take(7).unwrap();
+        assert_eq!(taken.in_memory, u64::from(LEN));
+        let expected: Vec<_> = all.iter().map(|id| Segment::Memory(content(*id))).collect();
+        assert_eq!(taken.data, expected);
+        assert_eq!(taken.from.only(), Some(from(1)));
+        assert_eq!((pieces.in_memory(), pieces.pieces.len()), (0, 0));
+        assert_eq!(deliver(&mut pieces, 1, all[2]), Arrival::Superfluous);
+    }
+
+    #[test]
+    fn a_fast_peer_has_a_piece_for_itself_and_slow_ones_share() {
+        let mut pieces = Pieces::default();
+        let map = everything();
+        assert!(pieces.start(0, LEN, conn(1), true) && pieces.start(1, LEN, conn(2), false));
+        assert_eq!(pieces.request(conn(1), &map, true), Some(block(0, 0)));
+        assert_eq!(pieces.request(conn(2), &map, false), Some(block(1, 0)));
+        assert_eq!(pieces.request(conn(3), &map, false), Some(block(1, 1)));
+        // One that has become fast takes the shared one over.
+        assert_eq!(pieces.request(conn(3), &map, true), Some(block(1, 2)));
+        pieces.check();
+        assert_eq!(pieces.request(conn(4), &map, true), None);
+        assert_eq!(pieces.request(conn(2), &map, false), None);
+        // Where nothing else can be begun, owned pieces are helped with.
+        assert_eq!(pieces.request_shared(conn(4), &only(1)), Some(block(1, 3)));
+        assert_eq!(pieces.request_shared(conn(4), &only(1)), None);
+        assert_eq!(pieces.request_shared(conn(4), &map), Some(block(0, 1)));
+        // One that has become slow gives its piece up.
+        pieces.disown(conn(1));
+        assert_eq!(pieces.request(conn(4), &map, false), Some(block(0, 2)));
+        pieces.check();
+    }
+
+    #[test]
+    fn a_peer_is_only_asked_for_what_it_has() {
+        let mut pieces = Pieces::default();
+        assert!(pieces.start(3, LEN, conn(1), false));
+        assert_eq!(pieces.request(conn(2), &only(4), false), None);
+        assert_eq!(pieces.request(conn(2), &only(3), false), Some(block(3, 0)));
+        assert_eq!(pieces.request_again(conn(1), &only(4)), None);
+        assert_eq!(pieces.request_again(conn(1), &only(3)), Some(block(3, 0)));
+    }
+
+    #[test]
+    fn what_a_peer_that_is_gone_was_asked_for_is_open_again() {
+        let mut pieces = with_blocks(&[1]);
+        pieces.remove_peer(conn(1));
+        pieces.check();
+        assert_eq!(asked(&pieces, conn(1)), 0);
+        let all = request_all(&mut pieces, 2, false);
+        assert_eq!(all, [0, 2, 3].map(|index| block(0, index)));
+        assert!(pieces.release(conn(2), 0, 0) && !pieces.release(conn(2), 0, 0));
+        assert!(!pieces.release(conn(2), 0, 1) && !pieces.release(conn(2), 9, 0));
+        assert_eq!(request_all(&mut pieces, 3, false), [block(0, 0)]);
+        pieces.release_all(conn(3));
+        assert_eq!(request_all(&mut pieces, 3, true), [block(0, 0)]);
+    }
+
+    #[test]
+    fn at_the_end_others_are_asked_too_the_least_asked_block_first() {
+        let map = everything();
+        let mut pieces = with_blocks(&[2, 3]);
+        assert_eq!(pieces.request_again(conn(1), &map), None);
+        assert_eq!(pieces.request_again(conn(2), &map), Some(block(0, 0)));
+        assert_eq!(pieces.request_again(conn(3), &map), Some(block(0, 1)));
+        assert_eq!(pieces.request_again(conn(3), &map), Some(block(0, 0)));
+        assert_eq!(pieces.request_again(conn(3), &map), None);
+        assert_eq!(pieces.request_again(conn(4), &map), Some(block(0, 1)));
+        assert_eq!(pieces.request_again(conn(5), &map), None);
+        pieces.check();
+        let Arrival::Accepted { cancel, complete } = deliver(&mut pieces, 2, block(0, 0)) else {
+            panic!("refused");
+        };
+        assert!(!complete);
+        assert_eq!(cancel.iter().collect::<Vec<_>>(), [conn(1), conn(3)]);
+        assert!(!pieces.is_asked(conn(3), 0, 0) && pieces.is_asked(conn(3), 0, BLOCK_LEN));
+        assert_eq!(deliver(&mut pieces, 3, block(0, 0)), Arrival::Superfluous);
+    }
+
+    #[test]
+    fn what_was_not_asked_for_is_not_kept_unless_it_once_was() {
+        let mut pieces = with_blocks(&[]);
+        assert_eq!(deliver(&mut pieces, 2, block(0, 0)), Arrival::Unasked);
+        for (begin, len) in [
+            (1, BLOCK_LEN),
+            (0, BLOCK_LEN - 1),
+            (3 * BLOCK_LEN, BLOCK_LEN),
+            (4 * BLOCK_LEN, 100),
+            (u32::MAX, 1),
+        ] {
+            let data = BlockData::default();
+            let arrival = pieces.receive(from(1), 0, begin, len, data, true);
+            assert_eq!(arrival, Arrival::Misfit);
+        }
+        pieces.release(conn(1), 0, 0);
+        let data = BlockData::from(content(block(0, 0)));
+        let arrival = pieces.receive(from(1), 0, 0, BLOCK_LEN, data, true);
+        assert_eq!(arrival, accepted(false));
+        pieces.check();
+    }
+
+    #[test]
+    fn authors_are_known_block_by_block() {
+        let mut pieces = with_blocks(&[0]);
+        pieces.release_all(conn(1));
+        for id in request_all(&mut pieces, 2, false) {
+            deliver(&mut pieces, 2, id);
+        }
+        let from_whom = pieces.take(0).unwrap().from;
+        let authors: Vec<_> = (0..4).map(|index| from_whom.of(index)).collect();
+        assert_eq!(authors, [1, 2, 2, 2].map(|number| Some(from(number))));
+        assert_eq!(from_whom.only(), None);
+    }
+
+    #[test]
+    fn memory_is_freed_by_writing_a_run_of_blocks() {
+        let mut pieces = with_blocks(&[0, 1, 3]);
+        let flush = pieces.flush().unwrap();
+        pieces.check();
+        assert_eq!((flush.piece, flush.begin, flush.len), (0, 0, 2 * BLOCK_LEN));
+        assert_eq!(flush.data, [content(block(0, 0)), content(block(0, 1))]);
+        assert_eq!(pieces.in_memory(), 100);
+        assert_eq!(deliver(&mut pieces, 1, block(0, 2)), accepted(false));
+        assert!(!pieces.is_complete(0));
+        assert_eq!(pieces.written(0, 0, 2 * BLOCK_LEN), Written::Complete);
+        let taken = pieces.take(0).unwrap();
+        assert_eq!(
+            taken.data,
+            [
+                Segment::Stored { len: 2 * BLOCK_LEN },
+                Segment::Memory(content(block(0, 2))),
+                Segment::Memory(content(block(0, 3))),
+            ]
+        );
+        assert_eq!(taken.in_memory, u64::from(BLOCK_LEN) + 100);
+        assert_eq!(taken.from.only(), Some(from(1)));
+    }
+
+    #[test]
+    fn what_is_nearly_complete_stays_in_memory() {
+        let mut pieces = with_blocks(&[0, 1, 2]);
+        assert!(pieces.start(1, LEN, conn(2), true));
+        request_all(&mut pieces, 2, true);
+        deliver(&mut pieces, 2, block(1, 0));
+        deliver(&mut pieces, 2, block(1, 1));
+        assert_eq!(pieces.flush().map(|flush| flush.piece), Some(1));
+        assert_eq!(pieces.flush().map(|flush| flush.piece), Some(0));
+        assert!(pieces.flush().is_none());
+        assert_eq!(pieces.in_memory(), 0);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_fetched_again() {
+        let mut pieces = with_blocks(&[0, 1, 2, 3]);
+        assert!(pieces.flush().is_none());
+        let mut pieces = with_blocks(&[0, 1]);
+        let flush = pieces.flush().unwrap();
+        assert_eq!(
+            pieces.write_failed(0, flush.begin, flush.len),
+            Written::Continues
+        );
+        assert_eq!(
+            request_all(&mut pieces, 2, false),
+            [block(0, 0), block(0, 1)]
+        );
+        // Late, or of another piece: nothing happens.
+        assert_eq!(
+            pieces.written(0, flush.begin, flush.len),
+            Written::Continues
+        );
+        assert_eq!(pieces.written(5, 0, u32::MAX), Written::Continues);
+        assert_eq!(pieces.written(0, u32::MAX, u32::MAX), Written::Continues);
+        pieces.check();
+    }
+
+    #[test]
+    fn an_abandoned_piece_names_who_is_to_be_told() {
+        let mut pieces = with_blocks(&[0]);
+        pieces.request_again(conn(2), &everything());
+        let (cancel, gone) = pieces.abandon(0);
+        let expected = [(1, 1), (2, 1), (1, 2), (1, 3)];
+        assert_eq!(
+            cancel,
+            expected.map(|(number, index)| (conn(number), block(0, index)))
+        );
+        assert!(gone && !pieces.contains(0));
+        assert_eq!((pieces.in_memory(), asked(&pieces, conn(1))), (0, 0));
+        pieces.check();
+    }
+
+    #[test]
+    fn an_abandoned_piece_is_not_begun_anew_while_a_part_of_it_is_written() {
+        let mut pieces = with_blocks(&[0]);
+        let flush = pieces.flush().unwrap();
+        let (_, gone) = pieces.abandon(0);
+        assert!(!gone && !pieces.start(0, LEN, conn(1), true));
+        pieces.check();
+        let map = everything();
+        assert_eq!(pieces.request(conn(1), &map, true), None);
+        assert_eq!(pieces.request_open(conn(1), 0), None);
+        assert_eq!(pieces.request_shared(conn(1), &map), None);
+        assert_eq!(pieces.request_again(conn(1), &map), None);
+        let data = BlockData::from(content(block(0, 1)));
+        let late = pieces.receive(from(1), 0, BLOCK_LEN, BLOCK_LEN, data, true);
+        assert_eq!(late, Arrival::Superfluous);
+        assert_eq!(pieces.written(0, flush.begin, flush.len), Written::Gone);
+        assert!(pieces.start(0, LEN, conn(1), true));
+        pieces.check();
+    }
+
+    #[test]
+    fn pieces_and_blocks_are_bounded() {
+        let mut pieces = Pieces::default();
+        assert!(!pieces.start(0, 0, conn(1), false));
+        // A single piece may be of any size.
+        assert!(pieces.start(0, u32::MAX, conn(1), false));
+        assert!(!pieces.start(1, 1, conn(1), false));
+        pieces.check();
+        pieces.abandon(0);
+        let started = (0..).take_while(|piece| pieces.start(*piece, 1, conn(1), false));
+        assert_eq!(started.count(), MAX_PARTIAL_PIECES);
+        pieces.check();
+    }
+
+    #[test]
+    fn a_block_is_little_more_than_its_payload() {
+        assert!(size_of::<Block<BlockData>>() <= size_of::<BlockData>() + 8);
+    }
+
+    /// What is known of a piece from outside.
+    #[derive(Default)]
+    struct Model {
+        asked: BTreeSet<(u8, BlockRequest)>,
+        /// Blocks that have come.
+        got: BTreeSet<BlockRequest>,
+        under_way: BTreeSet<u32>,
+        abandoned: BTreeSet<u32>,
+        writes: Vec<Flush>,
+    }
+
+    impl Model {
+        fn ask(&mut self, number: u8, block: Option<BlockRequest>, again: bool) {
+            if let Some(block) = block {
+                assert!(self.under_way.contains(&block.piece));
+                assert!(!self.got.contains(&block));
+                let asked = self.asked.iter().any(|(_, other)| *other == block);
+                assert_eq!(asked, again);
+                assert!(self.asked.insert((number, block)));
+            }
+        }
+
+        fn askers(&self, block: BlockRequest) -> usize {
+            self.asked
+                .iter()
+                .filter(|(_, other)| *other == block)
+                .count()
+        }
+
+        fn is_complete(&self, piece: u32) -> bool {
+            (0..4).all(|index| self.got.contains(&block(piece, index)))
+                && self.writes.iter().all(|write| write.piece != piece)
+        }
+
+        fn forget(&mut self, piece: u32) {
+            self.got.retain(|block| block.piece != piece);
+            self.asked.retain(|(_, block)| block.piece != piece);
+            self.under_way.remove(&piece);
+        }
+    }
+
+    quickcheck! {
+        fn agrees_with_a_model_whatever_happens(steps: Vec<(u8, u8, u8)>) -> bool {
+            let mut pieces = Pieces::default();
+            let mut model = Model::default();
+            let map = everything();
+            for (step, a, b) in steps {
+                let (number, piece) = (a % 5, u32::from(b % 4));
+                let some = block(piece, u32::from(b / 4 % 4));
+                match step % 24 {
+                    0..3 => {
+                        let free = !model.under_way.contains(&piece)
+                            && !model.abandoned.contains(&piece);
+                        assert_eq!(pieces.start(piece, LEN, conn(number), a > 99), free);
+                        if free {
+                            model.under_way.insert(piece);
+                        }
+                    }
+                    3..8 => {
+                        let block = pieces.request(conn(number), &map, a > 99);
+                        model.ask(number, block, false);
+                    }
+                    8 => {
+                        let block = pieces.request_shared(conn(number), &map);
+                        model.ask(number, block, false);
+                    }
+                    9 | 10 => {
+                        let block = pieces.request_again(conn(number), &map);
+                        if let Some(block) = block {
+                            let fewest = model.asked.iter();
+                            let fewest = fewest
+                                .filter(|(_, block)| !model.asked.contains(&(number, *block)))
+                                .map(|(_, block)| model.askers(*block))
+                                .min();
+                            assert_eq!(Some(model.askers(block)), fewest);
+                        }
+                        model.ask(number, block, true);
+                    }
+                    11 => {
+                        let block = pieces.request_open(conn(number), piece);
+                        model.ask(number, block, false);
+                    }
+                    12..16 => {
+                        let asked = model.asked.contains(&(number, some));
+                        assert_eq!(pieces.is_asked(conn(number), some.piece, some.begin), asked);
+                        match deliver(&mut pieces, number, some) {
+                            Arrival::Accepted { cancel, complete } => {
+                                assert!(asked && !model.got.contains(&some));
+                                assert_eq!(cancel.count() + 1, model.askers(some));
+                                for other in cancel.iter() {
+                                    assert!(model.asked.contains(&(other.slot() as u8, some)));
+                                }
+                                model.asked.retain(|(_, other)| *other != some);
+                                model.got.insert(some);
+                                assert_eq!(complete, model.is_complete(piece));
+                            }
+                            Arrival::Superfluous => {
+                                assert!(
+                                    model.got.contains(&some) || !model.under_way.contains(&piece)
+                                );
+                            }
+                            Arrival::Unasked => assert!(!asked && !model.got.contains(&some)),
+                            Arrival::Misfit => panic!("it fits"),
+                        }
+                    }
+                    16 => {
+                        let asked = model.asked.remove(&(number, some));
+                        assert_eq!(pieces.release(conn(number), piece, some.begin), asked);
+                    }
+                    17 => {
+                        if a > 99 {
+                            pieces.release_all(conn(number));
+                        } else {
+                            pieces.remove_peer(conn(number));
+                        }
+                        model.asked.retain(|(other, _)| *other != number);
+                    }
+                    18 => {
+                        let known = model.under_way.contains(&piece);
+                        let (cancel, gone) = pieces.abandon(piece);
+                        let asked = model.asked.iter().filter(|(_, block)| block.piece == piece);
+                        assert_eq!(cancel.len(), asked.count());
+                        let writing = model.writes.iter().any(|write| write.piece == piece);
+                        assert_eq!(gone, !writing);
+                        if known && writing {
+                            model.abandoned.insert(piece);
+                        }
+                        model.forget(piece);
+                    }
+                    19 => model.writes.extend(pieces.flush()),
+                    20 | 21 if !model.writes.is_empty() => {
+                        let write = model.writes.swap_remove(usize::from(a) % model.writes.len());
+                        let piece = write.piece;
+                        let ended = if a > 99 {
+                            pieces.written(piece, write.begin, write.len)
+                        } else {
+                            let blocks = write.begin..write.begin + write.len;
+                            model.got.retain(|block| {
+                                block.piece != piece || !blocks.contains(&block.begin)
+                            });
+                            pieces.write_failed(piece, write.begin, write.len)
+                        };
+                        let last = model.writes.iter().all(|write| write.piece != piece);
+                        let expected = if model.abandoned.contains(&piece) && last {
+                            model.abandoned.remove(&piece);
+                            Written::Gone
+                        } else if model.is_complete(piece) {
+                            Written::Complete
+                        } else {
+                            Written::Continues
+                        };
+                        assert_eq!(ended, expected);
+                    }
+                    _ => {
+                        let taken = pieces.take(piece);
+                        assert_eq!(taken.is_some(), model.is_complete(piece));
+                        if let Some(taken) = taken {
+                            let mut at = 0;
+                            for segment in taken.data {
+                                at += match segment {
+                                    Segment::Memory(bytes) => {
+                                        let here = block(piece, at / BLOCK_LEN);
+                                        assert_eq!(bytes, content(here));
+                                        here.len
+                                    }
+                                    Segment::Stored { len } => len,
+                                };
+                            }
+                            assert_eq!(at, LEN);
+                            model.forget(piece);
+                        }
+                    }
+                }
+                pieces.check();
+                let expected = model.asked.iter().filter(|(other, _)| *other == number);
+                assert_eq!(asked(&pieces, conn(number)), expected.count());
+            }
+            true
+        }
     }
 }
