@@ -13,8 +13,10 @@ use crate::select::FileList;
 use crate::units::{parse_duration, parse_piece_length, parse_rate, parse_ratio, parse_size};
 
 const UNITS: &str = "\
-Sizes and rates: k, M, G, T are powers of 1000 and Ki, Mi, Gi, Ti powers of 1024; a B may follow, and
-after a rate /s. Durations: s, m, h, d, alone or together (1h30m).";
+Units:
+  sizes, rates  k, M, G, T are powers of 1000, and Ki, Mi, Gi, Ti powers of 1024;
+                a B may follow, and after a rate /s
+  durations     s, m, h, d, alone or together, such as 1h30m";
 
 /// A BitTorrent client: downloads and seeds torrents, and makes, shows and verifies them.
 #[derive(Debug, Parser)]
@@ -447,18 +449,42 @@ mod tests {
     #[test]
     fn wrong_command_lines_are_refused() {
         for (line, kind) in [
-            ("anabranch", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            (
+                "anabranch",
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+            ),
             ("anabranch fly", ErrorKind::InvalidSubcommand),
             ("anabranch download", ErrorKind::MissingRequiredArgument),
-            ("anabranch download magnet:?xt=urn:btih:00", ErrorKind::ValueValidation),
-            ("anabranch download https://example.org/a.torrent", ErrorKind::ValueValidation),
-            ("anabranch download a --seed --ratio 1", ErrorKind::ArgumentConflict),
+            (
+                "anabranch download magnet:?xt=urn:btih:00",
+                ErrorKind::ValueValidation,
+            ),
+            (
+                "anabranch download https://example.org/a.torrent",
+                ErrorKind::ValueValidation,
+            ),
+            (
+                "anabranch download a --seed --ratio 1",
+                ErrorKind::ArgumentConflict,
+            ),
             ("anabranch download a --files 0", ErrorKind::ValueValidation),
-            ("anabranch download a --limit-down 0", ErrorKind::ValueValidation),
-            ("anabranch download a --seed-time 10", ErrorKind::ValueValidation),
+            (
+                "anabranch download a --limit-down 0",
+                ErrorKind::ValueValidation,
+            ),
+            (
+                "anabranch download a --seed-time 10",
+                ErrorKind::ValueValidation,
+            ),
             ("anabranch seed a", ErrorKind::MissingRequiredArgument),
-            ("anabranch create a --tracker example.org", ErrorKind::ValueValidation),
-            ("anabranch create a --piece-length 18", ErrorKind::ValueValidation),
+            (
+                "anabranch create a --tracker example.org",
+                ErrorKind::ValueValidation,
+            ),
+            (
+                "anabranch create a --piece-length 18",
+                ErrorKind::ValueValidation,
+            ),
             ("anabranch completions cmd", ErrorKind::InvalidValue),
         ] {
             assert_eq!(parse(line).map(|_| ()), Err(kind), "{line}");
@@ -470,7 +496,17 @@ mod tests {
         for text in ["1.2.3.4:5", "[::1]:5", "localhost:5", "a-b.example:65535"] {
             assert!(text.parse::<PeerAddress>().is_ok(), "{text}");
         }
-        for text in ["", "1.2.3.4", "host:", ":5", "host:0", "1.2.3.4:0", "::1:5", "a b:5", "h:65536"] {
+        for text in [
+            "",
+            "1.2.3.4",
+            "host:",
+            ":5",
+            "host:0",
+            "1.2.3.4:0",
+            "::1:5",
+            "a b:5",
+            "h:65536",
+        ] {
             assert!(text.parse::<PeerAddress>().is_err(), "{text}");
         }
     }
@@ -489,7 +525,15 @@ mod tests {
         for text in ["http://t/announce", "udp://t:1", "HTTPS://t"] {
             assert_eq!(parse_tracker(text), Ok(text.to_owned()));
         }
-        for text in ["", "t", "ftp://t", "http://", "http:///a", "http://a b", "udp:t"] {
+        for text in [
+            "",
+            "t",
+            "ftp://t",
+            "http://",
+            "http:///a",
+            "http://a b",
+            "udp:t",
+        ] {
             assert!(parse_tracker(text).is_err(), "{text}");
         }
         assert!(parse_web_seed("ftp://t/").is_ok());

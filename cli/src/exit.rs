@@ -91,13 +91,16 @@ impl Failure {
     }
 
     /// An error of the operating system about a file, with advice where the kind allows it.
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "most of the system's kinds of errors speak for themselves"
+    )]
     pub(crate) fn io(doing: &str, path: &std::path::Path, error: &io::Error) -> Self {
         let failure = Self::new(format!("cannot {doing} {}: {error}", path.display()));
         match error.kind() {
             io::ErrorKind::NotFound => failure.advise("check the path for a typing mistake"),
-            io::ErrorKind::PermissionDenied => failure.advise(
-                "make it accessible for your user (chmod, chown), or choose another place",
-            ),
+            io::ErrorKind::PermissionDenied => failure
+                .advise("make it accessible for your user (chmod, chown), or choose another place"),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 failure.advise("make room on the disk, or choose a folder on another one")
             }
@@ -108,10 +111,10 @@ impl Failure {
     /// Standard output cannot be written to. A reader that went away, such as `head`, has had enough
     /// and wants no complaint.
     pub(crate) fn stdout(error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::new(""),
-            _ => Self::new(format!("cannot write to standard output: {error}")),
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::new("");
         }
+        Self::new(format!("cannot write to standard output: {error}"))
     }
 
     pub(crate) fn exit(&self) -> Exit {
@@ -179,7 +182,12 @@ mod tests {
     #[test]
     fn a_failure_cannot_write_on_the_terminal_at_will() {
         let failure = Failure::new("bad name \u{1b}[2J\u{9b}1m").advise("rename \u{7}it");
-        assert!(!failure.to_string().chars().any(|c| c.is_control() && c != '\n'));
+        assert!(
+            !failure
+                .to_string()
+                .chars()
+                .any(|c| c.is_control() && c != '\n')
+        );
     }
 
     #[test]

@@ -51,8 +51,7 @@ pub(crate) fn hash_pieces(
         .collect();
     let total = ends.last().copied().unwrap_or(0);
     let pieces = total.div_ceil(u64::from(piece_length.max(1)));
-    let pieces =
-        u32::try_from(pieces).map_err(|_| Failure::new("the data has too many pieces"))?;
+    let pieces = u32::try_from(pieces).map_err(|_| Failure::new("the data has too many pieces"))?;
     let next = AtomicU32::new(0);
     let hashed = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
@@ -187,10 +186,15 @@ mod tests {
 
     fn hashes(parts: &[Part], piece_length: u32) -> Vec<(u32, Result<[u8; 20], usize>)> {
         let mut found = Vec::new();
-        hash_pieces(parts, piece_length, &mut Output::new(false), |piece, result| {
-            found.push((piece, result.map_err(|error| error.part)));
-            ControlFlow::Continue(())
-        })
+        hash_pieces(
+            parts,
+            piece_length,
+            &mut Output::new(false),
+            |piece, result| {
+                found.push((piece, result.map_err(|error| error.part)));
+                ControlFlow::Continue(())
+            },
+        )
         .unwrap();
         found.sort_by_key(|(piece, _)| *piece);
         found

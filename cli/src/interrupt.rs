@@ -24,9 +24,10 @@ pub(crate) fn listen() -> Result<Receiver<Exit>, Failure> {
         .spawn(move || {
             smol::block_on(async {
                 while let Some(Ok(signal)) = signals.next().await {
-                    let exit = match signal {
-                        Signal::Int => Exit::Interrupted,
-                        _ => Exit::Terminated,
+                    let exit = if signal == Signal::Int {
+                        Exit::Interrupted
+                    } else {
+                        Exit::Terminated
                     };
                     if sender.try_send(exit).is_err() {
                         process::exit(i32::from(exit.code()));

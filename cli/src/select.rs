@@ -167,7 +167,10 @@ mod tests {
         assert_eq!(chosen("subs/"), Ok(vec![2, 3]));
         assert_eq!(chosen("subs/e*"), Ok(vec![2]));
         assert_eq!(chosen("extras/*"), Ok(vec![4]));
-        assert_eq!(chosen("extras/*.mkv"), Err("no file of the torrent matches 'extras/*.mkv'".into()));
+        assert_eq!(
+            chosen("extras/*.mkv"),
+            Err("no file of the torrent matches 'extras/*.mkv'".into())
+        );
         assert_eq!(chosen("**/*.mkv"), Ok(vec![1, 4]));
         assert_eq!(chosen("[2]-3"), Ok(vec![5]));
         assert_eq!(chosen("deep"), Ok(vec![4]));

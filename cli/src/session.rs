@@ -91,9 +91,7 @@ pub(crate) fn start(builder: ClientBuilder, listen: Option<SocketAddr>) -> Resul
     let result = match listen {
         Some(address) => builder.listen([address]).start(),
         None => match builder.clone().port(USUAL_PORT).start() {
-            Err(StartError::Listen { source, .. })
-                if source.kind() == io::ErrorKind::AddrInUse =>
-            {
+            Err(StartError::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
                 builder.port(0).start()
             }
             result => result,
@@ -101,21 +99,20 @@ pub(crate) fn start(builder: ClientBuilder, listen: Option<SocketAddr>) -> Resul
     };
     result.map_err(|error| {
         let failure = Failure::new(error.to_string());
-        match &error {
-            StartError::Listen { source, .. } => match source.kind() {
-                io::ErrorKind::AddrInUse => failure.advise(
-                    "another program listens there; choose another port with --listen, or leave \
-                     the option out",
-                ),
-                io::ErrorKind::AddrNotAvailable => {
-                    failure.advise("give --listen an address of this machine, or 0.0.0.0")
-                }
-                io::ErrorKind::PermissionDenied => {
-                    failure.advise("choose a port from 1024 on with --listen")
-                }
-                _ => failure,
-            },
-            _ => failure,
+        let StartError::Listen { source, .. } = &error else {
+            return failure;
+        };
+        if source.kind() == io::ErrorKind::AddrInUse {
+            failure.advise(
+                "another program listens there; choose another port with --listen, or leave the \
+                 option out",
+            )
+        } else if source.kind() == io::ErrorKind::AddrNotAvailable {
+            failure.advise("give --listen an address of this machine, or 0.0.0.0")
+        } else if source.kind() == io::ErrorKind::PermissionDenied {
+            failure.advise("choose a port from 1024 on with --listen")
+        } else {
+            failure
         }
     })
 }
@@ -157,7 +154,9 @@ impl<'a> Session<'a> {
             torrent: label.clone(),
             dir: dir.display().to_string(),
             size: size(task.metainfo),
-            wanted: files.iter().fold(0, |sum, length| length.saturating_add(sum)),
+            wanted: files
+                .iter()
+                .fold(0, |sum, length| length.saturating_add(sum)),
             files: u32::try_from(files.len()).unwrap_or(u32::MAX),
             pieces: task.metainfo.piece_count(),
         })?;
@@ -292,7 +291,10 @@ impl<'a> Session<'a> {
         // Notices come first, but a reader that does not keep up misses some: the state tells, too.
         let ids: Vec<TorrentId> = self.entries.keys().copied().collect();
         for id in ids {
-            let state = self.entries.get(&id).and_then(|entry| entry.status.as_ref());
+            let state = self
+                .entries
+                .get(&id)
+                .and_then(|entry| entry.status.as_ref());
             if let Some(state) = state.map(|status| status.state) {
                 self.on_state(id, state).await?;
             }
@@ -360,8 +362,14 @@ impl<'a> Session<'a> {
                 error: error.to_string(),
             },
             Notice::StorageRecovered { .. } => Event::StorageRecovered { torrent },
-            // Progress tells of the others.
-            _ => return Ok(()),
+            // Progress tells of these.
+            Notice::Added { .. }
+            | Notice::Removed { .. }
+            | Notice::Piece { .. }
+            | Notice::FileCompleted { .. }
+            | Notice::PeerConnected { .. }
+            | Notice::PeerDisconnected { .. }
+            | _ => return Ok(()),
         };
         self.output.tell(&event)
     }
@@ -486,6 +494,8 @@ fn advice(error: &DiskError) -> &'static str {
         DiskErrorKind::UnsafePath => {
             "remove the symbolic link or the file that is in the way, and it goes on by itself"
         }
-        _ => "check the disk and its cable; it goes on by itself when the cause is gone",
+        DiskErrorKind::Io | _ => {
+            "check the disk and its cable; it goes on by itself when the cause is gone"
+        }
     }
 }

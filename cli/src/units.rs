@@ -233,8 +233,20 @@ mod tests {
     #[test]
     fn what_is_no_size_is_refused() {
         for text in [
-            "", ".", "k", "-1", "1..2", "1.2.3", "2 MM", "1e6", "12x", "0x10", "1,5M",
-            "18446744073709551616", "99999999999T", "1k5",
+            "",
+            ".",
+            "k",
+            "-1",
+            "1..2",
+            "1.2.3",
+            "2 MM",
+            "1e6",
+            "12x",
+            "0x10",
+            "1,5M",
+            "18446744073709551616",
+            "99999999999T",
+            "1k5",
         ] {
             assert!(parse_size(text).is_err(), "{text}");
         }
@@ -260,9 +272,22 @@ mod tests {
             ("1h30m", 5400),
             ("0s", 0),
         ] {
-            assert_eq!(parse_duration(text), Ok(Duration::from_secs(secs)), "{text}");
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_secs(secs)),
+                "{text}"
+            );
         }
-        for text in ["", "90", "s", "1w", "-1s", "1.5h", "1h30", "99999999999999999999d"] {
+        for text in [
+            "",
+            "90",
+            "s",
+            "1w",
+            "-1s",
+            "1.5h",
+            "1h30",
+            "99999999999999999999d",
+        ] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

@@ -1,4 +1,8 @@
 //! The commands that work on files alone, as a user calls them.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
 
 use std::fs;
 use std::path::Path;
@@ -36,7 +40,12 @@ impl Work {
     /// Runs a command that must end with this exit code.
     fn ends(&self, code: i32, args: &[&str]) -> Output {
         let output = self.anabranch(args);
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", err(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{args:?}: {}",
+            err(&output)
+        );
         output
     }
 
@@ -78,14 +87,25 @@ fn a_torrent_is_made_shown_and_verified() {
     let work = Work::new();
     work.album();
     let told = work.ok(&[
-        "create", "album", "--piece-length", "16KiB", "--tracker", "http://t.example/announce",
-        "--tracker", "udp://u.example:1", "--private", "--comment", "hello", "--web-seed",
+        "create",
+        "album",
+        "--piece-length",
+        "16KiB",
+        "--tracker",
+        "http://t.example/announce",
+        "--tracker",
+        "udp://u.example:1",
+        "--private",
+        "--comment",
+        "hello",
+        "--web-seed",
         "http://w.example/",
     ]);
     assert!(told.starts_with("album.torrent: "), "{told}");
     assert_eq!(names(work.path()), ["album", "album.torrent"]);
 
-    let shown: Value = serde_json::from_str(&work.ok(&["show", "album.torrent", "--json"])).unwrap();
+    let shown: Value =
+        serde_json::from_str(&work.ok(&["show", "album.torrent", "--json"])).unwrap();
     assert_eq!(shown["name"], "album");
     assert_eq!(shown["size"], 110_006);
     assert_eq!(shown["pieces"], 7);
@@ -95,10 +115,26 @@ fn a_torrent_is_made_shown_and_verified() {
     assert_eq!(shown["web_seeds"][0], "http://w.example/");
     assert_eq!(shown["trackers"][0][0], "http://t.example/announce");
     assert_eq!(shown["trackers"][1][0], "udp://u.example:1");
-    let files: Vec<_> = shown["files"].as_array().unwrap().iter().map(|file| &file["path"]).collect();
-    assert_eq!(files, ["album/.hidden", "album/one.bin", "album/sub/empty", "album/sub/two.bin"]);
+    let files: Vec<_> = shown["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| &file["path"])
+        .collect();
+    assert_eq!(
+        files,
+        [
+            "album/.hidden",
+            "album/one.bin",
+            "album/sub/empty",
+            "album/sub/two.bin"
+        ]
+    );
     let text = work.ok(&["show", "album.torrent"]);
-    assert!(text.contains(shown["info_hash"].as_str().unwrap()), "{text}");
+    assert!(
+        text.contains(shown["info_hash"].as_str().unwrap()),
+        "{text}"
+    );
 
     let verified = work.ok(&["verify", "album.torrent", "--dir", "."]);
     assert!(verified.contains("complete"), "{verified}");
@@ -114,7 +150,10 @@ fn what_is_missing_or_wrong_is_named() {
 
     let output = work.ends(3, &["verify", "album.torrent", "--dir", "."]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("damaged     album/one.bin: 3 of 3 pieces"), "{text}");
+    assert!(
+        text.contains("damaged     album/one.bin: 3 of 3 pieces"),
+        "{text}"
+    );
     assert!(text.contains("missing     album/sub/empty\n"), "{text}");
     assert!(text.contains("4 of 7 pieces match (57%)"), "{text}");
 
@@ -126,7 +165,12 @@ fn what_is_missing_or_wrong_is_named() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|file| (file["path"].as_str().unwrap(), file["fault"].as_str().unwrap()))
+        .map(|file| {
+            (
+                file["path"].as_str().unwrap(),
+                file["fault"].as_str().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(
         faults,
@@ -176,7 +220,10 @@ fn a_torrent_is_not_overwritten_unless_told_so() {
     work.write("file.torrent", "precious");
     let output = work.ends(1, &["create", "file"]);
     assert!(err(&output).contains("--force"), "{}", err(&output));
-    assert_eq!(fs::read(work.path().join("file.torrent")).unwrap(), b"precious");
+    assert_eq!(
+        fs::read(work.path().join("file.torrent")).unwrap(),
+        b"precious"
+    );
     work.ok(&["create", "file", "--force"]);
     assert!(work.ok(&["show", "file.torrent"]).contains("7 B"));
     assert_eq!(names(work.path()), ["file", "file.torrent"]);
@@ -216,7 +263,10 @@ fn what_is_no_torrent_is_refused_and_named() {
     let work = Work::new();
     work.write("noise", [0xff; 1000]);
     work.write("bomb", "l".repeat(1 << 20));
-    work.write("negative", "d4:infod6:lengthi-5e4:name1:x12:piece lengthi16384e6:pieces0:ee");
+    work.write(
+        "negative",
+        "d4:infod6:lengthi-5e4:name1:x12:piece lengthi16384e6:pieces0:ee",
+    );
     work.write("empty", "");
     for name in ["noise", "bomb", "negative", "empty", "absent"] {
         for args in [&["show", name][..], &["verify", name, "--dir", "."]] {
@@ -236,14 +286,23 @@ fn hostile_names_neither_leave_the_folder_nor_reach_the_terminal() {
         b"d4:infod5:filesld6:lengthi1e4:pathl2:..2:..6:passwdeed6:lengthi1e4:pathl4:\x1b[2Jeee\
           4:name9:\x1b]0;evil\x0712:piece lengthi16384e6:pieces20:AAAAAAAAAAAAAAAAAAAAee",
     );
-    for args in [&["show", "evil.torrent"][..], &["show", "evil.torrent", "--json"]] {
+    for args in [
+        &["show", "evil.torrent"][..],
+        &["show", "evil.torrent", "--json"],
+    ] {
         let text = work.ok(args);
-        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+        assert!(
+            !text.chars().any(|c| c.is_control() && c != '\n'),
+            "{text:?}"
+        );
         assert!(!text.contains(".."), "{text}");
     }
     let output = work.ends(3, &["verify", "evil.torrent", "--dir", "."]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("missing") && !text.contains('\x1b'), "{text:?}");
+    assert!(
+        text.contains("missing") && !text.contains('\x1b'),
+        "{text:?}"
+    );
 }
 
 #[test]
@@ -253,7 +312,10 @@ fn wrong_command_lines_end_with_code_2_and_say_why() {
         (&["fly"][..], "fly"),
         (&["download"], "SOURCE"),
         (&["download", "magnet:?xt=urn:btih:0"], "magnet"),
-        (&["download", "https://example.org/a.torrent"], "fetch it first"),
+        (
+            &["download", "https://example.org/a.torrent"],
+            "fetch it first",
+        ),
         (&["create", ".", "--piece-length", "18"], "256KiB"),
         (&["create", ".", "--tracker", "example.org"], "http://"),
         (&["seed", "a.torrent"], "--dir"),
@@ -272,7 +334,16 @@ fn the_manual_and_the_completions_know_every_command() {
     assert!(man.contains(".TH"));
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = work.ok(&["completions", shell]);
-        for command in ["download", "seed", "create", "show", "verify", "demo", "completions", "man"] {
+        for command in [
+            "download",
+            "seed",
+            "create",
+            "show",
+            "verify",
+            "demo",
+            "completions",
+            "man",
+        ] {
             assert!(script.contains(command), "{shell} {command}");
             assert!(man.contains(&format!("anabranch {command}")), "{command}");
         }

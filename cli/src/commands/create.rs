@@ -42,12 +42,14 @@ fn create(args: &Create, output: &mut Output) -> Result<(), Failure> {
     }
 
     let hashes = hash(&parts, &creator, output)?;
-    let creation = with_fields(creator, args).finish(&hashes).map_err(|error| {
-        Failure::new(format!(
-            "cannot make a torrent of {}: {error}",
-            args.path.display()
-        ))
-    })?;
+    let creation = with_fields(creator, args)
+        .finish(&hashes)
+        .map_err(|error| {
+            Failure::new(format!(
+                "cannot make a torrent of {}: {error}",
+                args.path.display()
+            ))
+        })?;
     write(&target, &creation, args.force)?;
 
     let metainfo = &creation.metainfo;
@@ -75,8 +77,11 @@ fn name_of(path: &Path) -> Result<std::ffi::OsString, Failure> {
         .file_name()
         .map(ToOwned::to_owned)
         .ok_or_else(|| {
-            Failure::new(format!("{} has no name to give to the torrent", path.display()))
-                .advise("name a file or a folder below it")
+            Failure::new(format!(
+                "{} has no name to give to the torrent",
+                path.display()
+            ))
+            .advise("name a file or a folder below it")
         })
 }
 
@@ -127,9 +132,7 @@ fn collect(
 }
 
 fn in_order(name: &[u8], mut files: Vec<Found>) -> (Creator, Vec<Part>) {
-    files.sort_by(|a, b| {
-        anabranch_core::metainfo::compare_paths(&a.source.path, &b.source.path)
-    });
+    files.sort_by(|a, b| anabranch_core::metainfo::compare_paths(&a.source.path, &b.source.path));
     let parts = files
         .iter()
         .map(|found| Part {
@@ -144,13 +147,18 @@ fn in_order(name: &[u8], mut files: Vec<Found>) -> (Creator, Vec<Part>) {
 fn hash(parts: &[Part], creator: &Creator, output: &mut Output) -> Result<Vec<u8>, Failure> {
     let count = usize::try_from(creator.piece_count()).unwrap_or(usize::MAX);
     if count > anabranch_core::metainfo::limits::MAX_PIECES as usize {
-        return Err(Failure::new(format!("{count} pieces are too many for a torrent"))
-            .advise("choose a larger --piece-length"));
+        return Err(
+            Failure::new(format!("{count} pieces are too many for a torrent"))
+                .advise("choose a larger --piece-length"),
+        );
     }
     let mut hashes = vec![[0; 20]; count];
     let mut failure = None;
-    hash_pieces(parts, creator.piece_length(), output, |piece, result| {
-        match result {
+    hash_pieces(
+        parts,
+        creator.piece_length(),
+        output,
+        |piece, result| match result {
             Ok(hash) => {
                 hashes[piece as usize] = hash;
                 ControlFlow::Continue(())
@@ -159,13 +167,14 @@ fn hash(parts: &[Part], creator: &Creator, output: &mut Output) -> Result<Vec<u8
                 failure = Some(failed);
                 ControlFlow::Break(())
             }
-        }
-    })?;
+        },
+    )?;
     if let Some(failed) = failure {
         let path = parts[failed.part].path.as_deref().unwrap_or(Path::new("?"));
-        return Err(match failed.error.kind() {
-            io::ErrorKind::UnexpectedEof => changed(path),
-            _ => Failure::io("read", path, &failed.error),
+        return Err(if failed.error.kind() == io::ErrorKind::UnexpectedEof {
+            changed(path)
+        } else {
+            Failure::io("read", path, &failed.error)
         });
     }
     for part in parts {
@@ -204,11 +213,10 @@ fn with_fields(creator: Creator, args: &Create) -> Creator {
 
 fn refuse_to_overwrite(target: &Path, force: bool) -> Result<(), Failure> {
     match fs::symlink_metadata(target) {
-        Ok(metadata) if metadata.is_dir() => Err(Failure::new(format!(
-            "{} is a folder",
-            target.display()
-        ))
-        .advise("name a file with --output")),
+        Ok(metadata) if metadata.is_dir() => {
+            Err(Failure::new(format!("{} is a folder", target.display()))
+                .advise("name a file with --output"))
+        }
         Ok(_) if !force => Err(exists(target)),
         Ok(_) | Err(_) => Ok(()),
     }
@@ -244,8 +252,9 @@ fn write(target: &Path, creation: &Creation, force: bool) -> Result<(), Failure>
         true => file.persist(target),
         false => file.persist_noclobber(target),
     };
-    written.map(|_| ()).map_err(|error| match error.error.kind() {
-        io::ErrorKind::AlreadyExists => exists(target),
-        _ => failed(&error.error),
-    })
+    match written {
+        Ok(_) => Ok(()),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(exists(target)),
+        Err(error) => Err(failed(&error.error)),
+    }
 }

@@ -9,7 +9,6 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anabranch_core::Config;
 use anabranch_core::metainfo::{Creation, Creator};
 use anabranch_smol::{AddOptions, Client, ClientBuilder, Contact};
 use smol::channel::Receiver;
@@ -37,8 +36,8 @@ pub(crate) fn run(args: &Demo) -> Result<Exit, Failure> {
         .prefix("anabranch-demo-")
         .tempdir_in(&folder)
         .map_err(|error| Failure::io("make a folder in", &folder, &error))?;
-    let result = interrupt::listen()
-        .and_then(|signals| demo(work.path(), args.size, &signals, &mut output));
+    let result =
+        interrupt::listen().and_then(|signals| demo(work.path(), args.size, &signals, &mut output));
     output.clear();
     if args.keep {
         let path = work.keep();
@@ -122,7 +121,9 @@ fn demo(
             Err(failure) => Err(failure),
         };
         let elapsed = began.elapsed();
-        let cpu = cpu.zip(cpu_time()).map(|(from, to)| to.saturating_sub(from));
+        let cpu = cpu
+            .zip(cpu_time())
+            .map(|(from, to)| to.saturating_sub(from));
         let closed = session.close().await;
         let shut = seeder.shutdown().await;
         match ended? {
@@ -140,24 +141,25 @@ fn demo(
 
 /// A client that talks to this machine alone.
 fn start_client() -> Result<Client, Failure> {
-    let mut config = Config::default();
-    config.allow_many_per_address = true;
     ClientBuilder::new()
-        .config(config)
         .listen([HERE])
         .policy(|contact: &Contact<'_>| match contact {
             Contact::Connect(address)
             | Contact::Accept(address)
             | Contact::Datagram(address)
             | Contact::Http { address, .. } => address.ip().is_loopback(),
-            _ => false,
+            Contact::Resolve(_) | _ => false,
         })
         .start()
         .map_err(|error| Failure::new(error.to_string()))
 }
 
 fn addresses(client: &Client) -> String {
-    let addresses: Vec<String> = client.listen_addrs().iter().map(ToString::to_string).collect();
+    let addresses: Vec<String> = client
+        .listen_addrs()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     addresses.join(", ")
 }
 
@@ -215,8 +217,11 @@ fn make_torrent(
         path: Some(path.to_owned()),
         length: size,
     }];
-    hash_pieces(&parts, creator.piece_length(), output, |piece, result| {
-        match result {
+    hash_pieces(
+        &parts,
+        creator.piece_length(),
+        output,
+        |piece, result| match result {
             Ok(hash) => {
                 hashes[piece as usize] = hash;
                 ControlFlow::Continue(())
@@ -225,8 +230,8 @@ fn make_torrent(
                 failure = Some(failed.error);
                 ControlFlow::Break(())
             }
-        }
-    })?;
+        },
+    )?;
     if let Some(error) = failure {
         return Err(Failure::io("read", path, &error));
     }

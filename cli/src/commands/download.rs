@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use anabranch_core::Config;
 use anabranch_core::command::{Priority, RateLimits, SeedGoal};
 use anabranch_core::metainfo::{FileIndex, FileKind, Metainfo};
-use anabranch_core::Config;
 use anabranch_smol::{AddOptions, ClientBuilder};
 
 use super::read_torrents;
@@ -36,7 +36,11 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
         let priorities = priorities(&metainfo, args.files.as_ref())?;
         plans.push((bytes, metainfo, priorities));
     }
-    refuse_collisions(plans.iter().map(|(_, metainfo, wanted)| (metainfo, wanted.as_slice())))?;
+    refuse_collisions(
+        plans
+            .iter()
+            .map(|(_, metainfo, wanted)| (metainfo, wanted.as_slice())),
+    )?;
     fs::create_dir_all(&args.dir).map_err(|error| Failure::io("create", &args.dir, &error))?;
     let dir = absolute(&args.dir)?;
 
@@ -150,8 +154,10 @@ fn refuse_collisions<'a>(
             if let Some(other) = owners.insert(path.to_string(), metainfo.info_hash())
                 && other != metainfo.info_hash()
             {
-                return Err(Failure::usage(format!("two of the torrents have the file {path}"))
-                    .advise("download them one by one, to different folders (--dir)"));
+                return Err(
+                    Failure::usage(format!("two of the torrents have the file {path}"))
+                        .advise("download them one by one, to different folders (--dir)"),
+                );
             }
         }
     }
@@ -169,7 +175,10 @@ mod tests {
             path: path.split('/').map(Into::into).collect(),
             length: 0,
         });
-        Creator::multi_file(name, files).finish(&[]).unwrap().metainfo
+        Creator::multi_file(name, files)
+            .finish(&[])
+            .unwrap()
+            .metainfo
     }
 
     fn collide(torrents: &[(&Metainfo, &[Priority])]) -> bool {
@@ -197,6 +206,9 @@ mod tests {
         let other = folder("u", &["a", "b"]);
         assert!(collide(&[(&one, &[]), (&two, &[])]));
         assert!(!collide(&[(&one, &[]), (&other, &[])]));
-        assert!(!collide(&[(&one, &[Priority::Normal, Priority::Skip]), (&two, &[])]));
+        assert!(!collide(&[
+            (&one, &[Priority::Normal, Priority::Skip]),
+            (&two, &[])
+        ]));
     }
 }

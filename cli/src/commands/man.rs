@@ -43,7 +43,10 @@ fn render_command(page: &mut Vec<u8>, command: &Command) -> io::Result<()> {
     let usage = usage.trim_start_matches("Usage: ").trim();
     roff.control("SS", [usage]);
     let about = command.get_long_about().or_else(|| command.get_about());
-    paragraphs(&mut roff, &about.map(ToString::to_string).unwrap_or_default());
+    paragraphs(
+        &mut roff,
+        &about.map(ToString::to_string).unwrap_or_default(),
+    );
     for argument in command.get_arguments() {
         if argument.get_id() == "help" {
             continue;

@@ -62,8 +62,11 @@ fn read_torrent(source: &Source) -> Result<(Vec<u8>, Metainfo), Failure> {
     let path = source.0.as_path();
     let bytes = read_bounded(path)?;
     let metainfo = Metainfo::parse(bytes.clone().into()).map_err(|error| {
-        Failure::new(format!("{} is not a usable torrent: {error}", path.display()))
-            .advise("check that it is a .torrent file, or fetch it again")
+        Failure::new(format!(
+            "{} is not a usable torrent: {error}",
+            path.display()
+        ))
+        .advise("check that it is a .torrent file, or fetch it again")
     })?;
     Ok((bytes, metainfo))
 }

@@ -109,7 +109,10 @@ mod tests {
     #[test]
     fn what_is_missing_or_short_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let torrent = Creator::single_file("file", 3).finish(&[0; 20]).unwrap().metainfo;
+        let torrent = Creator::single_file("file", 3)
+            .finish(&[0; 20])
+            .unwrap()
+            .metainfo;
         let failure = refuse_missing(&torrent, dir.path()).unwrap_err();
         assert_eq!(failure.exit(), Exit::Incomplete);
         assert!(failure.message().contains("not there"), "{failure}");

@@ -146,10 +146,7 @@ impl Summary {
         if let Some(seconds) = self.creation_date {
             field("created", &date(seconds));
         }
-        field(
-            "files",
-            &plural(self.files.len() as u64, "file", "files"),
-        );
+        field("files", &plural(self.files.len() as u64, "file", "files"));
         let width = self
             .files
             .last()
@@ -231,7 +228,10 @@ mod tests {
         let creator = Creator::multi_file(
             "evil\u{1b}[2J",
             [SourceFile {
-                path: vec![b"\x1b]0;title\x07".to_vec(), b"photo\xe2\x80\xaegpj.exe".to_vec()],
+                path: vec![
+                    b"\x1b]0;title\x07".to_vec(),
+                    b"photo\xe2\x80\xaegpj.exe".to_vec(),
+                ],
                 length: 0,
             }],
         )
@@ -243,7 +243,12 @@ mod tests {
                 .all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'),
             "{text:?}"
         );
-        assert_eq!(text.lines().filter(|line| line.starts_with("name ")).count(), 1);
+        assert_eq!(
+            text.lines()
+                .filter(|line| line.starts_with("name "))
+                .count(),
+            1
+        );
     }
 
     #[test]
@@ -253,7 +258,13 @@ mod tests {
             length: 1536,
         });
         let text = summary(&Creator::multi_file("t", files)).text();
-        assert!(text.contains("  1     1.5 KiB  t/a\n  2     1.5 KiB  t/b\n"), "{text}");
-        assert!(text.contains("size          3.0 KiB (3072 bytes)\n"), "{text}");
+        assert!(
+            text.contains("  1     1.5 KiB  t/a\n  2     1.5 KiB  t/b\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("size          3.0 KiB (3072 bytes)\n"),
+            "{text}"
+        );
     }
 }

@@ -26,8 +26,10 @@ fn verify(args: &Verify, output: &mut Output) -> Result<Exit, Failure> {
     let (_, metainfo) = read_torrent(&args.torrent)?;
     let dir = fs::metadata(&args.dir).map_err(|error| Failure::io("read", &args.dir, &error))?;
     if !dir.is_dir() {
-        return Err(Failure::usage(format!("{} is not a folder", args.dir.display()))
-            .advise("--dir names the folder that contains the torrent's file or folder"));
+        return Err(
+            Failure::usage(format!("{} is not a folder", args.dir.display()))
+                .advise("--dir names the folder that contains the torrent's file or folder"),
+        );
     }
     let parts = parts(&metainfo, &args.dir);
     let pieces = check(&metainfo, &parts, output)?;
@@ -70,11 +72,7 @@ enum Piece {
     Unread(usize),
 }
 
-fn check(
-    metainfo: &Metainfo,
-    parts: &[Part],
-    output: &mut Output,
-) -> Result<Vec<Piece>, Failure> {
+fn check(metainfo: &Metainfo, parts: &[Part], output: &mut Output) -> Result<Vec<Piece>, Failure> {
     let hashes = metainfo.piece_hashes();
     let mut pieces = vec![Piece::Wrong; hashes.len()];
     hash_pieces(parts, metainfo.piece_length(), output, |index, result| {

@@ -101,7 +101,11 @@ impl News {
                 downloaded,
                 elapsed_ms,
             } => match downloaded {
-                0 => format!("{}: complete and verified, {}", torrent.name, units::size(*size)),
+                0 => format!(
+                    "{}: complete and verified, {}",
+                    torrent.name,
+                    units::size(*size)
+                ),
                 downloaded => {
                     let time = Duration::from_millis(*elapsed_ms);
                     format!(
@@ -380,9 +384,10 @@ mod tests {
             uploaded: 0,
         };
         let mut news = News::default();
-        assert!(news.line(&stopped(false)).is_some_and(|line| {
-            line.contains("45%") && line.contains("same command")
-        }));
+        assert!(
+            news.line(&stopped(false))
+                .is_some_and(|line| { line.contains("45%") && line.contains("same command") })
+        );
         assert_eq!(news.line(&stopped(true)), None);
     }
 

@@ -155,14 +155,17 @@ mod tests {
             let announce = |id: &str, port: u16| {
                 format!(
                     "GET /announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=-AB0100-{id}&port={port}\
-                     &uploaded=0&downloaded=0&left=0&compact=1 HTTP/1.1\r\nHost: x\r\n\r\n"
+                     &uploaded=0&downloaded=0&left=1&compact=1 HTTP/1.1\r\nHost: x\r\n\r\n"
                 )
             };
             let first = ask(&tracker, &announce("bbbbbbbbbbbb", 256)).await;
             assert!(first.starts_with("HTTP/1.1 200 OK\r\n"), "{first}");
             assert!(first.contains("5:peers0:"), "{first}");
             let second = ask(&tracker, &announce("cccccccccccc", 257)).await;
-            assert!(second.contains("5:peers6:\u{7f}\0\0\u{1}\u{1}\0"), "{second:?}");
+            assert!(
+                second.contains("5:peers6:\u{7f}\0\0\u{1}\u{1}\0"),
+                "{second:?}"
+            );
         });
     }
 
