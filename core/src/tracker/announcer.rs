@@ -254,8 +254,9 @@ impl Announcer {
         self.proceed(ctx, udp, facts);
     }
 
-    /// Asks for the counts of the tracker that answered last, or else the first one, at most once a minute. They show
-    /// in [`Announcer::statuses`]; a failure shows nowhere, as scraping is optional (BEP 48).
+    /// Asks for the counts of the tracker that answered last, or else the first one, at most once a minute; done by
+    /// itself when an answer has none. They show in [`Announcer::statuses`]; a failure shows nowhere, as scraping is
+    /// optional (BEP 48).
     pub(crate) fn scrape(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, facts: &Facts) {
         let under_way = self.flights.iter().any(|f| f.purpose == Purpose::Scrape);
         let first_usable = || self.trackers.iter().position(Tracker::is_usable);
@@ -307,6 +308,13 @@ impl Announcer {
             }
         };
         let peers = self.landed(ctx, facts, &flight, heard);
+        let current = self.current_index();
+        if flight.purpose != Purpose::Scrape
+            && self.running
+            && current.is_some_and(|index| self.trackers[index].uncounted)
+        {
+            self.scrape(ctx, udp, facts);
+        }
         self.proceed(ctx, udp, facts);
         peers
     }

@@ -18,7 +18,7 @@ const C: &str = "http://c.example/announce";
 const UDP: &str = "udp://192.0.2.9:6969/announce";
 
 /// A reply with an interval of half an hour and nobody to name.
-const NOBODY: &str = "d8:intervali1800e5:peers0:e";
+const NOBODY: &str = "d8:completei0e8:intervali1800e5:peers0:e";
 
 const REFUSED: &str = "d14:failure reason2:noe";
 
@@ -140,7 +140,7 @@ fn a_tracker_is_left_out_until_its_backoff_is_over() {
         while client.exchanges[0].host() == "a.example" {
             client.refuse();
         }
-        client.reply("d8:intervali60e5:peers0:e");
+        client.reply("d8:completei0e8:intervali60e5:peers0:e");
         client.pass(60);
     }
     assert_eq!(client.reply(NOBODY).host(), "b.example");
@@ -163,15 +163,18 @@ fn a_working_tracker_that_fails_is_replaced_at_once() {
 #[test]
 fn the_interval_is_kept() {
     for (body, seconds) in [
-        ("d8:intervali900e5:peers0:e", 900),
-        ("d8:intervali0e5:peers0:e", 60),
-        ("d8:intervali1e12:min intervali300e5:peers0:e", 300),
-        ("d8:intervali4000000000e5:peers0:e", 86_400),
+        ("d8:completei0e8:intervali900e5:peers0:e", 900),
+        ("d8:completei0e8:intervali0e5:peers0:e", 60),
         (
-            "d8:intervali60e12:min intervali4000000000e5:peers0:e",
+            "d8:completei0e8:intervali1e12:min intervali300e5:peers0:e",
+            300,
+        ),
+        ("d8:completei0e8:intervali4000000000e5:peers0:e", 86_400),
+        (
+            "d8:completei0e8:intervali60e12:min intervali4000000000e5:peers0:e",
             86_400,
         ),
-        ("d5:peers0:e", 1_800),
+        ("d8:completei0e5:peers0:e", 1_800),
     ] {
         let mut client = Client::started(1, &[&[A]]);
         client.reply(body);
@@ -358,7 +361,7 @@ fn a_tracker_that_says_when_to_come_back_is_obeyed() {
 #[test]
 fn more_peers_are_asked_for_after_the_minimum_interval() {
     let mut client = Client::started(1, &[&[A]]);
-    client.reply("d8:intervali1800e12:min intervali300e5:peers0:e");
+    client.reply("d8:completei0e8:intervali1800e12:min intervali300e5:peers0:e");
     client.pass(100);
     client.call(Announcer::want_peers);
     client.pass(199);
@@ -373,7 +376,7 @@ fn a_tracker_without_a_minimum_interval_is_asked_ever_less_often() {
     let mut last = client.world.now;
     let mut gaps = Vec::new();
     for _ in 0..7 {
-        client.reply("d8:intervali1000e5:peers0:e");
+        client.reply("d8:completei0e8:intervali1000e5:peers0:e");
         for _ in 0..1_000 {
             if client.exchanges.is_empty() {
                 client.call(Announcer::want_peers);
@@ -413,7 +416,7 @@ fn wanting_peers_does_not_shorten_a_backoff_but_the_user_does() {
 #[test]
 fn the_tracker_id_is_given_back() {
     let mut client = Client::started(1, &[&[A]]);
-    client.reply("d8:intervali60e5:peers0:10:tracker id3:a&be");
+    client.reply("d8:completei0e8:intervali60e5:peers0:10:tracker id3:a&be");
     client.pass(60);
     let exchange = client.reply(NOBODY);
     assert_eq!(exchange.query().tracker_id.as_deref(), Some(&b"a&b"[..]));
@@ -424,7 +427,7 @@ fn the_tracker_id_is_given_back() {
 #[test]
 fn a_warning_is_passed_on() {
     let mut client = Client::started(1, &[&[A]]);
-    client.reply("d8:intervali60e5:peers0:15:warning message5:old\x1b!e");
+    client.reply("d8:completei0e8:intervali60e5:peers0:15:warning message5:old\x1b!e");
     let warning = Some("old\u{fffd}!".to_string());
     let status = client.announcer.statuses(client.world.now).remove(0);
     assert!(status.working);
@@ -463,7 +466,8 @@ fn secrets_are_not_in_notices() {
 #[test]
 fn unusable_peers_and_ourselves_are_left_out() {
     let mut client = Client::started(1, &[&[A]]);
-    let mut body = b"d11:external ip4:\xcb\x00\x71\x058:intervali60e5:peers48:".to_vec();
+    let mut body =
+        b"d8:completei0e11:external ip4:\xcb\x00\x71\x058:intervali60e5:peers48:".to_vec();
     for (ip, port) in [
         ([192, 0, 2, 7], 80_u16),
         ([192, 0, 2, 7], 0),
@@ -492,7 +496,8 @@ fn a_tracker_on_this_machine_does_not_send_us_to_ourselves() {
     let mut client = Client::new(1, &[&[A]]);
     client.listen(Some("0.0.0.0:6881".parse().unwrap()));
     client.call(Announcer::start);
-    client.reply(b"d8:intervali60e5:peers12:\x7f\0\0\x01\x1a\xe1\x7f\0\0\x01\x1a\xe2e");
+    client
+        .reply(b"d8:completei0e8:intervali60e5:peers12:\x7f\0\0\x01\x1a\xe1\x7f\0\0\x01\x1a\xe2e");
     assert_eq!(client.peers, ["127.0.0.1:6882".parse().unwrap()]);
 }
 
@@ -500,7 +505,7 @@ fn a_tracker_on_this_machine_does_not_send_us_to_ourselves() {
 fn no_more_peers_are_taken_than_the_limit() {
     let mut client = Client::started(1, &[&[A]]);
     let count = limits::MAX_TRACKER_PEERS + 10;
-    let mut body = format!("d8:intervali60e5:peers{}:", count * 6).into_bytes();
+    let mut body = format!("d8:completei0e8:intervali60e5:peers{}:", count * 6).into_bytes();
     for index in 0..count as u32 {
         body.extend((0x0a00_0000 + index).to_be_bytes());
         body.extend([0x1a, 0xe1]);
@@ -671,6 +676,35 @@ fn the_counts_of_a_scrape_show_in_the_status() {
         client.call(Announcer::scrape);
         assert!(client.announcer.is_idle());
     }
+}
+
+#[test]
+fn a_tracker_whose_answer_has_no_counts_is_scraped() {
+    let mut client = Client::started(1, &[&[A]]);
+    client.reply("d8:intervali60e5:peers0:e");
+    let exchange = client.take();
+    assert!(
+        exchange
+            .url
+            .starts_with("http://a.example/scrape?info_hash=%07")
+    );
+    let mut body = b"d5:filesd20:".to_vec();
+    body.extend([7; 20]);
+    body.extend(b"d8:completei4e10:downloadedi5e10:incompletei6eeee");
+    let reply = HttpReply {
+        status: 200,
+        body: body.into(),
+    };
+    client.http(exchange.op, OpResult::Http(Ok(reply)));
+    let status = client.announcer.statuses(client.world.now).remove(0);
+    assert_eq!((status.seeds, status.leechers), (Some(4), Some(6)));
+    // A scrape that fails is no failure of the tracker.
+    client.pass(60);
+    client.reply("d8:intervali60e5:peers0:e");
+    assert!(client.refuse().url.contains("/scrape"));
+    assert!(client.failures().is_empty());
+    let status = client.announcer.statuses(client.world.now).remove(0);
+    assert!(status.working);
 }
 
 #[test]

@@ -49,6 +49,8 @@ pub(super) struct Tracker {
     /// When it may be asked again: its minimum interval, or a backoff, is over.
     pub(super) ready: Instant,
     pub(super) scrape_ready: Instant,
+    /// Its last answer had no counts.
+    pub(super) uncounted: bool,
     /// Failures since it answered last.
     pub(super) failures: u32,
     /// It said itself when it may be asked again.
@@ -81,6 +83,7 @@ impl Tracker {
             tracker_id: None,
             ready: Instant::ZERO,
             scrape_ready: Instant::ZERO,
+            uncounted: false,
             failures: 0,
             told_off: false,
             early: 0,
@@ -135,6 +138,7 @@ impl Tracker {
         if reply.tracker_id.is_some() {
             self.tracker_id.clone_from(&reply.tracker_id);
         }
+        self.uncounted = reply.complete.is_none() && reply.incomplete.is_none();
         self.seeds = reply.complete.or(self.seeds);
         self.leechers = reply.incomplete.or(self.leechers);
         self.peers = u32::try_from(peers).unwrap_or(u32::MAX);
