@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anabranch_core::Config;
 use anabranch_core::command::{Priority, RateLimits, SeedGoal};
 use anabranch_core::metainfo::{FileIndex, FileKind, Metainfo};
-use anabranch_smol::{AddOptions, ClientBuilder};
+use anabranch_smol::{AddOptions, ClientBuilder, Preallocation};
 
 use super::read_torrents;
 use crate::args::{Download, Network};
@@ -61,7 +61,11 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
                             dir: Some(dir.clone()),
                             priorities,
                             sequential: args.sequential,
-                            preallocate: args.preallocate,
+                            preallocation: if args.preallocate {
+                                Preallocation::Full
+                            } else {
+                                Preallocation::Sparse
+                            },
                             recheck: args.recheck,
                             ..AddOptions::default()
                         },
