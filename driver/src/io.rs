@@ -326,9 +326,7 @@ impl<R: Runtime> Io<R> {
 
     /// Takes what disk jobs came to. The machine bounds how many there are.
     pub(crate) fn take_disk(&mut self, signal: &Signal) {
-        let polled = self
-            .pool
-            .poll(&mut signal.context(), &mut self.completions);
+        let polled = self.pool.poll(&mut signal.context(), &mut self.completions);
         if polled.is_ready() {
             // Only a pending poll leaves the waker behind.
             signal.requeue(&mut self.queue);
