@@ -1,5 +1,10 @@
 //! Clients as a program uses them: real engines, files and sockets on loopback.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a policy of this kind denies what it does not know"
+)]
+
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
