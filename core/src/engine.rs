@@ -277,7 +277,12 @@ impl Engine {
                 torrent.recheck(ctx, udp)
             }),
             Command::Checkpoint { torrent } => {
-                self.with(torrent, actions, |torrent, ctx, _| torrent.checkpoint(ctx))
+                let mut ctx = ctx!(self, actions);
+                if let Some(found) = self.torrents.get_mut(torrent) {
+                    found.checkpoint_for(&mut ctx, request);
+                    return;
+                }
+                Err(CommandError::NoSuchTorrent(torrent))
             }
             Command::SetPriorities { torrent, files } => {
                 let mut outcome = Ok(());

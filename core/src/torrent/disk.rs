@@ -1,12 +1,15 @@
 //! The storage of a torrent: opening, checking, checkpoints, failures and the way back.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::action::{DiskJob, OpenStorage};
+use crate::action::{Action, DiskJob, OpenStorage};
 use crate::bitfield::Bitfield;
+use crate::command::Reply;
 use crate::ctx::{Ctx, DiskOp, Timer};
+use crate::error::CommandError;
 use crate::event::{DiskDone, DiskError, DiskErrorKind, Opened};
-use crate::id::{OpId, StorageKey};
+use crate::id::{OpId, RequestId, StorageKey};
 use crate::metainfo::PieceIndex;
 use crate::notice::{Notice, TorrentState};
 use crate::torrent::Torrent;
@@ -31,6 +34,9 @@ pub(super) struct Storage {
     /// Whether something was stored that no checkpoint vouches for.
     dirty: bool,
     checkpointing: bool,
+    /// Who waits for the checkpoint under way, and for the one after it.
+    told: Vec<RequestId>,
+    told_next: Vec<RequestId>,
     /// `Select` jobs under way.
     pub(super) selecting: u32,
     error: Option<DiskError>,
@@ -64,6 +70,8 @@ impl Storage {
             recheck,
             dirty: false,
             checkpointing: false,
+            told: Vec::new(),
+            told_next: Vec::new(),
             selecting: 0,
             error: None,
             probe_after: PROBE.0,
@@ -210,6 +218,7 @@ impl Torrent {
         }
         self.storage.dirty = false;
         self.storage.checkpointing = true;
+        self.storage.told = core::mem::take(&mut self.storage.told_next);
         ctx.timers.cancel(Timer::Checkpoint(self.id));
         let job = DiskJob::Checkpoint {
             have: self.have().clone(),
@@ -217,6 +226,33 @@ impl Torrent {
             downloaded: self.earlier_downloaded + self.session_downloaded,
         };
         ctx.disk(self.id, DiskOp::Checkpoint, job);
+    }
+
+    /// A user wants resume data saved, and to be told when it is durable.
+    pub(crate) fn checkpoint_for(&mut self, ctx: &mut Ctx<'_>, request: RequestId) {
+        if self.storage.stage != Stage::Open {
+            // There is nothing that a checkpoint could add.
+            ctx.push(Action::Reply {
+                request,
+                result: Ok(Reply::Done),
+            });
+            return;
+        }
+        self.storage.told_next.push(request);
+        if !self.storage.checkpointing {
+            self.checkpoint(ctx);
+        }
+    }
+
+    /// Answers those who waited for a checkpoint.
+    fn tell_checkpointed(&mut self, ctx: &mut Ctx<'_>, error: Option<&DiskError>) {
+        for request in core::mem::take(&mut self.storage.told) {
+            let result = match error {
+                None => Ok(Reply::Done),
+                Some(error) => Err(CommandError::Disk(error.clone())),
+            };
+            ctx.push(Action::Reply { request, result });
+        }
     }
 
     /// Something was stored: sees to it that it gets into resume data.
@@ -337,7 +373,10 @@ impl Torrent {
 
     fn on_checkpointed(&mut self, ctx: &mut Ctx<'_>) {
         self.storage.checkpointing = false;
-        if self.storage.dirty {
+        self.tell_checkpointed(ctx, None);
+        if !self.storage.told_next.is_empty() {
+            self.checkpoint(ctx);
+        } else if self.storage.dirty {
             self.checkpoint_later(ctx);
         }
     }
@@ -405,6 +444,9 @@ impl Torrent {
             DiskOp::Checkpoint => {
                 self.storage.checkpointing = false;
                 self.storage.dirty = true;
+                let later = core::mem::take(&mut self.storage.told_next);
+                self.storage.told.extend(later);
+                self.tell_checkpointed(ctx, Some(&error));
             }
             DiskOp::Probe => self.storage.probing = false,
             DiskOp::Close | DiskOp::Remove => {
