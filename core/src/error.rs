@@ -75,9 +75,6 @@ pub enum Misbehaviour {
     /// A piece map of the wrong length, or with spare bits set.
     #[error("a bad bitfield")]
     BadBitfield,
-    /// A piece map that does not come first, or again.
-    #[error("a bitfield out of place")]
-    LateBitfield,
     /// A piece index past the end.
     #[error("a piece that does not exist")]
     PieceOutOfRange,
@@ -143,7 +140,6 @@ impl Blame {
                 Misbehaviour::MessageTooLong
                 | Misbehaviour::MessageLength
                 | Misbehaviour::BadBitfield
-                | Misbehaviour::LateBitfield
                 | Misbehaviour::PieceOutOfRange
                 | Misbehaviour::RequestOutOfRange
                 | Misbehaviour::FastWithoutExtension

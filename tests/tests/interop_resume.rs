@@ -90,7 +90,7 @@ fn killed_again_and_again_it_gets_there() {
     }
     let setup = Setup::new(62);
     for _ in 0..4 {
-        let run = setup.download(&["--limit-down", "2MiB"]);
+        let run = setup.download(&["--limit-down", "512KiB"]);
         run.wait_downloaded(setup.torrent.length / 8);
         run.kill();
     }

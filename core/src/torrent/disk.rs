@@ -285,6 +285,7 @@ impl Torrent {
         if self.storage.stage != Stage::Opening {
             return;
         }
+        self.note_recovery(ctx);
         let pieces = self.layout.piece_count();
         self.earlier_uploaded = self.earlier_uploaded.max(opened.uploaded);
         self.earlier_downloaded = self.earlier_downloaded.max(opened.downloaded);
@@ -344,7 +345,6 @@ impl Torrent {
         self.storage.stage = Stage::Open;
         self.storage.doubtful = Bitfield::default();
         self.storage.unchecked = 0;
-        self.storage.probe_after = PROBE.0;
         self.count_missing();
         let (have, pieces) = (self.have().count(), self.layout.piece_count());
         ctx.notify(Notice::Checked {
@@ -386,19 +386,24 @@ impl Torrent {
         if self.state != TorrentState::Failed {
             return;
         }
-        let full = self
-            .storage
-            .error
-            .take()
-            .is_some_and(|error| error.kind == DiskErrorKind::NoSpace);
         ctx.timers.cancel(Timer::Probe(self.id));
-        ctx.notify(Notice::StorageRecovered { torrent: self.id });
+        let error = self.storage.error.as_ref();
+        let full = error.is_some_and(|error| error.kind == DiskErrorKind::NoSpace);
         if full && self.storage.stage == Stage::Open {
             // What is there is as good as before.
+            self.note_recovery(ctx);
             self.go(ctx);
         } else {
             self.forget_pieces(ctx);
             self.reopen_storage(ctx, false);
+        }
+    }
+
+    /// The disk works: tells so, if it had failed.
+    fn note_recovery(&mut self, ctx: &mut Ctx<'_>) {
+        self.storage.probe_after = PROBE.0;
+        if self.storage.error.take().is_some() {
+            ctx.notify(Notice::StorageRecovered { torrent: self.id });
         }
     }
 
@@ -468,7 +473,6 @@ impl Torrent {
         let news = self.storage.error.as_ref() != Some(&error);
         self.storage.error = Some(error.clone());
         if !again {
-            self.storage.probe_after = PROBE.0;
             self.halt(ctx, udp);
             self.drop_all_partials(ctx);
         }

@@ -22,6 +22,9 @@ use crate::wire::{ExtendedHandshake, Frame, Message, extended};
 /// Messages that lead to nothing, which a peer may send in a burst; one more is forgiven each second.
 const CHATTER: u32 = 2_000;
 
+/// A map that comes again counts as a message that leads to nothing for so many pieces.
+const PIECES_PER_CHATTER: u32 = 256;
+
 /// With fewer peers than this, and nobody to dial, trackers are asked for more before it is time.
 const FEW_PEERS: usize = 10;
 
@@ -444,17 +447,18 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return Ok(());
         };
-        // A map must be the first message (BEP 3, 6). Extension messages that overtake it, as some
-        // clients send them, do no harm as long as the map is still unknown.
-        if peer.mapped {
-            return Err(Blame::Misbehaved(Misbehaviour::LateBitfield));
-        }
         let have = match map {
             Map::All => Bitfield::full(pieces),
             Map::None => Bitfield::new(pieces),
             Map::Bits(bits) => Bitfield::from_wire(&bits, pieces)
                 .map_err(|_| Blame::Misbehaved(Misbehaviour::BadBitfield))?,
         };
+        // BEP 3 wants the map first, and once; but some clients send a new one in place of many
+        // single messages. It costs as much as the work that it makes.
+        if peer.mapped {
+            self.picker.peer_left(&peer.have);
+            peer.chatter += pieces / PIECES_PER_CHATTER;
+        }
         peer.mapped = true;
         peer.have = have;
         self.picker.peer_joined(&peer.have);
@@ -464,7 +468,7 @@ impl Torrent {
             return Ok(());
         }
         self.show_interest(ctx, conn);
-        Ok(())
+        self.on_chatter(conn)
     }
 
     fn on_have(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, piece: u32) -> Result<(), Blame> {

@@ -1,0 +1,466 @@
+//! One engine against peers that are scripts of bytes.
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "tests look for one kind of action among all"
+)]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anabranch_core::action::DiskJob;
+use anabranch_core::command::AddTorrent;
+use anabranch_core::event::{DiskDone, OpResult, Opened};
+use anabranch_core::id::{ConnId, RequestId, Ticket};
+use anabranch_core::metainfo::{Creator, Metainfo};
+use anabranch_core::wire::{BlockRequest, Handshake, Message, PeerId, Reserved};
+use anabranch_core::{
+    Action, Actions, Bitfield, Command, Config, Engine, Event, Instant, Notice, Seed, UnixTime,
+};
+use bytes::{Bytes, BytesMut};
+
+const PIECES: u32 = 20;
+const PIECE: u32 = 16 * 1024;
+
+/// An engine with one torrent of twenty pieces, and what it did.
+struct Rig {
+    engine: Engine,
+    metainfo: Metainfo,
+    now: Instant,
+    actions: Vec<Action>,
+    tickets: u64,
+}
+
+impl Rig {
+    /// `have` says whether the engine is a seed.
+    fn new(have: bool) -> Self {
+        let creator =
+            Creator::single_file("data", u64::from(PIECES * PIECE)).with_piece_length(PIECE);
+        let creation = creator
+            .finish(&[7; 20 * PIECES as usize])
+            .expect("a torrent");
+        let engine = Engine::new(Config::default(), Seed([1; 32]), Instant::ZERO, UnixTime(0));
+        let mut rig = Self {
+            engine,
+            metainfo: creation.metainfo,
+            now: Instant::ZERO,
+            actions: Vec::new(),
+            tickets: 0,
+        };
+        let add = AddTorrent {
+            metainfo: creation.torrent,
+            ..AddTorrent::default()
+        };
+        let command = Box::new(Command::AddTorrent(add));
+        rig.feed(Event::Command {
+            request: RequestId(1),
+            command,
+        });
+        let open = rig.take(|action| match action {
+            Action::Disk {
+                op,
+                job: DiskJob::Open(_),
+                ..
+            } => Some(*op),
+            _ => None,
+        });
+        let trusted = if have {
+            Bitfield::full(PIECES)
+        } else {
+            Bitfield::new(PIECES)
+        };
+        let opened = Opened {
+            trusted,
+            doubtful: Bitfield::new(PIECES),
+            ..Opened::default()
+        };
+        let result = OpResult::Disk(Ok(DiskDone::Opened(Box::new(opened))));
+        rig.feed(Event::Done {
+            op: open[0],
+            result,
+        });
+        rig
+    }
+
+    fn feed(&mut self, event: Event) {
+        let mut actions = Actions::new();
+        let _ = self.engine.handle(self.now, event, &mut actions);
+        self.engine.check();
+        self.actions.extend(actions.drain());
+    }
+
+    fn take<T>(&mut self, pick: impl Fn(&Action) -> Option<T>) -> Vec<T> {
+        let (taken, rest) = self
+            .actions
+            .drain(..)
+            .partition(|action| pick(action).is_some());
+        self.actions = rest;
+        let taken: Vec<Action> = taken;
+        taken.iter().filter_map(pick).collect()
+    }
+
+    /// A peer dials in and shakes hands.
+    fn peer(&mut self, last_octet: u8, fast: bool) -> ConnId {
+        self.tickets += 1;
+        let from = SocketAddr::new([10, 0, 0, last_octet].into(), 5000);
+        self.feed(Event::Incoming {
+            ticket: Ticket(self.tickets),
+            from,
+        });
+        let conn = self.take(|action| match action {
+            Action::Accept { conn, .. } => Some(*conn),
+            _ => None,
+        })[0];
+        let handshake = Handshake {
+            reserved: Reserved::default().with_fast(fast),
+            info_hash: *self.metainfo.info_hash().as_bytes(),
+            peer_id: PeerId([last_octet; 20]),
+        };
+        self.feed(Event::Received {
+            conn,
+            data: Bytes::copy_from_slice(&handshake.encode()),
+        });
+        conn
+    }
+
+    fn say(&mut self, conn: ConnId, message: &Message) {
+        let mut data = BytesMut::new();
+        message.encode(&mut data);
+        self.feed(Event::Received {
+            conn,
+            data: data.freeze(),
+        });
+    }
+
+    fn is_closed(&mut self, conn: ConnId) -> bool {
+        !self
+            .take(|action| match action {
+                Action::Close { conn: closed } if *closed == conn => Some(()),
+                _ => None,
+            })
+            .is_empty()
+    }
+
+    /// Which messages of one id, by their first payload byte, went to a peer.
+    fn sent(&mut self, conn: ConnId) -> Vec<u8> {
+        let sends = self.take(|action| match action {
+            Action::Send { conn: to, data } if *to == conn => Some(data.clone()),
+            _ => None,
+        });
+        let mut stream: Vec<u8> = sends.concat();
+        if stream.starts_with(b"\x13BitTorrent protocol") {
+            stream.drain(..68);
+        }
+        let mut ids = Vec::new();
+        let mut rest = stream.as_slice();
+        while let Some((head, body)) = rest.split_first_chunk::<4>() {
+            let len = u32::from_be_bytes(*head) as usize;
+            ids.extend(body.first().filter(|_| len > 0));
+            rest = &body[len..];
+        }
+        ids
+    }
+}
+
+const UNCHOKE: u8 = 1;
+const INTERESTED: u8 = 2;
+const NOT_INTERESTED: u8 = 3;
+const REQUEST: u8 = 6;
+const REJECT: u8 = 16;
+
+fn request(piece: u32, begin: u32, len: u32) -> Message {
+    Message::Request(BlockRequest { piece, begin, len })
+}
+
+#[test]
+fn a_map_that_comes_again_replaces_the_first() {
+    let mut rig = Rig::new(false);
+    let peer = rig.peer(2, true);
+    rig.say(peer, &Message::HaveNone);
+    assert!(!rig.sent(peer).contains(&INTERESTED));
+    rig.say(peer, &Message::Bitfield(Bitfield::full(PIECES).to_wire()));
+    assert!(rig.sent(peer).contains(&INTERESTED));
+    rig.say(peer, &Message::HaveNone);
+    assert!(rig.sent(peer).contains(&NOT_INTERESTED));
+    assert!(!rig.is_closed(peer));
+}
+
+#[test]
+fn broken_rules_end_the_connection() {
+    let spare_bit = Bytes::from_static(&[0, 0, 1]);
+    let broken = [
+        Message::Bitfield(spare_bit),
+        Message::Bitfield(Bytes::from_static(&[0, 0])),
+        Message::Have(PIECES),
+        Message::HaveAll,
+        Message::Suggest(0),
+        request(PIECES, 0, PIECE),
+        request(0, 1, PIECE),
+        request(0, 0, 0),
+        request(0, u32::MAX, u32::MAX),
+    ];
+    for message in broken {
+        let mut rig = Rig::new(true);
+        let peer = rig.peer(2, false);
+        rig.say(peer, &message);
+        assert!(rig.is_closed(peer), "{message:?}");
+    }
+}
+
+#[test]
+fn a_length_prefix_over_the_limit_ends_the_connection_at_once() {
+    let mut rig = Rig::new(true);
+    let peer = rig.peer(2, false);
+    let data = Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff, 7]);
+    rig.feed(Event::Received { conn: peer, data });
+    assert!(rig.is_closed(peer));
+}
+
+#[test]
+fn requests_while_choked_are_rejected_with_the_fast_extension_and_ignored_without() {
+    let mut rig = Rig::new(true);
+    for (octet, fast) in [(2, true), (3, false)] {
+        let peer = rig.peer(octet, fast);
+        rig.sent(peer);
+        // Not one of the few pieces that a choked peer may have: those are ten of twenty.
+        for piece in 0..PIECES {
+            rig.say(peer, &request(piece, 0, PIECE));
+        }
+        let rejected = rig.sent(peer).iter().filter(|id| **id == REJECT).count();
+        assert_eq!(rejected, if fast { 10 } else { 0 });
+        let reads = rig.take(|action| match action {
+            Action::Disk {
+                job: DiskJob::Read { .. },
+                ..
+            } => Some(()),
+            _ => None,
+        });
+        assert_eq!(reads.is_empty(), !fast);
+        assert!(!rig.is_closed(peer));
+    }
+}
+
+#[test]
+fn a_flood_of_requests_is_banned() {
+    let mut rig = Rig::new(true);
+    let peer = rig.peer(2, true);
+    rig.say(peer, &Message::Interested);
+    assert!(rig.sent(peer).contains(&UNCHOKE));
+    for round in 0..10_000_u32 {
+        rig.say(peer, &request(round % PIECES, (round / PIECES) % 1000, 1));
+        if rig.is_closed(peer) {
+            let banned = |action: &Action| match action {
+                Action::Notify(Notice::PeerBanned { address, .. }) => Some(address.ip()),
+                _ => None,
+            };
+            assert_eq!(rig.take(banned).len(), 1);
+            let ticket = Ticket(99);
+            rig.feed(Event::Incoming {
+                ticket,
+                from: SocketAddr::new([10, 0, 0, 2].into(), 9),
+            });
+            assert!(matches!(rig.actions.last(), Some(Action::Refuse { .. })));
+            return;
+        }
+    }
+    panic!("ten thousand requests without an end");
+}
+
+#[test]
+fn a_choke_without_the_fast_extension_voids_all_requests() {
+    let mut rig = Rig::new(false);
+    let peer = rig.peer(2, false);
+    rig.say(peer, &Message::Bitfield(Bitfield::full(PIECES).to_wire()));
+    rig.say(peer, &Message::Unchoke);
+    let asked = rig.sent(peer).iter().filter(|id| **id == REQUEST).count();
+    assert!(asked >= 4);
+    rig.say(peer, &Message::Choke);
+    rig.say(peer, &Message::Unchoke);
+    let again = rig.sent(peer).iter().filter(|id| **id == REQUEST).count();
+    assert_eq!(again, asked);
+}
+
+#[test]
+fn who_says_nothing_after_dialling_loses_its_place() {
+    let mut rig = Rig::new(true);
+    let from = SocketAddr::new([10, 0, 0, 9].into(), 5000);
+    rig.feed(Event::Incoming {
+        ticket: Ticket(50),
+        from,
+    });
+    let conn = rig.take(|action| match action {
+        Action::Accept { conn, .. } => Some(*conn),
+        _ => None,
+    })[0];
+    rig.now = rig.now + Duration::from_secs(9);
+    rig.feed(Event::Tick);
+    assert!(!rig.is_closed(conn));
+    rig.now = rig.now + Duration::from_secs(2);
+    rig.feed(Event::Tick);
+    assert!(rig.is_closed(conn));
+}
+
+#[test]
+fn we_do_not_talk_to_ourselves() {
+    let mut rig = Rig::new(true);
+    rig.feed(Event::Incoming {
+        ticket: Ticket(7),
+        from: SocketAddr::new([10, 0, 0, 8].into(), 1),
+    });
+    let conn = rig.take(|action| match action {
+        Action::Accept { conn, .. } => Some(*conn),
+        _ => None,
+    })[0];
+    let handshake = Handshake {
+        reserved: Reserved::default(),
+        info_hash: *rig.metainfo.info_hash().as_bytes(),
+        peer_id: rig.engine.peer_id(),
+    };
+    rig.feed(Event::Received {
+        conn,
+        data: Bytes::copy_from_slice(&handshake.encode()),
+    });
+    assert!(rig.is_closed(conn));
+}
+
+#[test]
+fn another_torrent_and_another_protocol_are_turned_away() {
+    let mut rig = Rig::new(true);
+    let mut wrong = Handshake {
+        reserved: Reserved::default(),
+        info_hash: [9; 20],
+        peer_id: PeerId([3; 20]),
+    }
+    .encode()
+    .to_vec();
+    for bytes in [
+        wrong.clone(),
+        b"GET / HTTP/1.1\r\n".to_vec(),
+        wrong.drain(..30).collect(),
+    ] {
+        let whole = bytes.len() > 40 || bytes.starts_with(b"GET");
+        rig.tickets += 1;
+        let ticket = Ticket(rig.tickets);
+        rig.feed(Event::Incoming {
+            ticket,
+            from: SocketAddr::new([10, 0, 0, 4].into(), 1),
+        });
+        let conn = rig.take(|action| match action {
+            Action::Accept { conn, .. } => Some(*conn),
+            _ => None,
+        })[0];
+        rig.feed(Event::Received {
+            conn,
+            data: bytes.into(),
+        });
+        assert_eq!(rig.is_closed(conn), whole);
+    }
+}
+
+#[test]
+fn stale_ids_and_duplicate_completions_are_counted_and_change_nothing() {
+    let mut rig = Rig::new(true);
+    let peer = rig.peer(2, false);
+    rig.feed(Event::Closed {
+        conn: peer,
+        reason: anabranch_core::event::CloseReason::Reset,
+    });
+    rig.feed(Event::Closed {
+        conn: peer,
+        reason: anabranch_core::event::CloseReason::Reset,
+    });
+    rig.feed(Event::Received {
+        conn: peer,
+        data: Bytes::from_static(b"late"),
+    });
+    rig.feed(Event::Sent { conn: peer, len: 1 });
+    assert_eq!(rig.engine.stats().stale_conns, 3);
+    assert_eq!(rig.engine.connection_count(), 0);
+}
+
+#[test]
+fn garbage_after_the_handshake_never_panics() {
+    quickcheck::quickcheck(garbage as fn(Vec<Vec<u8>>, bool) -> bool);
+}
+
+fn garbage(chunks: Vec<Vec<u8>>, fast: bool) -> bool {
+    let mut rig = Rig::new(false);
+    let peer = rig.peer(2, fast);
+    for chunk in chunks {
+        rig.feed(Event::Received {
+            conn: peer,
+            data: chunk.into(),
+        });
+        rig.now = rig.now + Duration::from_secs(1);
+        rig.feed(Event::Tick);
+    }
+    true
+}
+
+#[test]
+fn any_sequence_of_messages_keeps_the_invariants() {
+    quickcheck::quickcheck(sequence as fn(Vec<(u8, u8, u8)>, bool, bool) -> bool);
+}
+
+fn sequence(steps: Vec<(u8, u8, u8)>, fast: bool, seed: bool) -> bool {
+    let mut rig = Rig::new(seed);
+    let peers = [rig.peer(2, fast), rig.peer(3, !fast)];
+    for (what, piece, wait) in steps {
+        let peer = peers[usize::from(what) % 2];
+        let piece = u32::from(piece) % (PIECES + 1);
+        let block = BlockRequest {
+            piece,
+            begin: 0,
+            len: PIECE,
+        };
+        match what / 2 % 15 {
+            0 => rig.say(peer, &Message::Choke),
+            1 => rig.say(peer, &Message::Unchoke),
+            2 => rig.say(peer, &Message::Interested),
+            3 => rig.say(peer, &Message::NotInterested),
+            4 | 5 => rig.say(peer, &Message::Have(piece)),
+            6 => rig.say(peer, &Message::Bitfield(Bitfield::full(PIECES).to_wire())),
+            7 => rig.say(peer, &Message::Request(block)),
+            8 => rig.say(peer, &Message::Cancel(block)),
+            9 => rig.say(peer, &Message::Reject(block)),
+            10 => rig.say(peer, &Message::AllowedFast(piece)),
+            11 => rig.say(peer, &Message::Suggest(piece)),
+            12 | 13 => {
+                let mut data = BytesMut::new();
+                anabranch_core::wire::encode_piece_header(block, &mut data);
+                data.resize(13 + PIECE as usize, what);
+                rig.feed(Event::Received {
+                    conn: peer,
+                    data: data.freeze(),
+                });
+            }
+            _ => {
+                rig.now = rig.now + Duration::from_secs(u64::from(wait));
+                rig.feed(Event::Tick);
+            }
+        }
+        let stores = rig.take(|action| match action {
+            Action::Disk {
+                op,
+                job: DiskJob::Store { .. },
+                ..
+            } => Some(*op),
+            _ => None,
+        });
+        for op in stores {
+            let done = if what % 3 == 0 {
+                DiskDone::Mismatched {
+                    blocks: vec![[what; 20]],
+                }
+            } else {
+                DiskDone::Stored {
+                    blocks: Some(vec![[7; 20]]),
+                }
+            };
+            rig.feed(Event::Done {
+                op,
+                result: OpResult::Disk(Ok(done)),
+            });
+        }
+    }
+    true
+}
