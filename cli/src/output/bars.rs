@@ -92,13 +92,13 @@ impl Bars {
     }
 
     pub(crate) fn clear(&mut self) {
-        for bar in self.bars.values().chain(&self.all) {
-            bar.finish_and_clear();
-            self.screen.remove(bar);
-        }
-        self.bars.clear();
-        self.all = None;
-        self.progress.clear();
+        // One by one, each bar that goes would draw the others anew.
+        let _ = self.screen.clear();
+        self.screen.set_draw_target(ProgressDrawTarget::hidden());
+        *self = Self {
+            news: std::mem::take(&mut self.news),
+            ..Self::default()
+        };
     }
 
     fn draw(&mut self, progress: &Progress) {

@@ -181,7 +181,7 @@ impl News {
                 true if *uploaded == 0 => return None,
                 true => format!("{}: {} uploaded", torrent.name, units::size(*uploaded)),
                 false => format!(
-                    "{}: stopped at {}% ({} of {}); the same command goes on from there",
+                    "{}: stopped at {}% ({} of {})",
                     torrent.name,
                     units::percent(*have, *wanted),
                     units::size(*have),
@@ -255,8 +255,14 @@ pub(crate) fn summary(progress: &Progress) -> String {
             parts.push(peers());
             parts.push(format!("{} uploaded", units::size(progress.uploaded)));
         }
-        TorrentState::Paused | TorrentState::Failed | TorrentState::Removing => {
+        TorrentState::Paused if progress.have == progress.wanted => {
+            parts.push("complete".to_owned());
+        }
+        TorrentState::Paused | TorrentState::Removing => {
             parts.push(event::state(progress.state).to_owned());
+        }
+        TorrentState::Failed => {
+            parts.push("waiting".to_owned());
             if let Some(why) = &progress.hindrance {
                 parts.push(printable(why).into_owned());
             }
@@ -374,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn how_to_go_on_is_told_when_it_is_not_done() {
+    fn how_far_it_came_is_told_when_it_is_not_done() {
         let stopped = |complete| Event::Stopped {
             torrent: torrent(),
             complete,
@@ -384,10 +390,8 @@ mod tests {
             uploaded: 0,
         };
         let mut news = News::default();
-        assert!(
-            news.line(&stopped(false))
-                .is_some_and(|line| { line.contains("45%") && line.contains("same command") })
-        );
+        let line = news.line(&stopped(false));
+        assert!(line.is_some_and(|line| line.contains("45% (45 B of 100 B)")));
         assert_eq!(news.line(&stopped(true)), None);
     }
 
