@@ -40,13 +40,16 @@ impl Lines {
     }
 
     /// The first word about a torrent may wait; later ones keep their distance and are not repeated.
+    /// Many torrents together write no more than one.
     fn is_due(&mut self, key: &str, line: &str) -> bool {
         let now = Instant::now();
+        let torrents = u32::try_from(self.told.len()).unwrap_or(u32::MAX);
+        let pace = PACE.saturating_mul(torrents.max(1));
         let Some((at, last)) = self.told.get_mut(key) else {
             self.told.insert(key.to_owned(), (now, String::new()));
             return false;
         };
-        if now.duration_since(*at) < PACE || last == line {
+        if now.duration_since(*at) < pace || last == line {
             return false;
         }
         *at = now;
@@ -88,7 +91,9 @@ impl News {
                 have,
                 pieces,
             } => match have {
+                // The one is plain, and the other is told as completion.
                 0 => return None,
+                all if all == pieces => return None,
                 have => format!(
                     "{}: {have} of {} are there",
                     torrent.name,
