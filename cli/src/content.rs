@@ -18,12 +18,15 @@ pub(crate) struct Found {
     pub(crate) path: PathBuf,
 }
 
+/// Where downloads keep their resume data, in the folder that they go to. It is no part of them.
+const RESUME_FOLDER: &str = ".anabranch";
+
 /// What is in a folder.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Folder {
     /// Every file, hidden ones too, in no particular order.
     pub(crate) files: Vec<Found>,
-    /// What is neither file nor folder, and was left out.
+    /// What was left out: it is neither file nor folder, or the resume data of downloads.
     pub(crate) skipped: Vec<PathBuf>,
 }
 
@@ -76,7 +79,9 @@ fn visit(pending: Pending, waiting: &mut Vec<Pending>, folder: &mut Folder) -> R
                 false => failure,
             }
         })?;
-        if metadata.is_dir() {
+        if metadata.is_dir() && components == [RESUME_FOLDER.as_bytes()] {
+            folder.skipped.push(path);
+        } else if metadata.is_dir() {
             let mut above = pending.above.clone();
             let real = path
                 .canonicalize()
@@ -165,6 +170,18 @@ mod tests {
         let folder = walk(dir.path()).unwrap();
         assert_eq!(names(&folder), [".h 0", "a 1", "sub/.hidden/x 3"]);
         assert!(folder.skipped.is_empty());
+    }
+
+    #[test]
+    fn resume_data_stays_out_of_the_torrent() {
+        let dir = sample();
+        for folder in [".anabranch", "sub/.anabranch"] {
+            fs::create_dir(dir.path().join(folder)).unwrap();
+            fs::write(dir.path().join(folder).join("x"), "1").unwrap();
+        }
+        let folder = walk(dir.path()).unwrap();
+        assert_eq!(folder.skipped, [dir.path().join(".anabranch")]);
+        assert!(names(&folder).contains(&"sub/.anabranch/x 1".to_owned()));
     }
 
     #[cfg(unix)]

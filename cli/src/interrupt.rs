@@ -13,8 +13,9 @@ use crate::exit::{Exit, Failure};
 /// the second ends the process at once, whatever it waits for.
 pub(crate) fn listen() -> Result<Receiver<Exit>, Failure> {
     let failed = |error| Failure::new(format!("cannot listen for signals: {error}"));
+    // Not SIGHUP: nohup has it ignored, and listening to it would undo that.
     #[cfg(unix)]
-    let wanted = [Signal::Int, Signal::Term, Signal::Hup];
+    let wanted = [Signal::Int, Signal::Term];
     #[cfg(not(unix))]
     let wanted = [Signal::Int];
     let mut signals = Signals::new(wanted).map_err(failed)?;
@@ -23,15 +24,19 @@ pub(crate) fn listen() -> Result<Receiver<Exit>, Failure> {
         .name("anabranch-signals".into())
         .spawn(move || {
             smol::block_on(async {
+                let mut asked = false;
                 while let Some(Ok(signal)) = signals.next().await {
                     let exit = if signal == Signal::Int {
                         Exit::Interrupted
                     } else {
                         Exit::Terminated
                     };
-                    if sender.try_send(exit).is_err() {
+                    if asked {
                         process::exit(i32::from(exit.code()));
                     }
+                    asked = true;
+                    // If nobody listens any more, the process is about to end.
+                    let _ = sender.try_send(exit);
                 }
             });
         })

@@ -98,7 +98,7 @@ fn collect(
         for path in &folder.skipped {
             output.tell(&Event::Warning {
                 message: format!(
-                    "{} is neither a file nor a folder, and left out",
+                    "{} is left out: it is no file, or belongs to downloads",
                     path.display()
                 ),
             })?;

@@ -102,7 +102,6 @@ fn demo(
         print(&format!("seeder: {}\n", addresses(&seeder)))?;
 
         let downloader = start_client()?;
-        print(&format!("downloader: {}\n", addresses(&downloader)))?;
         let cpu = cpu_time();
         let began = Instant::now();
         let mut session = Session::new(downloader, output)?;

@@ -81,7 +81,10 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
         let closed = session.close().await;
         Ok(match (result?, closed?) {
             (End::Done, _) | (End::Asked(_), true) => Exit::Done,
-            (End::Asked(exit), false) => exit,
+            (End::Asked(exit), false) => {
+                output.advise("to go on from there, give the same command again");
+                exit
+            }
             (End::Incomplete, _) => Exit::Incomplete,
         })
     })

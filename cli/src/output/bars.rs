@@ -6,6 +6,7 @@ use std::fmt;
 use anabranch_core::TorrentState;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::eprint_line;
 use super::event::{Event, Progress};
 use super::lines::{News, hashing, plural, summary};
 use super::text::{printable, shortened};
@@ -54,6 +55,10 @@ impl Bars {
     pub(crate) fn tell(&mut self, event: &Event) {
         match event {
             Event::Progress(progress) => self.draw(progress),
+            Event::Stopping => {
+                self.freeze();
+                self.print(event);
+            }
             Event::Hashing { done, total } => {
                 let bar = self.bar(String::new());
                 bar.set_length(*total);
@@ -78,27 +83,43 @@ impl Bars {
             | Event::StorageFailed { .. }
             | Event::StorageRecovered { .. }
             | Event::GoalReached { .. }
-            | Event::Stopping
             | Event::Stopped { .. }
             | Event::Created { .. }
             | Event::Warning { .. }
-            | Event::Error { .. } => {
-                if let Some(line) = self.news.line(event) {
-                    // A terminal that is gone is noticed elsewhere.
-                    let _ = self.screen.println(line);
-                }
-            }
+            | Event::Error { .. } => self.print(event),
+        }
+    }
+
+    /// Writes a line above the bars.
+    fn print(&mut self, event: &Event) {
+        if let Some(line) = self.news.line(event) {
+            // A terminal that is gone is noticed elsewhere.
+            let _ = self.screen.println(line);
+        }
+    }
+
+    /// Leaves the bars as they stand; what follows goes below them. After Ctrl-C the cursor is not
+    /// where it was, since the terminal writes `^C`, so they cannot be taken away.
+    fn freeze(&mut self) {
+        let drawn = !self.bars.is_empty() || self.all.is_some();
+        self.restart();
+        if drawn {
+            eprint_line("");
         }
     }
 
     pub(crate) fn clear(&mut self) {
-        for bar in self.bars.values().chain(&self.all) {
-            bar.finish_and_clear();
-            self.screen.remove(bar);
-        }
-        self.bars.clear();
-        self.all = None;
-        self.progress.clear();
+        // One by one, each bar that goes would draw the others anew.
+        let _ = self.screen.clear();
+        self.restart();
+    }
+
+    fn restart(&mut self) {
+        self.screen.set_draw_target(ProgressDrawTarget::hidden());
+        *self = Self {
+            news: std::mem::take(&mut self.news),
+            ..Self::default()
+        };
     }
 
     fn draw(&mut self, progress: &Progress) {
@@ -136,8 +157,8 @@ impl Bars {
             .filter(|progress| progress.have == progress.wanted)
             .count();
         let eta = match wanted.saturating_sub(have).checked_div(rate) {
-            Some(left) => format!("  ETA {}", units::seconds(left)),
-            None => String::new(),
+            Some(left) if left > 0 => format!("  ETA {}", units::seconds(left)),
+            Some(_) | None => String::new(),
         };
         let message = format!(
             "{}%  {}{eta}  {}  {complete} complete  up {}",
@@ -161,7 +182,7 @@ impl Bars {
 }
 
 fn new_bar(screen: &MultiProgress) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix} {bar:20.cyan/dim} {msg}")
+    let style = ProgressStyle::with_template("{prefix} {bar:20.cyan/dim} {wide_msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("━╸─");
     screen.add(ProgressBar::new(0).with_style(style))

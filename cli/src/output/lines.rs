@@ -40,13 +40,16 @@ impl Lines {
     }
 
     /// The first word about a torrent may wait; later ones keep their distance and are not repeated.
+    /// Many torrents together write no more than one.
     fn is_due(&mut self, key: &str, line: &str) -> bool {
         let now = Instant::now();
+        let torrents = u32::try_from(self.told.len()).unwrap_or(u32::MAX);
+        let pace = PACE.saturating_mul(torrents.max(1));
         let Some((at, last)) = self.told.get_mut(key) else {
             self.told.insert(key.to_owned(), (now, String::new()));
             return false;
         };
-        if now.duration_since(*at) < PACE || last == line {
+        if now.duration_since(*at) < pace || last == line {
             return false;
         }
         *at = now;
@@ -88,7 +91,9 @@ impl News {
                 have,
                 pieces,
             } => match have {
+                // The one is plain, and the other is told as completion.
                 0 => return None,
+                all if all == pieces => return None,
                 have => format!(
                     "{}: {have} of {} are there",
                     torrent.name,
@@ -181,7 +186,7 @@ impl News {
                 true if *uploaded == 0 => return None,
                 true => format!("{}: {} uploaded", torrent.name, units::size(*uploaded)),
                 false => format!(
-                    "{}: stopped at {}% ({} of {}); the same command goes on from there",
+                    "{}: stopped at {}% ({} of {})",
                     torrent.name,
                     units::percent(*have, *wanted),
                     units::size(*have),
@@ -255,8 +260,14 @@ pub(crate) fn summary(progress: &Progress) -> String {
             parts.push(peers());
             parts.push(format!("{} uploaded", units::size(progress.uploaded)));
         }
-        TorrentState::Paused | TorrentState::Failed | TorrentState::Removing => {
+        TorrentState::Paused if progress.have == progress.wanted => {
+            parts.push("complete".to_owned());
+        }
+        TorrentState::Paused | TorrentState::Removing => {
             parts.push(event::state(progress.state).to_owned());
+        }
+        TorrentState::Failed => {
+            parts.push("waiting".to_owned());
             if let Some(why) = &progress.hindrance {
                 parts.push(printable(why).into_owned());
             }
@@ -374,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn how_to_go_on_is_told_when_it_is_not_done() {
+    fn how_far_it_came_is_told_when_it_is_not_done() {
         let stopped = |complete| Event::Stopped {
             torrent: torrent(),
             complete,
@@ -384,10 +395,8 @@ mod tests {
             uploaded: 0,
         };
         let mut news = News::default();
-        assert!(
-            news.line(&stopped(false))
-                .is_some_and(|line| { line.contains("45%") && line.contains("same command") })
-        );
+        let line = news.line(&stopped(false));
+        assert!(line.is_some_and(|line| line.contains("45% (45 B of 100 B)")));
         assert_eq!(news.line(&stopped(true)), None);
     }
 

@@ -69,6 +69,15 @@ impl Output {
         }
     }
 
+    /// Tells people what to do next; programs know.
+    pub(crate) fn advise(&mut self, advice: &str) {
+        self.clear();
+        match self {
+            Self::Json => {}
+            Self::Lines(_) | Self::Bars(_) => eprint_line(advice),
+        }
+    }
+
     /// Takes the bars away, so that what follows stands alone.
     pub(crate) fn clear(&mut self) {
         match self {
