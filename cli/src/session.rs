@@ -83,6 +83,11 @@ struct Entry {
     done: bool,
     /// Whether it was to be seeded, but has something to download.
     unfit: bool,
+    /// Whether its files were ever looked at.
+    opened: bool,
+    /// Why its files can't be used. A disk that fails later is waited for; one that was never usable
+    /// is the user's to mend before anything is worth waiting for.
+    refused: Option<DiskError>,
     status: Option<TorrentStatus>,
 }
 
@@ -187,6 +192,8 @@ impl<'a> Session<'a> {
             complete: false,
             done: false,
             unfit: false,
+            opened: false,
+            refused: None,
             status: None,
         };
         self.entries.insert(entry.torrent.id(), entry);
@@ -225,8 +232,16 @@ impl<'a> Session<'a> {
             if self.entries.values().any(|entry| entry.unfit) {
                 return Ok(End::Incomplete);
             }
-            if self.entries.values().all(|entry| entry.done) {
-                return Ok(End::Done);
+            let settled = |entry: &Entry| entry.done || entry.refused.is_some();
+            if self.entries.values().all(settled) {
+                let refused =
+                    |entry: &Entry| entry.refused.clone().map(|e| (entry.label.name.clone(), e));
+                return match self.entries.values().find_map(refused) {
+                    Some((name, error)) => {
+                        Err(Failure::new(format!("{name}: {error}")).advise(advice(&error)))
+                    }
+                    None => Ok(End::Done),
+                };
             }
         }
     }
@@ -311,6 +326,8 @@ impl<'a> Session<'a> {
         let event = match notice {
             Notice::Checked { have, pieces, .. } => {
                 entry.began = Instant::now();
+                entry.opened = true;
+                entry.refused = None;
                 entry.unfit = entry.aim == Aim::SeedOnly && have < pieces;
                 Event::Checked {
                     torrent,
@@ -356,11 +373,17 @@ impl<'a> Session<'a> {
                 error: Some(error),
                 retry_in: Some(retry_in),
             },
-            Notice::StorageFailed { error, .. } => Event::StorageFailed {
-                torrent,
-                advice: advice(&error).to_owned(),
-                error: error.to_string(),
-            },
+            Notice::StorageFailed { error, .. } => {
+                let event = Event::StorageFailed {
+                    torrent,
+                    advice: advice(&error).to_owned(),
+                    error: error.to_string(),
+                };
+                if !entry.opened {
+                    entry.refused = Some(error);
+                }
+                event
+            }
             Notice::StorageRecovered { .. } => Event::StorageRecovered { torrent },
             // Progress tells of these.
             Notice::Added { .. }

@@ -129,6 +129,8 @@ enum Purpose {
     Scrape,
 }
 
+const COMPLETED: Purpose = Purpose::Announce(Some(AnnounceEvent::Completed));
+
 impl Announcer {
     /// The trackers of a torrent, at most [`limits::MAX_TRACKERS`]. White space around URLs goes, and so do empty and
     /// repeated ones. URLs that cannot be used stay, to be shown, and are never asked.
@@ -209,17 +211,58 @@ impl Announcer {
             return;
         }
         self.running = false;
-        for flight in core::mem::take(&mut self.flights) {
+        // That a download was completed is counted by some trackers: it comes before the goodbye, which
+        // follows when it is answered.
+        let owed = self.current_index().filter(|index| {
+            self.completion == Completion::Owed && self.trackers[*index].acknowledged
+        });
+        let kept = |flight: &mut Flight| owed.is_none() || flight.purpose != COMPLETED;
+        let given_up: Vec<Flight> = self.flights.extract_if(.., kept).collect();
+        for flight in given_up {
             give_up(ctx, udp, flight.handle);
         }
-        let purpose = Purpose::Announce(Some(AnnounceEvent::Stopped));
         for index in 0..self.trackers.len() {
-            if core::mem::take(&mut self.trackers[index].acknowledged) {
-                // Whom we cannot tell at once notices when we do not come back.
-                let _ = self.launch(ctx, udp, facts, index, purpose);
+            // Whom we cannot tell at once notices when we do not come back.
+            if Some(index) == owed {
+                if self.flights.is_empty() {
+                    let _ = self.launch(ctx, udp, facts, index, COMPLETED);
+                }
+            } else {
+                self.say_goodbye(ctx, udp, facts, index);
             }
         }
         self.arm(ctx, facts);
+    }
+
+    /// Tells a tracker that knows of us that we go.
+    fn say_goodbye(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        udp: &mut UdpTrackers,
+        facts: &Facts,
+        index: usize,
+    ) {
+        if core::mem::take(&mut self.trackers[index].acknowledged) {
+            let purpose = Purpose::Announce(Some(AnnounceEvent::Stopped));
+            let _ = self.launch(ctx, udp, facts, index, purpose);
+        }
+    }
+
+    /// After the end, the goodbye follows what had to come before it.
+    fn follow_up(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        udp: &mut UdpTrackers,
+        facts: &Facts,
+        flight: &Flight,
+    ) {
+        let index = self
+            .trackers
+            .iter()
+            .position(|tracker| tracker.id == flight.tracker);
+        if let Some(index) = index.filter(|_| !self.running && flight.purpose == COMPLETED) {
+            self.say_goodbye(ctx, udp, facts, index);
+        }
     }
 
     /// Ends everything at once: nothing is under way any more, and nothing follows. Requests to UDP trackers are
@@ -308,6 +351,7 @@ impl Announcer {
             }
         };
         let peers = self.landed(ctx, facts, &flight, heard);
+        self.follow_up(ctx, udp, facts, &flight);
         let current = self.current_index();
         if flight.purpose != Purpose::Scrape
             && self.running
@@ -347,6 +391,7 @@ impl Announcer {
             Err(fault) => Err(Refusal::new(fault)),
         };
         let peers = self.landed(ctx, facts, &flight, heard);
+        self.follow_up(ctx, udp, facts, &flight);
         self.proceed(ctx, udp, facts);
         peers
     }

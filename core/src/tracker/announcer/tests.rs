@@ -260,6 +260,24 @@ fn stopped_goes_to_those_that_acknowledged_started() {
 }
 
 #[test]
+fn a_download_that_ends_when_it_is_complete_tells_both() {
+    // Whether the announce is under way or not when the end comes.
+    for launched in [false, true] {
+        let mut client = Client::started(1, &[&[A]]);
+        client.reply(NOBODY);
+        client.facts.left = 0;
+        client.announcer.complete();
+        if launched {
+            client.complete();
+        }
+        client.call(Announcer::stop);
+        assert_eq!(client.reply(NOBODY).event(), Some(AnnounceEvent::Completed));
+        assert_eq!(client.reply(NOBODY).event(), Some(AnnounceEvent::Stopped));
+        assert!(client.exchanges.is_empty() && client.announcer.is_idle());
+    }
+}
+
+#[test]
 fn a_tracker_that_never_answered_is_not_told_goodbye() {
     let mut client = Client::started(1, &[&[A]]);
     let op = client.exchanges[0].op;
