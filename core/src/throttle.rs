@@ -64,6 +64,12 @@ impl Throttle {
         self.queue(cause).len()
     }
 
+    /// Takes out a connection that has ended.
+    pub(crate) fn forget(&mut self, conn: ConnId) {
+        self.for_rate.retain(|(_, waiting, _)| *waiting != conn);
+        self.for_disk.retain(|(_, waiting, _)| *waiting != conn);
+    }
+
     /// All that wait.
     pub(crate) fn total(&self) -> usize {
         self.for_rate.len() + self.for_disk.len()

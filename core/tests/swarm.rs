@@ -348,5 +348,5 @@ fn an_idle_engine_sleeps() {
     let before = world.hosts[seed].engine.stats().events;
     world.run_for(10 * MINUTE);
     let events = world.hosts[seed].engine.stats().events - before;
-    assert!(events <= 70, "{events} events in ten idle minutes");
+    assert!(events <= 2, "{events} events in ten idle minutes");
 }

@@ -479,8 +479,6 @@ impl Torrent {
                 ctx.notify(Notice::Completed { torrent: self.id });
             }
         }
-        ctx.timers
-            .set(Timer::Choke(self.id), ctx.now + limits::CHOKE_INTERVAL);
         // The tracker's timer starts the announcer, which needs what only the engine has at hand.
         ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
         self.watch_goal(ctx);

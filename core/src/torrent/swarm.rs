@@ -72,6 +72,8 @@ impl Torrent {
         self.introduce_ourselves(ctx, conn);
         ctx.timers
             .set(Timer::Conn(conn), ctx.now + Duration::from_secs(1));
+        ctx.timers
+            .set_no_later(Timer::Choke(self.id), ctx.now + limits::CHOKE_INTERVAL);
         true
     }
 
@@ -645,6 +647,9 @@ impl Torrent {
             return;
         };
         ctx.timers.cancel(Timer::Conn(conn));
+        if peer.credit_waits || peer.upload_waits {
+            ctx.throttle.forget(conn);
+        }
         if peer.mapped {
             self.picker.peer_left(&peer.have);
         }

@@ -214,7 +214,8 @@ impl Torrent {
 
     /// The choker's round.
     pub(crate) fn choke_round(&mut self, ctx: &mut Ctx<'_>) {
-        if !self.is_running() {
+        // Without peers there is nothing to decide; the first one sets the timer.
+        if !self.is_running() || self.peers.is_empty() {
             return;
         }
         ctx.timers
