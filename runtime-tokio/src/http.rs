@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -169,10 +170,12 @@ fn contact_error(error: reqwest::Error) -> ContactError {
     while let Some(cause) = next {
         words = cause.to_string();
         // An error within an `io::Error` is not among its sources itself, only what is behind it.
-        let inner = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        tls |= cause.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>());
+        let io = cause.downcast_ref::<io::Error>();
+        let inner = io.and_then(io::Error::get_ref);
+        tls |=
+            cause.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>());
+        // Dialling never ends like this, so it was the handshake that the other side did not like.
+        tls |= error.is_connect() && io.is_some_and(|io| is_hang_up(io.kind()));
         next = match inner {
             Some(inner) => Some(inner),
             None => cause.source(),
@@ -187,4 +190,14 @@ fn contact_error(error: reqwest::Error) -> ContactError {
     } else {
         ContactError::Failed(words)
     }
+}
+
+fn is_hang_up(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
 }
