@@ -19,7 +19,7 @@ pub(crate) async fn a_paused_torrent_stops_and_goes_on<S: Subject>() {
     let (seed, rest) = stage.halting_seed(50);
     let leecher = client::<S>();
     let mut heard = Ear::new(leecher.notices());
-    let options = stage.from("copy", &[seed.address()]);
+    let options = stage.fetched("copy", &[seed.address()]);
     let torrent = leecher.add(stage.source(), options).await.expect("added");
     heard.times(5, is_piece).await;
     torrent.pause().await.expect("there");
@@ -58,11 +58,11 @@ pub(crate) async fn a_seed_that_reached_its_goal_pauses<S: Subject>() {
             ratio_permille: Some(1_000),
             time: None,
         },
-        ..stage.into("origin")
+        ..stage.below("origin")
     };
     let seeding = seeder.add(stage.source(), options).await.expect("added");
     let leecher = client::<S>();
-    let options = stage.from("copy", seeder.listen_addrs());
+    let options = stage.fetched("copy", seeder.listen_addrs());
     let torrent = leecher.add(stage.source(), options).await.expect("added");
     torrent.wait_complete().await.expect("downloaded");
     seen.until(|notice| matches!(notice, Notice::GoalReached { .. }).then_some(()))
@@ -84,14 +84,14 @@ pub(crate) async fn a_busy_client_shuts_down_in_good_order<S: Subject>() {
     let busy = client::<S>();
     let mut heard = Ear::new(busy.notices());
     // One that downloads, one that seeds to somebody, one that has just come.
-    let options = stage.from("copy", &[seed.address()]);
+    let options = stage.fetched("copy", &[seed.address()]);
     let downloading = busy.add(stage.source(), options).await.expect("added");
     other.seed(&busy).await;
     let leecher = client::<S>();
-    let options = other.from("copy", busy.listen_addrs());
+    let options = other.fetched("copy", busy.listen_addrs());
     let served = leecher.add(other.source(), options).await.expect("added");
     heard.times(10, is_piece).await;
-    let last = busy.add(another.source(), another.into("origin")).await;
+    let last = busy.add(another.source(), another.below("origin")).await;
     last.expect("added");
     busy.shutdown().await.expect("a good end");
     heard.to_the_end().await;
@@ -104,7 +104,7 @@ pub(crate) async fn a_busy_client_shuts_down_in_good_order<S: Subject>() {
     let told = heard.count(|notice| is_piece(notice) && notice.torrent() == downloading.id());
     let again = client::<S>();
     let mut heard = Ear::new(again.notices());
-    let options = stage.into("copy");
+    let options = stage.below("copy");
     again.add(stage.source(), options).await.expect("added");
     let (have, _) = heard.until(checked).await;
     assert!(have as usize >= told, "{have} of {told}");
@@ -122,7 +122,7 @@ pub(crate) async fn calls_that_are_given_up_do_no_harm<S: Subject>() {
     let mut notices = leecher.notices();
     let options = AddOptions {
         paused: true,
-        ..stage.from("copy", seeder.listen_addrs())
+        ..stage.fetched("copy", seeder.listen_addrs())
     };
     let torrent = leecher.add(stage.source(), options).await.expect("added");
     for _ in 0..1_000 {

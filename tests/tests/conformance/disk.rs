@@ -17,7 +17,7 @@ pub(crate) async fn a_kill_loses_nothing_that_was_saved<S: Subject>() {
     let leecher = client::<S>();
     let mut heard = Ear::new(leecher.notices());
     let (disk, faults) = stage.disk("copy");
-    let options = stage.from("copy", &[seed.address()]);
+    let options = stage.fetched("copy", &[seed.address()]);
     let torrent = leecher.add_with(stage.source(), options, disk).await;
     let torrent = torrent.expect("added");
     heard.times(10, is_piece).await;
@@ -33,7 +33,7 @@ pub(crate) async fn a_kill_loses_nothing_that_was_saved<S: Subject>() {
     let again = client::<S>();
     let mut heard = Ear::new(again.notices());
     let (disk, faults) = stage.disk("copy");
-    let options = stage.from("copy", &[seed.address()]);
+    let options = stage.fetched("copy", &[seed.address()]);
     let torrent = again.add_with(stage.source(), options, disk).await;
     let torrent = torrent.expect("added");
     let (have, pieces) = heard.until(checked).await;
@@ -56,7 +56,7 @@ pub(crate) async fn a_recheck_finds_what_was_spoiled<S: Subject>() {
     let seeder = stage.seeder::<S>().await;
     let leecher = client::<S>();
     let mut heard = Ear::new(leecher.notices());
-    let options = stage.from("copy", seeder.listen_addrs());
+    let options = stage.fetched("copy", seeder.listen_addrs());
     let torrent = leecher.add(stage.source(), options).await.expect("added");
     torrent.wait_complete().await.expect("downloaded");
     spoil(&stage.copy("copy"), 7 * 65_536);
@@ -93,7 +93,7 @@ pub(crate) async fn a_full_disk_is_told_and_waited_for<S: Subject>() {
     let leecher = client::<S>();
     let mut heard = Ear::new(leecher.notices());
     let (disk, faults) = stage.disk("copy");
-    let options = stage.from("copy", &[seed.address()]);
+    let options = stage.fetched("copy", &[seed.address()]);
     let torrent = leecher.add_with(stage.source(), options, disk).await;
     let torrent = torrent.expect("added");
     heard.times(5, is_piece).await;
@@ -148,7 +148,7 @@ pub(crate) async fn removing_deletes_what_was_downloaded_and_nothing_else<S: Sub
     let leecher = client::<S>();
     let mut heard = Ear::new(leecher.notices());
     let add = async || {
-        let options = stage.from("copy", seeder.listen_addrs());
+        let options = stage.fetched("copy", seeder.listen_addrs());
         let torrent = leecher.add(stage.source(), options).await.expect("added");
         torrent.wait_complete().await.expect("downloaded");
         torrent

@@ -1,7 +1,9 @@
 //! Bad use gets a clear error, and never a hang.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use anabranch_driver::core::Notice;
 use anabranch_driver::core::command::{Priority, RateLimits, SeedGoal};
@@ -17,9 +19,9 @@ use crate::stage::{Ear, Stage, builder, client, is_piece};
 pub(crate) async fn a_torrent_is_taken_on_once<S: Subject>() {
     let stage = Stage::file(100_000);
     let client = client::<S>();
-    let torrent = client.add(stage.source(), stage.into("one")).await;
+    let torrent = client.add(stage.source(), stage.below("one")).await;
     let torrent = torrent.expect("added");
-    let again = client.add(stage.source(), stage.into("two")).await;
+    let again = client.add(stage.source(), stage.below("two")).await;
     match again {
         Err(Error::Command(CommandError::Duplicate {
             info_hash,
@@ -33,7 +35,7 @@ pub(crate) async fn a_torrent_is_taken_on_once<S: Subject>() {
     assert!(!stage.scratch.join("two").exists(), "nothing was begun");
     assert_eq!(client.torrents().await.expect("running").len(), 1);
     torrent.remove(false).await.expect("removed");
-    let again = client.add(stage.source(), stage.into("two")).await;
+    let again = client.add(stage.source(), stage.below("two")).await;
     again.expect("a place for it again");
     client.shutdown().await.expect("a good end");
 }
@@ -41,7 +43,7 @@ pub(crate) async fn a_torrent_is_taken_on_once<S: Subject>() {
 pub(crate) async fn handles_outlive_what_they_are_handles_to<S: Subject>() {
     let stage = Stage::file(100_000);
     let client = client::<S>();
-    let torrent = client.add(stage.source(), stage.into("copy")).await;
+    let torrent = client.add(stage.source(), stage.below("copy")).await;
     let torrent = torrent.expect("added");
     let mut notices = torrent.notices();
     let mut waiting = Box::pin(torrent.wait_complete());
@@ -90,7 +92,7 @@ pub(crate) async fn handles_outlive_what_they_are_handles_to<S: Subject>() {
     assert!(matches!(torrent.wait_complete().await, Err(Error::Stopped)));
     assert!(matches!(client.stats().await, Err(Error::Stopped)));
     assert!(matches!(client.torrents().await, Err(Error::Stopped)));
-    let add = client.add(stage.source(), stage.into("copy")).await;
+    let add = client.add(stage.source(), stage.below("copy")).await;
     assert!(matches!(add, Err(Error::Stopped)));
     assert!(matches!(client.shutdown().await, Err(Error::Stopped)));
     while notices.next().await.is_some() {}
@@ -105,7 +107,8 @@ pub(crate) async fn a_folder_that_cannot_be_written_is_named<S: Subject>() {
     fs::write(&way, "a file").expect("writable");
     let closed = stage.scratch.folder("closed");
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).expect("ours");
-    let mut cases = vec![("way", fs::remove_file as fn(_) -> _)];
+    let mut cases: Vec<(&str, fn(&Path) -> io::Result<()>)> =
+        vec![("way", |file| fs::remove_file(file))];
     if fs::create_dir(closed.join("probe")).is_err() {
         cases.push(("closed", |folder| {
             fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
@@ -114,7 +117,7 @@ pub(crate) async fn a_folder_that_cannot_be_written_is_named<S: Subject>() {
     for (folder, mend) in cases {
         let leecher = client::<S>();
         let mut heard = Ear::new(leecher.notices());
-        let options = stage.from(folder, seeder.listen_addrs());
+        let options = stage.fetched(folder, seeder.listen_addrs());
         let torrent = leecher.add(stage.source(), options).await.expect("added");
         let error = heard.until(storage_error).await;
         let place = stage.scratch.join(folder);
@@ -151,7 +154,7 @@ pub(crate) async fn a_port_that_is_taken_is_named<S: Subject>() {
     let error = error.expect_err("the port is taken");
     assert!(error.to_string().contains(&address.to_string()), "{error}");
     let source = std::error::Error::source(&error).expect("a source");
-    assert!(source.is::<std::io::Error>());
+    assert!(source.is::<io::Error>());
     match error {
         StartError::Listen { address: named, .. } => assert_eq!(named, address),
         other => panic!("{other:?}"),
@@ -165,18 +168,18 @@ pub(crate) async fn a_port_that_is_taken_is_named<S: Subject>() {
 pub(crate) async fn what_is_no_torrent_is_refused<S: Subject>() {
     let stage = Stage::file(100);
     let client = client::<S>();
-    let nothing = client.add("/no/such.torrent", stage.into("copy")).await;
+    let nothing = client.add("/no/such.torrent", stage.below("copy")).await;
     let error = nothing.expect_err("no such file");
     assert!(matches!(error, Error::ReadTorrent { .. }));
     assert!(error.to_string().contains("/no/such.torrent"), "{error}");
-    let rubbish = client.add(b"rubbish".to_vec(), stage.into("copy")).await;
+    let rubbish = client.add(b"rubbish".to_vec(), stage.below("copy")).await;
     assert!(matches!(
         rubbish,
         Err(Error::Command(CommandError::BadMetainfo(_)))
     ));
     let nowhere = client.add(stage.source(), AddOptions::default()).await;
     assert!(matches!(nowhere, Err(Error::NoFolder)));
-    let torrent = client.add(stage.source(), stage.into("copy")).await;
+    let torrent = client.add(stage.source(), stage.below("copy")).await;
     let torrent = torrent.expect("added");
     let file = FileIndex::new(1);
     let missing = torrent.set_priorities(vec![(file, Priority::High)]).await;
@@ -192,7 +195,7 @@ pub(crate) async fn a_client_that_is_dropped_saves_what_it_has<S: Subject>() {
     let (seed, _rest) = stage.halting_seed(100);
     let leecher = client::<S>();
     let mut heard = Ear::new(leecher.notices());
-    let options = stage.from("copy", &[seed.address()]);
+    let options = stage.fetched("copy", &[seed.address()]);
     let torrent = leecher.add(stage.source(), options).await.expect("added");
     heard.times(10, is_piece).await;
     drop(leecher);
@@ -205,7 +208,7 @@ pub(crate) async fn a_client_that_is_dropped_saves_what_it_has<S: Subject>() {
     let again = client::<S>();
     let mut heard = Ear::new(again.notices());
     let (disk, faults) = stage.disk("copy");
-    let options = stage.from("copy", stage.seeder::<S>().await.listen_addrs());
+    let options = stage.fetched("copy", stage.seeder::<S>().await.listen_addrs());
     let torrent = again.add_with(stage.source(), options, disk).await;
     let torrent = torrent.expect("added");
     let (have, pieces) = heard.until(checked).await;
@@ -216,7 +219,7 @@ pub(crate) async fn a_client_that_is_dropped_saves_what_it_has<S: Subject>() {
     // What is there is right.
     let options = AddOptions {
         recheck: true,
-        ..stage.into("copy")
+        ..stage.below("copy")
     };
     again.add(stage.source(), options).await.expect("added");
     let (found, _) = heard.until(checked).await;

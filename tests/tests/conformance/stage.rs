@@ -85,7 +85,7 @@ impl Stage {
         self.scratch.join(dir).join(name)
     }
 
-    pub(crate) fn into(&self, dir: &str) -> AddOptions {
+    pub(crate) fn below(&self, dir: &str) -> AddOptions {
         AddOptions {
             dir: Some(self.scratch.join(dir)),
             ..AddOptions::default()
@@ -93,10 +93,10 @@ impl Stage {
     }
 
     /// The same, with somebody to get it from.
-    pub(crate) fn from(&self, dir: &str, peers: &[SocketAddr]) -> AddOptions {
+    pub(crate) fn fetched(&self, dir: &str, peers: &[SocketAddr]) -> AddOptions {
         AddOptions {
             peers: peers.to_vec(),
-            ..self.into(dir)
+            ..self.below(dir)
         }
     }
 
@@ -109,7 +109,7 @@ impl Stage {
 
     /// Has a client seed the origin.
     pub(crate) async fn seed(&self, client: &Client) -> Torrent {
-        let torrent = client.add(self.source(), self.into("origin")).await;
+        let torrent = client.add(self.source(), self.below("origin")).await;
         let torrent = torrent.expect("added");
         torrent.wait_complete().await.expect("it is all there");
         torrent

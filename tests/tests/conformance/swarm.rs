@@ -30,7 +30,7 @@ pub(crate) async fn a_torrent_travels_from_one_client_to_another<S: Subject>() {
     let seeding = stage.seed(&seeder).await;
     let leecher = client::<S>();
     let mut heard = Ear::new(leecher.notices());
-    let options = stage.from("copy", seeder.listen_addrs());
+    let options = stage.fetched("copy", seeder.listen_addrs());
     let torrent = leecher.add(stage.source(), options).await.expect("added");
     assert_eq!(torrent.info_hash(), seeding.info_hash());
     assert_eq!(torrent.name(), "folder");
@@ -95,7 +95,7 @@ pub(crate) async fn many_peers_share_what_one_has<S: Subject>() {
         .collect();
     let mut torrents = Vec::new();
     for (number, client) in clients.iter().enumerate() {
-        let options = stage.from(&format!("copy{number}"), &everybody);
+        let options = stage.fetched(&format!("copy{number}"), &everybody);
         torrents.push(client.add(stage.source(), options).await.expect("added"));
     }
     for torrent in &torrents {
@@ -124,7 +124,7 @@ pub(crate) async fn only_selected_files_are_downloaded<S: Subject>() {
     let mut heard = Ear::new(leecher.notices());
     let options = AddOptions {
         priorities: vec![Priority::High, Priority::Skip],
-        ..stage.from("copy", seeder.listen_addrs())
+        ..stage.fetched("copy", seeder.listen_addrs())
     };
     let torrent = leecher.add(stage.source(), options).await.expect("added");
     torrent.wait_complete().await.expect("downloaded");
@@ -177,7 +177,7 @@ pub(crate) async fn a_sequential_download_asks_in_order<S: Subject>() {
     let leecher = client::<S>();
     let options = AddOptions {
         sequential: true,
-        ..stage.from("copy", &[seed.address()])
+        ..stage.fetched("copy", &[seed.address()])
     };
     let torrent = leecher.add(stage.source(), options).await.expect("added");
     torrent.wait_complete().await.expect("downloaded");
@@ -201,14 +201,14 @@ pub(crate) async fn rate_limits_are_obeyed<S: Subject>() {
     };
     let download_of_torrent = AddOptions {
         limits: slow,
-        ..stage.from("one", seeder.listen_addrs())
+        ..stage.fetched("one", seeder.listen_addrs())
     };
     let leecher = client::<S>();
     assert_paced(&leecher, &stage, download_of_torrent, RATE).await;
     leecher.shutdown().await.expect("a good end");
     let leecher = client::<S>();
     leecher.set_limits(slow).await.expect("running");
-    let options = stage.from("two", seeder.listen_addrs());
+    let options = stage.fetched("two", seeder.listen_addrs());
     assert_paced(&leecher, &stage, options, RATE).await;
     leecher.shutdown().await.expect("a good end");
     let upload = RateLimits {
@@ -217,7 +217,7 @@ pub(crate) async fn rate_limits_are_obeyed<S: Subject>() {
     };
     seeder.set_limits(upload).await.expect("running");
     let leecher = client::<S>();
-    let options = stage.from("three", seeder.listen_addrs());
+    let options = stage.fetched("three", seeder.listen_addrs());
     assert_paced(&leecher, &stage, options, RATE).await;
     leecher.shutdown().await.expect("a good end");
     for copy in ["one", "two", "three"] {
@@ -328,7 +328,7 @@ pub(crate) async fn the_last_blocks_are_asked_of_everybody<S: Subject>() {
         asked,
     );
     let leecher = client::<S>();
-    let options = stage.from("copy", &[staller.address(), honest.address()]);
+    let options = stage.fetched("copy", &[staller.address(), honest.address()]);
     let torrent = leecher.add(stage.source(), options).await.expect("added");
     torrent.wait_complete().await.expect("downloaded");
     cancels.recv().await.expect("what came from the other");
@@ -349,7 +349,7 @@ pub(crate) async fn a_peer_that_sends_corrupt_data_is_banned<S: Subject>() {
     let honest = scripted::honest_seed(address::HONEST, &stage.torrent, content, Gate::opened());
     let leecher = client::<S>();
     let mut heard = Ear::new(leecher.notices());
-    let options = stage.from("copy", &[hostile.address()]);
+    let options = stage.fetched("copy", &[hostile.address()]);
     let torrent = leecher.add(stage.source(), options).await.expect("added");
     heard
         .until(|notice| matches!(notice, Notice::PeerBanned { .. }).then_some(()))
@@ -385,9 +385,9 @@ pub(crate) async fn fifty_torrents_complete_at_once<S: Subject>() {
     let (seeder, leecher) = (client::<S>(), client::<S>());
     let mut torrents = Vec::new();
     for stage in &stages {
-        let seeding = seeder.add(stage.source(), stage.into("origin")).await;
+        let seeding = seeder.add(stage.source(), stage.below("origin")).await;
         seeding.expect("added");
-        let options = stage.from("copy", seeder.listen_addrs());
+        let options = stage.fetched("copy", seeder.listen_addrs());
         torrents.push(leecher.add(stage.source(), options).await.expect("added"));
     }
     for torrent in &torrents {
@@ -412,7 +412,7 @@ pub(crate) async fn a_torrent_travels_over_ipv6<S: Subject>() {
     stage.seed(&seeder).await;
     assert!(seeder.listen_addrs()[0].is_ipv6());
     let leecher = builder::<S>().listen([here]).start().expect("a client");
-    let options = stage.from("copy", seeder.listen_addrs());
+    let options = stage.fetched("copy", seeder.listen_addrs());
     let torrent = leecher.add(stage.source(), options).await.expect("added");
     torrent.wait_complete().await.expect("downloaded");
     leecher.shutdown().await.expect("a good end");

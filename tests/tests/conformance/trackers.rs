@@ -15,7 +15,7 @@ pub(crate) async fn a_tracker_of_a_later_tier_takes_over<S: Subject>() {
     let mut seen = Ear::new(seeder.notices());
     let options = AddOptions {
         trackers: Some(vec![vec![http.clone()]]),
-        ..stage.into("origin")
+        ..stage.below("origin")
     };
     seeder.add(stage.source(), options).await.expect("added");
     seen.until(|notice| matches!(notice, Notice::TrackerReplied { .. }).then_some(()))
@@ -30,7 +30,7 @@ pub(crate) async fn a_tracker_of_a_later_tier_takes_over<S: Subject>() {
         let mut heard = Ear::new(leecher.notices());
         let options = AddOptions {
             trackers: Some(tiers),
-            ..stage.into(way)
+            ..stage.below(way)
         };
         let torrent = leecher.add(stage.source(), options).await.expect("added");
         torrent.wait_complete().await.expect("downloaded");
@@ -53,7 +53,7 @@ pub(crate) async fn a_tracker_of_a_later_tier_takes_over<S: Subject>() {
     let leecher = client::<S>();
     let options = AddOptions {
         trackers: Some(vec![vec![dead, http]]),
-        ..stage.into("same tier")
+        ..stage.below("same tier")
     };
     let torrent = leecher.add(stage.source(), options).await.expect("added");
     torrent.wait_complete().await.expect("downloaded");
