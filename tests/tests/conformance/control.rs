@@ -37,14 +37,14 @@ pub(crate) async fn a_paused_torrent_stops_and_goes_on<S: Subject>() {
         heard.story(),
         [
             "added",
-            "checking",
             "checked 0/40",
             "downloading",
             "paused",
             "downloading",
-            "completed",
             "seeding",
+            "completed",
             "removing",
+            "removed"
         ]
     );
 }

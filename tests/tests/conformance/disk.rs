@@ -71,17 +71,17 @@ pub(crate) async fn a_recheck_finds_what_was_spoiled<S: Subject>() {
         heard.story(),
         [
             "added",
-            "checking",
             "checked 0/20",
             "downloading",
-            "completed",
             "seeding",
+            "completed",
             "checking",
             "checked 19/20",
             "downloading",
-            "completed",
             "seeding",
+            "completed",
             "removing",
+            "removed"
         ]
     );
     assert_eq!(heard.count(is_piece), 21);
@@ -128,16 +128,16 @@ pub(crate) async fn a_full_disk_is_told_and_waited_for<S: Subject>() {
         heard.story(),
         [
             "added",
-            "checking",
             "checked 0/40",
             "downloading",
             "storage: no space left",
             "failed",
             "storage recovered",
             "downloading",
-            "completed",
             "seeding",
+            "completed",
             "removing",
+            "removed"
         ]
     );
 }
@@ -169,20 +169,18 @@ pub(crate) async fn removing_deletes_what_was_downloaded_and_nothing_else<S: Sub
         heard.story(),
         [
             "added",
-            "checking",
             "checked 0/5",
             "downloading",
-            "completed",
             "seeding",
+            "completed",
             "removing",
             "removed",
             "added",
-            "checking",
             "checked 5/5",
-            "completed",
             "seeding",
+            "completed",
             "removing",
-            "removed",
+            "removed"
         ]
     );
 }

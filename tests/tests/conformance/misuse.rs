@@ -107,8 +107,10 @@ pub(crate) async fn a_folder_that_cannot_be_written_is_named<S: Subject>() {
     fs::write(&way, "a file").expect("writable");
     let closed = stage.scratch.folder("closed");
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).expect("ours");
-    let mut cases: Vec<(&str, fn(&Path) -> io::Result<()>)> =
-        vec![("way", |file| fs::remove_file(file))];
+    let mut cases: Vec<(&str, fn(&Path) -> io::Result<()>)> = vec![("way", |file| {
+        fs::remove_file(file)?;
+        fs::create_dir(file)
+    })];
     if fs::create_dir(closed.join("probe")).is_err() {
         cases.push(("closed", |folder| {
             fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
