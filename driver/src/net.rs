@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-use anabranch_core::event::CloseReason;
+use anabranch_core::event::{CloseReason, ContactError};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// Connections that may wait to be accepted.
@@ -161,6 +161,18 @@ pub(crate) fn close_reason(error: &io::Error) -> CloseReason {
             CloseReason::Unreachable
         }
         _ => CloseReason::Failed,
+    }
+}
+
+/// The engine's word for a failed name lookup. The resolver's errors have no kind of their own in the
+/// standard library, only words.
+#[must_use]
+pub fn lookup_error(error: &io::Error) -> ContactError {
+    let text = error.to_string();
+    if text.contains("emporary failure") || text.contains("try again") {
+        ContactError::Failed(text)
+    } else {
+        ContactError::NoSuchHost
     }
 }
 

@@ -13,7 +13,10 @@
 //!
 //! Sockets are made, bound and configured by the driver and reach the adapter as objects of the
 //! standard library that are in non-blocking mode already, so that an adapter holds no socket options.
-//! An adapter is some 200 lines; `anabranch-smol` is one to start from.
+//! Names are looked up and redirects judged by the driver, so an adapter holds no rule about who may be
+//! talked to either. It is some 300 lines; `anabranch-smol`, which brings a thread of its own, and
+//! `anabranch-tokio`, which runs inside of its user's runtime, are two to start from. The suite
+//! `runtime` in this repository's `tests` folder shows whether one is right.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -25,6 +28,11 @@ use anabranch_core::event::ContactError;
 use bytes::Bytes;
 
 /// An asynchronous runtime, as far as the loop needs one.
+///
+/// [`listener`](Self::listener), [`udp`](Self::udp), [`timer`](Self::timer) and
+/// [`spawn`](Self::spawn) are called by whoever starts a client; all else is called, and everything is
+/// polled, from within the future that `spawn` was given. So a runtime whose sockets need a context
+/// finds it there, and may answer a start outside of it with an error.
 pub trait Runtime: Clone + Send + Sync + 'static {
     /// A TCP connection.
     type Stream: Stream;
@@ -45,30 +53,50 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = io::Result<Self::Stream>> + Send + use<Self>;
 
     /// Takes over a listening socket in non-blocking mode.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime cannot wait for it.
     fn listener(&self, listener: std::net::TcpListener) -> io::Result<Self::Listener>;
 
     /// Takes over a bound UDP socket in non-blocking mode.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime cannot wait for it.
     fn udp(&self, socket: std::net::UdpSocket) -> io::Result<Self::Udp>;
 
-    /// Makes a timer that is not set.
+    /// Makes a timer that is not set. It is set and polled within the loop only.
     fn timer(&self) -> Self::Timer;
 
     /// Looks a host name up, in order of preference. Called with names only, never with addresses in
-    /// text.
+    /// text. [`net::lookup_error`](crate::net::lookup_error) tells the errors of the system's resolver
+    /// apart.
     fn resolve(
         &self,
         host: String,
     ) -> impl Future<Output = Result<Vec<IpAddr>, ContactError>> + Send + use<Self>;
 
-    /// Makes one HTTP exchange: one request, one reply, no redirect followed, no proxy asked. The
-    /// time limit is the caller's business, who drops the future.
+    /// Makes one HTTP exchange: one request, one reply, no redirect followed, no proxy asked, as
+    /// [`USER_AGENT`], with `gzip` accepted and undone. Redirects, the time limit and the policy are
+    /// the driver's business, which drops the future when it takes too long. An adapter gathers the
+    /// body in an [`HttpBody`], which knows the limit.
+    ///
+    /// The errors that the driver tells apart: [`ContactError::Unreachable`], whereupon the host's
+    /// next address is tried; [`ContactError::Tls`] for all that a handshake or a certificate fails at;
+    /// [`ContactError::TooLarge`]; and [`ContactError::Failed`] for the rest.
     fn http(
         &self,
         hop: HttpHop,
     ) -> impl Future<Output = Result<HttpAnswer, ContactError>> + Send + use<Self>;
 
-    /// Runs a future to its end in the background. It must not be polled from the thread that calls
-    /// this function, which may wait for it.
+    /// Runs a future to its end in the background, from after this call on: on a thread of its own, or
+    /// as a task where the runtime has a place for tasks. The future yields after a bounded amount of
+    /// work and wakes itself, so an adapter needs no budget for it.
+    ///
+    /// # Errors
+    ///
+    /// When there is nowhere to run it. It is dropped then.
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> io::Result<()>;
 }
 
@@ -155,6 +183,45 @@ impl HttpHop {
     }
 }
 
+/// What trackers and web seeds see as `User-Agent`.
+pub const USER_AGENT: &str = concat!("anabranch/", env!("CARGO_PKG_VERSION"));
+
+/// The body of a reply as it comes in, with its content encoding undone.
+#[derive(Clone, Debug)]
+pub struct HttpBody {
+    bytes: Vec<u8>,
+    limit: u32,
+}
+
+impl HttpBody {
+    /// An empty body of at most [`HttpHop::body_limit`] bytes.
+    pub fn new(limit: u32) -> Self {
+        Self {
+            bytes: Vec::new(),
+            limit,
+        }
+    }
+
+    /// Takes what has come. No more than the limit is ever kept.
+    ///
+    /// # Errors
+    ///
+    /// [`ContactError::TooLarge`]: reading any further is of no use.
+    pub fn push(&mut self, chunk: &[u8]) -> Result<(), ContactError> {
+        let room = self.limit as usize - self.bytes.len();
+        if chunk.len() > room {
+            return Err(ContactError::TooLarge { limit: self.limit });
+        }
+        self.bytes.extend_from_slice(chunk);
+        Ok(())
+    }
+
+    /// The whole body.
+    pub fn finish(self) -> Bytes {
+        self.bytes.into()
+    }
+}
+
 /// The reply to one HTTP `GET`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpAnswer {
@@ -164,4 +231,18 @@ pub struct HttpAnswer {
     pub location: Option<String>,
     /// The body, with its content encoding undone.
     pub body: Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_kept_up_to_its_limit_and_no_further() {
+        let mut body = HttpBody::new(5);
+        assert_eq!(body.push(b"abc"), Ok(()));
+        assert_eq!(body.push(b"def"), Err(ContactError::TooLarge { limit: 5 }));
+        assert_eq!(body.push(b"de"), Ok(()));
+        assert_eq!(body.finish(), "abcde");
+    }
 }

@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use anabranch_driver::core::event::ContactError;
-use anabranch_driver::runtime::{HttpAnswer, HttpHop};
-use bytes::Bytes;
+use anabranch_driver::runtime::{HttpAnswer, HttpBody, HttpHop, USER_AGENT};
 use futures_lite::AsyncReadExt as _;
 use futures_lite::io::BufReader;
 use http_client::{HttpClient, Request, Response, http_types};
@@ -19,9 +18,6 @@ use surf::http::{Method, StatusCode, Url};
 
 /// Read at a time, in bytes.
 const CHUNK: usize = 16 << 10;
-
-/// The user agent that trackers and web seeds see.
-const USER_AGENT: &str = concat!("anabranch/", env!("CARGO_PKG_VERSION"));
 
 /// A surf client, made when it is first used: libcurl keeps a thread.
 #[derive(Debug, Default)]
@@ -70,7 +66,7 @@ impl Http {
         let location = response
             .header("location")
             .map(|values| values.last().as_str().to_owned());
-        let mut body = Vec::new();
+        let mut body = HttpBody::new(hop.body_limit);
         let mut chunk = vec![0; CHUNK];
         loop {
             let len = match response.read(&mut chunk).await {
@@ -78,17 +74,12 @@ impl Http {
                 Ok(len) => len,
                 Err(error) => return Err(contact_error(surf::Error::from(error))),
             };
-            if body.len() + len > hop.body_limit as usize {
-                return Err(ContactError::TooLarge {
-                    limit: hop.body_limit,
-                });
-            }
-            body.extend_from_slice(&chunk[..len]);
+            body.push(&chunk[..len])?;
         }
         Ok(HttpAnswer {
             status: response.status().into(),
             location,
-            body: Bytes::from(body),
+            body: body.finish(),
         })
     }
 }

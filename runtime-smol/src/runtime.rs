@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use anabranch_driver::core::event::ContactError;
+use anabranch_driver::net;
 use anabranch_driver::runtime::{self, HttpAnswer, HttpHop, Runtime};
 use async_io::Async;
 
@@ -67,7 +68,7 @@ impl Runtime for Smol {
             match async_net::resolve((host, 0)).await {
                 Ok(found) if found.is_empty() => Err(ContactError::NoSuchHost),
                 Ok(found) => Ok(found.into_iter().map(|address| address.ip()).collect()),
-                Err(error) => Err(lookup_error(&error)),
+                Err(error) => Err(net::lookup_error(&error)),
             }
         }
     }
@@ -87,16 +88,6 @@ impl Runtime for Smol {
             .name("anabranch".into())
             .spawn(move || async_io::block_on(future))?;
         Ok(())
-    }
-}
-
-/// The resolver's errors have no kind of their own in the standard library, only words.
-fn lookup_error(error: &io::Error) -> ContactError {
-    let text = error.to_string();
-    if text.contains("emporary failure") || text.contains("try again") {
-        ContactError::Failed(text)
-    } else {
-        ContactError::NoSuchHost
     }
 }
 

@@ -37,7 +37,9 @@ pub mod net;
 pub mod process;
 pub mod scratch;
 pub mod scripted;
+pub mod subject;
 pub mod torrent;
+pub mod tracker;
 pub mod wait;
 pub mod wire;
 

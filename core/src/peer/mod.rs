@@ -67,6 +67,9 @@ pub(crate) struct Peer {
     pub(crate) uploaded: u64,
     /// Bytes that the driver may still receive.
     pub(crate) credit: u32,
+    /// Bytes of its credit that no limit was charged for: what it was given for its handshake, before
+    /// it was known whose it is.
+    pub(crate) uncharged: u32,
     /// Whether it waits in the throttle's queue for more credit.
     pub(crate) credit_waits: bool,
     /// Whether it waits in the throttle's queue to be sent more.
@@ -156,6 +159,7 @@ impl Peer {
             downloaded: 0,
             uploaded: 0,
             credit,
+            uncharged: credit,
             credit_waits: false,
             upload_waits: false,
             unsent,

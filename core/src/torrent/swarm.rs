@@ -82,8 +82,13 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
-        peer.credit = peer.credit.saturating_sub(data.len() as u32);
+        let len = data.len() as u32;
+        peer.credit = peer.credit.saturating_sub(len);
         peer.last_received = ctx.now;
+        let uncharged = peer.uncharged.min(len);
+        peer.uncharged -= uncharged;
+        ctx.throttle.down.charge(ctx.now, uncharged.into());
+        self.down_limit.charge(ctx.now, uncharged.into());
         loop {
             let Some(peer) = self.peers.get_mut(&conn) else {
                 // Something that it said ended the connection.

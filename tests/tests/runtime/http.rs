@@ -1,6 +1,4 @@
-//! HTTP as trackers and web seeds speak it, against a server on loopback, with and without TLS.
-
-mod support;
+//! An adapter's HTTP, as trackers and web seeds speak it: a server on loopback, with and without TLS.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -12,8 +10,9 @@ use anabranch_driver::Options;
 use anabranch_driver::core::action::HttpRequest;
 use anabranch_driver::core::event::{ContactError, HttpReply, OpResult};
 use anabranch_driver::core::{Action, Event};
-use anabranch_smol::Smol;
-use support::{op, record, wait};
+use anabranch_tests::subject::Subject;
+
+use crate::support::{op, record, wait};
 
 const LIMIT: u32 = 100_000;
 
@@ -153,7 +152,7 @@ impl Drop for Authority {
 }
 
 /// Fetches through a loop, as an engine would.
-fn fetch_on(smol: Smol, url: String) -> Result<HttpReply, ContactError> {
+fn fetch_on<S: Subject>(runtime: S::Runtime, url: String) -> Result<HttpReply, ContactError> {
     let request = HttpRequest {
         url,
         body_limit: LIMIT,
@@ -164,7 +163,7 @@ fn fetch_on(smol: Smol, url: String) -> Result<HttpReply, ContactError> {
         op: op(0),
         request: Box::new(request),
     }];
-    let (running, events) = record(smol, Options::default(), first);
+    let (running, events) = record::<S>(runtime, Options::default(), first);
     loop {
         if let Event::Done {
             result: OpResult::Http(result),
@@ -177,29 +176,30 @@ fn fetch_on(smol: Smol, url: String) -> Result<HttpReply, ContactError> {
     }
 }
 
-fn fetch(port: u16, path: &str) -> Result<HttpReply, ContactError> {
-    fetch_on(Smol::default(), format!("http://127.0.0.1:{port}{path}"))
+fn fetch<S: Subject>(port: u16, path: &str) -> Result<HttpReply, ContactError> {
+    fetch_on::<S>(
+        S::Runtime::default(),
+        format!("http://127.0.0.1:{port}{path}"),
+    )
 }
 
-#[test]
-fn replies_come_with_status_and_body() {
+pub(crate) fn replies_come_with_status_and_body<S: Subject>() {
     let port = plain();
-    let reply = fetch(port, "/plain").expect("a reply");
+    let reply = fetch::<S>(port, "/plain").expect("a reply");
     assert_eq!(
         (reply.status, &reply.body[..]),
         (200, &b"d8:intervali60ee"[..])
     );
-    let reply = fetch(port, "/missing").expect("a reply");
+    let reply = fetch::<S>(port, "/missing").expect("a reply");
     assert_eq!(
         (reply.status, &reply.body[..]),
         (404, &b"no such torrent"[..])
     );
 }
 
-#[test]
-fn the_query_reaches_the_server_as_it_was_written() {
+pub(crate) fn the_query_reaches_the_server_as_it_was_written<S: Subject>() {
     let query = "/echo?info_hash=%00%ff%2F~-_.&peer_id=-AB0100-%7e&compact=1";
-    let reply = fetch(plain(), query).expect("a reply");
+    let reply = fetch::<S>(plain(), query).expect("a reply");
     let body = String::from_utf8(reply.body.to_vec()).expect("text");
     let (path, headers) = body.split_once('\n').expect("two parts");
     assert_eq!(path, query);
@@ -208,80 +208,82 @@ fn the_query_reaches_the_server_as_it_was_written() {
     assert!(headers.contains("gzip"), "{headers}");
 }
 
-#[test]
-fn gzip_is_undone_and_a_bomb_is_not_unpacked() {
+pub(crate) fn gzip_is_undone_and_a_bomb_is_not_unpacked<S: Subject>() {
     let port = plain();
-    assert_eq!(fetch(port, "/gzip").expect("a reply").body, "unpacked");
+    assert_eq!(fetch::<S>(port, "/gzip").expect("a reply").body, "unpacked");
     let limit = LIMIT;
-    assert_eq!(fetch(port, "/bomb"), Err(ContactError::TooLarge { limit }));
+    assert_eq!(
+        fetch::<S>(port, "/bomb"),
+        Err(ContactError::TooLarge { limit })
+    );
     assert!(matches!(
-        fetch(port, "/garbage"),
+        fetch::<S>(port, "/garbage"),
         Err(ContactError::Failed(_))
     ));
 }
 
-#[test]
-fn a_body_may_be_as_long_as_the_limit_and_no_longer() {
+pub(crate) fn a_body_may_be_as_long_as_the_limit_and_no_longer<S: Subject>() {
     let port = plain();
-    let reply = fetch(port, "/exact").expect("a reply");
+    let reply = fetch::<S>(port, "/exact").expect("a reply");
     assert_eq!(reply.body.len(), LIMIT as usize);
     let too_large = Err(ContactError::TooLarge { limit: LIMIT });
-    assert_eq!(fetch(port, "/more"), too_large);
-    assert_eq!(fetch(port, "/endless"), too_large);
+    assert_eq!(fetch::<S>(port, "/more"), too_large);
+    assert_eq!(fetch::<S>(port, "/endless"), too_large);
 }
 
-#[test]
-fn redirects_are_followed_within_the_web_and_not_in_circles() {
+pub(crate) fn redirects_are_followed_within_the_web_and_not_in_circles<S: Subject>() {
     let port = plain();
-    let reply = fetch(port, "/once").expect("a reply");
+    let reply = fetch::<S>(port, "/once").expect("a reply");
     assert_eq!(reply.body, "d8:intervali60ee");
     for path in ["/circle", "/file"] {
-        let error = fetch(port, path).expect_err(path);
+        let error = fetch::<S>(port, path).expect_err(path);
         assert!(matches!(error, ContactError::Redirect(_)), "{error}");
     }
 }
 
-#[test]
-fn what_is_not_http_is_an_error() {
+pub(crate) fn what_is_not_http_is_an_error<S: Subject>() {
     let port = plain();
     for path in ["/cut", "/nonsense"] {
-        let error = fetch(port, path).expect_err(path);
+        let error = fetch::<S>(port, path).expect_err(path);
         assert!(matches!(error, ContactError::Failed(_)), "{error:?}");
     }
     // A port that was free a moment ago, at an address where nobody else listens either.
-    let refused = fetch_on(Smol::default(), format!("http://127.0.0.9:{port}/plain"));
+    let refused = fetch_on::<S>(
+        S::Runtime::default(),
+        format!("http://127.0.0.9:{port}/plain"),
+    );
     let error = refused.expect_err("nobody there");
     assert!(matches!(error, ContactError::Unreachable(_)), "{error:?}");
-    let error = fetch_on(Smol::default(), "http://nowhere.invalid/".into()).expect_err("no name");
+    let error = fetch_on::<S>(S::Runtime::default(), "http://nowhere.invalid/".into())
+        .expect_err("no name");
     assert!(
         matches!(error, ContactError::NoSuchHost | ContactError::Failed(_)),
         "{error:?}"
     );
 }
 
-#[test]
-fn https_works_with_an_authority_that_is_trusted() {
+pub(crate) fn https_works_with_an_authority_that_is_trusted<S: Subject>() {
     let authority = Authority::new("trusted");
     let port = authority.serve("localhost");
-    let smol = Smol::with_authorities(&authority.file);
-    let reply = fetch_on(smol, format!("https://localhost:{port}/gzip")).expect("a reply");
+    let runtime = S::with_authorities(&authority.file);
+    let reply = fetch_on::<S>(runtime, format!("https://localhost:{port}/gzip")).expect("a reply");
     assert_eq!(reply.body, "unpacked");
 }
 
-#[test]
-fn https_fails_with_a_certificate_that_is_not_good() {
+pub(crate) fn https_fails_with_a_certificate_that_is_not_good<S: Subject>() {
     let authority = Authority::new("ours");
     let other = Authority::new("theirs");
-    let smol = || Smol::with_authorities(&authority.file);
+    let ours = || S::with_authorities(&authority.file);
     let strangers = other.serve("localhost");
     let misnamed = authority.serve("elsewhere.example");
-    for (what, smol, port) in [
-        ("another authority", smol(), strangers),
-        ("another name", smol(), misnamed),
-        ("the system's authorities", Smol::default(), strangers),
-        ("no TLS at all", smol(), plain()),
+    for (what, runtime, port) in [
+        ("another authority", ours(), strangers),
+        ("another name", ours(), misnamed),
+        ("the system's authorities", S::Runtime::default(), strangers),
+        ("no TLS at all", ours(), plain()),
     ] {
-        let error = fetch_on(smol, format!("https://localhost:{port}/plain")).expect_err(what);
+        let error =
+            fetch_on::<S>(runtime, format!("https://localhost:{port}/plain")).expect_err(what);
         assert!(matches!(error, ContactError::Tls(_)), "{what}: {error:?}");
     }
 }

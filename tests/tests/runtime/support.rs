@@ -1,7 +1,5 @@
 //! A machine that does as a test says, on a real loop.
 
-#![allow(dead_code, reason = "every test uses a part of it")]
-
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
@@ -9,7 +7,7 @@ use std::time::Duration;
 use anabranch_driver::core::id::{ConnId, OpId};
 use anabranch_driver::core::{Action, Event, Instant, Wake};
 use anabranch_driver::{Clock, Loop, Machine, Options, Remote, Runtime as _};
-use anabranch_smol::Smol;
+use anabranch_tests::subject::Subject;
 use serde::Deserialize;
 use serde::de::value::{Error, MapDeserializer};
 
@@ -64,14 +62,14 @@ pub(crate) struct Running<F> {
     pub(crate) remote: Remote<Script<F>>,
 }
 
-pub(crate) fn start<F>(step: F, options: Options) -> Running<F>
+pub(crate) fn start<S: Subject, F>(step: F, options: Options) -> Running<F>
 where
     F: FnMut(Instant, Event, &mut Vec<Action>) -> Wake + Send + 'static,
 {
-    start_on(Smol::default(), step, options)
+    start_on::<S, F>(S::Runtime::default(), step, options)
 }
 
-pub(crate) fn start_on<F>(smol: Smol, step: F, options: Options) -> Running<F>
+fn start_on<S: Subject, F>(runtime: S::Runtime, step: F, options: Options) -> Running<F>
 where
     F: FnMut(Instant, Event, &mut Vec<Action>) -> Wake + Send + 'static,
 {
@@ -79,11 +77,11 @@ where
         step,
         actions: Vec::new(),
     };
-    let (mut run, remote) = Loop::new(smol.clone(), script, Clock::start(), options);
+    let (mut run, remote) = Loop::new(runtime.clone(), script, Clock::start(), options);
     let address = run
         .listen((Ipv4Addr::LOCALHOST, 0).into())
         .expect("a free port");
-    smol.spawn(run.run()).expect("a thread");
+    runtime.spawn(run.run()).expect("a place to run");
     Running { address, remote }
 }
 
@@ -106,15 +104,15 @@ pub(crate) trait Step:
 impl<F: FnMut(Instant, Event, &mut Vec<Action>) -> Wake + Send + 'static> Step for F {}
 
 /// Runs a script that begins with `first` and hands every event to the test.
-pub(crate) fn record(
-    smol: Smol,
+pub(crate) fn record<S: Subject>(
+    runtime: S::Runtime,
     options: Options,
     first: Vec<Action>,
-) -> (Running<impl Step>, Receiver<Event>) {
+) -> (Running<impl Step + use<S>>, Receiver<Event>) {
     let (seen, events) = mpsc::channel();
     let mut first = Some(first);
-    let running = start_on(
-        smol,
+    let running = start_on::<S, _>(
+        runtime,
         move |_, event, actions| {
             if let Some(first) = first.take() {
                 actions.extend(first);

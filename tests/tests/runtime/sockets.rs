@@ -1,11 +1,9 @@
-//! The loop on real sockets, under scripted machines.
+//! The loop on an adapter's sockets and timers, under scripted machines.
 
 #![allow(
     clippy::wildcard_enum_match_arm,
     reason = "a script answers a few events and ignores the rest"
 )]
-
-mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -18,8 +16,10 @@ use anabranch_driver::core::command::Reply;
 use anabranch_driver::core::event::{CloseReason, ContactError, OpResult};
 use anabranch_driver::core::{Action, Command, Event, Reason, Wake};
 use anabranch_driver::{Contact, Options};
-use anabranch_smol::Smol;
-use support::{PATIENCE, conn, op, record, report, start, wait, wait_for};
+use anabranch_tests::subject::Subject;
+use smol::block_on;
+
+use crate::support::{PATIENCE, conn, op, record, report, start, wait, wait_for};
 
 const WINDOW: u32 = 1 << 20;
 
@@ -38,13 +38,12 @@ fn dial(address: SocketAddr) -> TcpStream {
     stream
 }
 
-#[test]
-fn an_echo_comes_back_whole_and_every_byte_is_reported() {
+pub(crate) fn an_echo_comes_back_whole_and_every_byte_is_reported<S: Subject>() {
     const LEN: usize = 16 << 20;
     let (done, closed) = mpsc::channel();
     let mut queued = 0;
     let mut sent = 0;
-    let running = start(
+    let running = start::<S, _>(
         move |_, event, actions| {
             match event {
                 Event::Incoming { ticket, .. } => {
@@ -98,10 +97,9 @@ fn an_echo_comes_back_whole_and_every_byte_is_reported() {
     assert!(closed.try_recv().is_err(), "closed once");
 }
 
-#[test]
-fn credit_is_obeyed_to_the_byte() {
+pub(crate) fn credit_is_obeyed_to_the_byte<S: Subject>() {
     let (seen, received) = mpsc::channel();
-    let running = start(
+    let running = start::<S, _>(
         move |_, event, actions| {
             match event {
                 Event::Incoming { ticket, .. } => {
@@ -143,12 +141,12 @@ fn credit_is_obeyed_to_the_byte() {
     }
     // Two answers later the loop has had every chance to read more.
     for _ in 0..2 {
-        smol::block_on(running.remote.query(|_, _| ())).expect("running");
+        block_on(running.remote.query(|_, _| ())).expect("running");
     }
     total += received.try_iter().sum::<usize>();
     assert_eq!(total, 10);
     let go_on = Command::Listening { address: None };
-    smol::block_on(running.remote.command(go_on)).expect("an answer");
+    block_on(running.remote.command(go_on)).expect("an answer");
     while total < 100 {
         total += wait(&received);
     }
@@ -156,12 +154,11 @@ fn credit_is_obeyed_to_the_byte() {
     running.stop();
 }
 
-#[test]
-fn a_peer_that_never_reads_is_still_read_from() {
+pub(crate) fn a_peer_that_never_reads_is_still_read_from<S: Subject>() {
     const LEN: usize = 32 << 20;
     let (seen, received) = mpsc::channel();
     let mut total = 0;
-    let running = start(
+    let running = start::<S, _>(
         move |_, event, actions| {
             match event {
                 Event::Incoming { ticket, .. } => {
@@ -196,10 +193,9 @@ fn a_peer_that_never_reads_is_still_read_from() {
     running.stop();
 }
 
-#[test]
-fn a_peer_that_is_not_read_from_is_still_written_to() {
+pub(crate) fn a_peer_that_is_not_read_from_is_still_written_to<S: Subject>() {
     const LEN: usize = 32 << 20;
-    let running = start(
+    let running = start::<S, _>(
         move |_, event, actions| {
             if let Event::Incoming { ticket, .. } = event {
                 actions.push(Action::Accept {
@@ -229,11 +225,10 @@ fn a_peer_that_is_not_read_from_is_still_written_to() {
     running.stop();
 }
 
-#[test]
-fn a_firehose_does_not_drown_the_others() {
+pub(crate) fn a_firehose_does_not_drown_the_others<S: Subject>() {
     let (seen, received) = mpsc::channel();
     let mut next = 0;
-    let running = start(
+    let running = start::<S, _>(
         move |_, event, actions| {
             match event {
                 Event::Incoming { ticket, .. } => {
@@ -276,8 +271,7 @@ fn a_firehose_does_not_drown_the_others() {
     pouring.join().expect("ends with the loop");
 }
 
-#[test]
-fn every_dial_ends_once_and_for_the_right_reason() {
+pub(crate) fn every_dial_ends_once_and_for_the_right_reason<S: Subject>() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let to = listener.local_addr().expect("bound");
     // Another address of the same interface, where the listener does not listen.
@@ -306,7 +300,7 @@ fn every_dial_ends_once_and_for_the_right_reason() {
     ];
     let (seen, events) = mpsc::channel();
     let mut first = Some(first);
-    let running = start(
+    let running = start::<S, _>(
         move |_, event, actions| {
             actions.extend(first.take().into_iter().flatten());
             match event {
@@ -339,9 +333,8 @@ fn every_dial_ends_once_and_for_the_right_reason() {
     assert!(events.try_recv().is_err(), "once each");
 }
 
-#[test]
-fn a_connection_that_is_refused_sees_its_end() {
-    let running = start(
+pub(crate) fn a_connection_that_is_refused_sees_its_end<S: Subject>() {
+    let running = start::<S, _>(
         move |_, event, actions| {
             if let Event::Incoming { ticket, .. } = event {
                 actions.push(Action::Refuse { ticket });
@@ -355,8 +348,7 @@ fn a_connection_that_is_refused_sees_its_end() {
     running.stop();
 }
 
-#[test]
-fn operations_end_once_also_when_cancelled() {
+pub(crate) fn operations_end_once_also_when_cancelled<S: Subject>() {
     // Accepts, and never answers.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let url = format!("http://{}/", silent.local_addr().expect("bound"));
@@ -389,7 +381,7 @@ fn operations_end_once_also_when_cancelled() {
         Action::Cancel { op: op(0) },
         Action::Cancel { op: op(9) },
     ];
-    let (running, events) = record(Smol::default(), Options::default(), first);
+    let (running, events) = record::<S>(S::Runtime::default(), Options::default(), first);
     let mut ends = Vec::new();
     while ends.len() < 4 {
         if let Event::Done { op, result } = wait(&events) {
@@ -416,11 +408,10 @@ fn operations_end_once_also_when_cancelled() {
     }
 }
 
-#[test]
-fn deadlines_are_kept_and_never_early() {
+pub(crate) fn deadlines_are_kept_and_never_early<S: Subject>() {
     let (seen, ticks) = mpsc::channel();
     let mut due = None;
-    let running = start(
+    let running = start::<S, _>(
         move |now, event, _| {
             if let (Event::Tick, Some(at)) = (&event, due) {
                 report(&seen, now >= at);
@@ -442,10 +433,9 @@ fn deadlines_are_kept_and_never_early() {
     running.stop();
 }
 
-#[test]
-fn a_machine_that_is_always_busy_leaves_room_for_the_rest() {
+pub(crate) fn a_machine_that_is_always_busy_leaves_room_for_the_rest<S: Subject>() {
     let (seen, received) = mpsc::channel();
-    let running = start(
+    let running = start::<S, _>(
         move |_, event, actions| {
             match event {
                 Event::Incoming { ticket, .. } => {
@@ -470,9 +460,8 @@ fn a_machine_that_is_always_busy_leaves_room_for_the_rest() {
     running.stop();
 }
 
-#[test]
-fn packets_go_both_ways_from_the_port_that_listens() {
-    let running = start(
+pub(crate) fn packets_go_both_ways_from_the_port_that_listens<S: Subject>() {
+    let running = start::<S, _>(
         move |_, event, actions| {
             if let Event::Datagram { from, data } = event {
                 actions.push(Action::Datagram { to: from, data });
@@ -493,25 +482,23 @@ fn packets_go_both_ways_from_the_port_that_listens() {
     running.stop();
 }
 
-#[test]
-fn the_end_frees_the_port_and_answers_later_calls_with_an_error() {
-    let (running, _events) = record(Smol::default(), Options::default(), Vec::new());
+pub(crate) fn the_end_frees_the_port_and_answers_later_calls_with_an_error<S: Subject>() {
+    let (running, _events) = record::<S>(S::Runtime::default(), Options::default(), Vec::new());
     let mut notices = running.remote.notices();
     running.stop();
     let _rebound = TcpListener::bind(running.address).expect("free again");
     let _packets = UdpSocket::bind(running.address).expect("free again");
-    smol::block_on(async {
+    block_on(async {
         assert!(notices.next().await.is_none());
         let stopped = running.remote.query(|_, _| ()).await;
-        assert!(matches!(stopped, Err(anabranch_smol::Error::Stopped)));
+        assert!(matches!(stopped, Err(anabranch_driver::Error::Stopped)));
         let stopped = running.remote.shutdown().await;
-        assert!(matches!(stopped, Err(anabranch_smol::Error::Stopped)));
+        assert!(matches!(stopped, Err(anabranch_driver::Error::Stopped)));
     });
 }
 
-#[test]
-fn the_last_handle_ends_the_loop_in_good_order() {
-    let (running, events) = record(Smol::default(), Options::default(), Vec::new());
+pub(crate) fn the_last_handle_ends_the_loop_in_good_order<S: Subject>() {
+    let (running, events) = record::<S>(S::Runtime::default(), Options::default(), Vec::new());
     let address = running.address;
     drop(running);
     wait_for(&events, |event| match event {

@@ -1,0 +1,51 @@
+//! One suite for all runtimes: whole clients on real files and loopback sockets.
+//!
+//! Each scenario is written once, over [`Subject`], and says what a client does and what it tells. Where
+//! the notices hang on the scenario alone they are spelled out ([`stage::Ear::story`]), so every runtime
+//! tells the same in the same order. Scenarios wait for events; a limit only ends those that hang. They
+//! run with one client a thread (smol), with all clients on the test's own thread and with clients spread
+//! over threads (tokio).
+//!
+//! [`Subject`]: anabranch_tests::subject::Subject
+
+mod control;
+mod disk;
+mod misuse;
+mod stage;
+mod swarm;
+mod trackers;
+
+use anabranch_tests::subject::Subject;
+
+fn played<S: Subject>(scenario: impl AsyncFnOnce()) {
+    S::run(scenario());
+}
+
+anabranch_tests::on_every_runtime! {
+    played:
+    swarm::a_torrent_travels_from_one_client_to_another
+    swarm::many_peers_share_what_one_has
+    swarm::only_selected_files_are_downloaded
+    swarm::a_sequential_download_asks_in_order
+    swarm::rate_limits_are_obeyed
+    swarm::no_more_peers_are_unchoked_than_there_are_slots
+    swarm::the_last_blocks_are_asked_of_everybody
+    swarm::a_peer_that_sends_corrupt_data_is_banned
+    swarm::fifty_torrents_complete_at_once
+    swarm::a_torrent_travels_over_ipv6
+    trackers::a_tracker_of_a_later_tier_takes_over
+    disk::a_kill_loses_nothing_that_was_saved
+    disk::a_recheck_finds_what_was_spoiled
+    disk::a_full_disk_is_told_and_waited_for
+    disk::removing_deletes_what_was_downloaded_and_nothing_else
+    control::a_paused_torrent_stops_and_goes_on
+    control::a_seed_that_reached_its_goal_pauses
+    control::a_busy_client_shuts_down_in_good_order
+    control::calls_that_are_given_up_do_no_harm
+    misuse::a_torrent_is_taken_on_once
+    misuse::handles_outlive_what_they_are_handles_to
+    misuse::a_folder_that_cannot_be_written_is_named
+    misuse::a_port_that_is_taken_is_named
+    misuse::what_is_no_torrent_is_refused
+    misuse::a_client_that_is_dropped_saves_what_it_has
+}

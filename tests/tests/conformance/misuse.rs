@@ -1,0 +1,230 @@
+//! Bad use gets a clear error, and never a hang.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anabranch_driver::core::Notice;
+use anabranch_driver::core::command::{Priority, RateLimits, SeedGoal};
+use anabranch_driver::core::error::CommandError;
+use anabranch_driver::core::event::{DiskError, DiskErrorKind};
+use anabranch_driver::core::metainfo::FileIndex;
+use anabranch_driver::{AddOptions, Error, StartError};
+use anabranch_tests::subject::Subject;
+
+use crate::disk::checked;
+use crate::stage::{Ear, Stage, builder, client, is_piece};
+
+pub(crate) async fn a_torrent_is_taken_on_once<S: Subject>() {
+    let stage = Stage::file(100_000);
+    let client = client::<S>();
+    let torrent = client.add(stage.source(), stage.below("one")).await;
+    let torrent = torrent.expect("added");
+    let again = client.add(stage.source(), stage.below("two")).await;
+    match again {
+        Err(Error::Command(CommandError::Duplicate {
+            info_hash,
+            torrent: there,
+        })) => {
+            assert_eq!(info_hash, torrent.info_hash());
+            assert_eq!(there, torrent.id());
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!stage.scratch.join("two").exists(), "nothing was begun");
+    assert_eq!(client.torrents().await.expect("running").len(), 1);
+    torrent.remove(false).await.expect("removed");
+    let again = client.add(stage.source(), stage.below("two")).await;
+    again.expect("a place for it again");
+    client.shutdown().await.expect("a good end");
+}
+
+pub(crate) async fn handles_outlive_what_they_are_handles_to<S: Subject>() {
+    let stage = Stage::file(100_000);
+    let client = client::<S>();
+    let torrent = client.add(stage.source(), stage.below("copy")).await;
+    let torrent = torrent.expect("added");
+    let mut notices = torrent.notices();
+    let mut waiting = Box::pin(torrent.wait_complete());
+    std::future::poll_fn(|cx| {
+        assert!(waiting.as_mut().poll(cx).is_pending(), "nobody has it");
+        std::task::Poll::Ready(())
+    })
+    .await;
+    torrent.remove(true).await.expect("removed");
+    assert!(matches!(
+        waiting.await,
+        Err(Error::Removed | Error::Command(CommandError::NoSuchTorrent(_)))
+    ));
+    let gone = |what: &str, result: Result<(), Error>| {
+        let named = matches!(
+            &result,
+            Err(Error::Command(CommandError::NoSuchTorrent(id))) if *id == torrent.id()
+        );
+        assert!(named, "{what}: {result:?}");
+    };
+    gone("status", torrent.status().await.map(drop));
+    gone("peers", torrent.peers().await.map(drop));
+    gone("files", torrent.files().await.map(drop));
+    gone("trackers", torrent.trackers().await.map(drop));
+    gone("pause", torrent.pause().await);
+    gone("resume", torrent.resume().await);
+    gone("recheck", torrent.recheck().await);
+    gone("checkpoint", torrent.checkpoint().await);
+    gone("remove", torrent.remove(false).await);
+    let files = vec![(FileIndex::new(0), Priority::Low)];
+    gone("set_priorities", torrent.set_priorities(files).await);
+    gone("set_sequential", torrent.set_sequential(true).await);
+    gone(
+        "set_limits",
+        torrent.set_limits(RateLimits::default()).await,
+    );
+    gone("set_goal", torrent.set_goal(SeedGoal::default()).await);
+    let peer = client.listen_addrs()[0];
+    gone("add_peer", torrent.add_peer(peer).await);
+    gone("add_peer_host", torrent.add_peer_host("localhost", 1).await);
+    gone("reannounce", torrent.reannounce().await);
+    gone("wait_complete", torrent.wait_complete().await);
+    client.shutdown().await.expect("a good end");
+    assert!(matches!(torrent.status().await, Err(Error::Stopped)));
+    assert!(matches!(torrent.pause().await, Err(Error::Stopped)));
+    assert!(matches!(torrent.wait_complete().await, Err(Error::Stopped)));
+    assert!(matches!(client.stats().await, Err(Error::Stopped)));
+    assert!(matches!(client.torrents().await, Err(Error::Stopped)));
+    let add = client.add(stage.source(), stage.below("copy")).await;
+    assert!(matches!(add, Err(Error::Stopped)));
+    assert!(matches!(client.shutdown().await, Err(Error::Stopped)));
+    while notices.next().await.is_some() {}
+    assert!(client.notices().next().await.is_none());
+}
+
+pub(crate) async fn a_folder_that_cannot_be_written_is_named<S: Subject>() {
+    let stage = Stage::file(100_000);
+    let seeder = stage.seeder::<S>().await;
+    // A file is in the way, which stops everybody; a mode stops everybody but root.
+    let way = stage.scratch.join("way");
+    fs::write(&way, "a file").expect("writable");
+    let closed = stage.scratch.folder("closed");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).expect("ours");
+    let mut cases: Vec<(&str, fn(&Path) -> io::Result<()>)> = vec![("way", |file| {
+        fs::remove_file(file)?;
+        fs::create_dir(file)
+    })];
+    if fs::create_dir(closed.join("probe")).is_err() {
+        cases.push(("closed", |folder| {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+        }));
+    }
+    for (folder, mend) in cases {
+        let leecher = client::<S>();
+        let mut heard = Ear::new(leecher.notices());
+        let options = stage.fetched(folder, seeder.listen_addrs());
+        let torrent = leecher.add(stage.source(), options).await.expect("added");
+        let error = heard.until(storage_error).await;
+        let place = stage.scratch.join(folder);
+        assert!(
+            error.file.starts_with(&*place.to_string_lossy()),
+            "{error:?}"
+        );
+        assert!(
+            matches!(
+                error.kind,
+                DiskErrorKind::Permission | DiskErrorKind::UnsafePath
+            ),
+            "{error:?}"
+        );
+        // It goes on when the user has put it right.
+        mend(&place).expect("ours");
+        torrent.wait_complete().await.expect("downloaded");
+        leecher.shutdown().await.expect("a good end");
+        stage.assert_copied(folder);
+    }
+}
+
+fn storage_error(notice: &Notice) -> Option<DiskError> {
+    match notice {
+        Notice::StorageFailed { error, .. } => Some(error.clone()),
+        _ => None,
+    }
+}
+
+pub(crate) async fn a_port_that_is_taken_is_named<S: Subject>() {
+    let first = client::<S>();
+    let address = first.listen_addrs()[0];
+    let error = builder::<S>().listen([address]).start();
+    let error = error.expect_err("the port is taken");
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+    let source = std::error::Error::source(&error).expect("a source");
+    assert!(source.is::<io::Error>());
+    match error {
+        StartError::Listen { address: named, .. } => assert_eq!(named, address),
+        other => panic!("{other:?}"),
+    }
+    first.shutdown().await.expect("a good end");
+    let third = builder::<S>().listen([address]).start();
+    let third = third.expect("the port is free");
+    third.shutdown().await.expect("a good end");
+}
+
+pub(crate) async fn what_is_no_torrent_is_refused<S: Subject>() {
+    let stage = Stage::file(100);
+    let client = client::<S>();
+    let nothing = client.add("/no/such.torrent", stage.below("copy")).await;
+    let error = nothing.expect_err("no such file");
+    assert!(matches!(error, Error::ReadTorrent { .. }));
+    assert!(error.to_string().contains("/no/such.torrent"), "{error}");
+    let rubbish = client.add(b"rubbish".to_vec(), stage.below("copy")).await;
+    assert!(matches!(
+        rubbish,
+        Err(Error::Command(CommandError::BadMetainfo(_)))
+    ));
+    let nowhere = client.add(stage.source(), AddOptions::default()).await;
+    assert!(matches!(nowhere, Err(Error::NoFolder)));
+    let torrent = client.add(stage.source(), stage.below("copy")).await;
+    let torrent = torrent.expect("added");
+    let file = FileIndex::new(1);
+    let missing = torrent.set_priorities(vec![(file, Priority::High)]).await;
+    assert!(matches!(
+        missing,
+        Err(Error::Command(CommandError::NoSuchFile(named))) if named == file
+    ));
+    client.shutdown().await.expect("a good end");
+}
+
+pub(crate) async fn a_client_that_is_dropped_saves_what_it_has<S: Subject>() {
+    let stage = Stage::file(64 * 65_536);
+    let (seed, _rest) = stage.halting_seed(100);
+    let leecher = client::<S>();
+    let mut heard = Ear::new(leecher.notices());
+    let options = stage.fetched("copy", &[seed.address()]);
+    let torrent = leecher.add(stage.source(), options).await.expect("added");
+    heard.times(10, is_piece).await;
+    drop(leecher);
+    // A handle to a torrent keeps its client.
+    torrent.status().await.expect("running");
+    heard.times(15, is_piece).await;
+    drop(torrent);
+    heard.to_the_end().await;
+    let told = heard.count(is_piece) as u32;
+    let again = client::<S>();
+    let mut heard = Ear::new(again.notices());
+    let (disk, faults) = stage.disk("copy");
+    let options = stage.fetched("copy", stage.seeder::<S>().await.listen_addrs());
+    let torrent = again.add_with(stage.source(), options, disk).await;
+    let torrent = torrent.expect("added");
+    let (have, pieces) = heard.until(checked).await;
+    assert!(have >= told, "{have} of {told}");
+    let verified = faults.verified.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(verified <= pieces - told, "what was saved is trusted");
+    torrent.remove(false).await.expect("removed");
+    // What is there is right.
+    let options = AddOptions {
+        recheck: true,
+        ..stage.below("copy")
+    };
+    again.add(stage.source(), options).await.expect("added");
+    let (found, _) = heard.until(checked).await;
+    assert!(found >= have, "{found} of {have}");
+    again.shutdown().await.expect("a good end");
+}
