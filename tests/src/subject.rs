@@ -129,6 +129,10 @@ fn run_in<T>(runtime: &tokio::runtime::Runtime, test: impl Future<Output = T>) -
 /// Makes tests of generic functions, `module::function::<S>()`, one for every [`Subject`]. Each is run
 /// by a function that is named first, which is generic as well.
 #[macro_export]
+#[expect(
+    clippy::crate_in_macro_def,
+    reason = "the tests are those of the crate that calls it"
+)]
 macro_rules! on_every_runtime {
     ($run:ident: $($module:ident::$test:ident)*) => {
         mod on_smol {
