@@ -31,7 +31,7 @@ pub(crate) async fn a_paused_torrent_stops_and_goes_on<S: Subject>() {
     torrent.resume().await.expect("there");
     torrent.wait_complete().await.expect("downloaded");
     leecher.shutdown().await.expect("a good end");
-    heard.to_the_end().await;
+    heard.until_the_end().await;
     stage.assert_copied("copy");
     assert_eq!(
         heard.story(),
@@ -70,7 +70,7 @@ pub(crate) async fn a_seed_that_reached_its_goal_pauses<S: Subject>() {
     let status = seeding.status().await.expect("there");
     assert_eq!(status.session_uploaded, stage.torrent.length);
     seeder.shutdown().await.expect("a good end");
-    seen.to_the_end().await;
+    seen.until_the_end().await;
     let story = seen.story();
     assert!(story.contains(&"goal".to_owned()) && story.contains(&"paused".to_owned()));
     stage.assert_copied("copy");
@@ -94,7 +94,7 @@ pub(crate) async fn a_busy_client_shuts_down_in_good_order<S: Subject>() {
     let last = busy.add(another.source(), another.below("origin")).await;
     last.expect("added");
     busy.shutdown().await.expect("a good end");
-    heard.to_the_end().await;
+    heard.until_the_end().await;
     let free = TcpListener::bind(busy.listen_addrs()[0]);
     free.expect("the port is free");
     assert!(matches!(downloading.status().await, Err(Error::Stopped)));

@@ -27,7 +27,7 @@ pub(crate) async fn a_kill_loses_nothing_that_was_saved<S: Subject>() {
     heard.times(saved + 1, is_piece).await;
     faults.dead.store(true, Ordering::SeqCst);
     drop((torrent, leecher));
-    heard.to_the_end().await;
+    heard.until_the_end().await;
     rest.open();
 
     let again = client::<S>();
@@ -65,7 +65,7 @@ pub(crate) async fn a_recheck_finds_what_was_spoiled<S: Subject>() {
         .times(2, |notice| matches!(notice, Notice::Completed { .. }))
         .await;
     leecher.shutdown().await.expect("a good end");
-    heard.to_the_end().await;
+    heard.until_the_end().await;
     stage.assert_copied("copy");
     assert_eq!(
         heard.story(),
@@ -121,7 +121,7 @@ pub(crate) async fn a_full_disk_is_told_and_waited_for<S: Subject>() {
     let status = torrent.status().await.expect("there");
     assert_eq!(status.pieces_have, 40);
     leecher.shutdown().await.expect("a good end");
-    heard.to_the_end().await;
+    heard.until_the_end().await;
     stage.assert_copied("copy");
     assert_eq!(heard.count(is_piece), 40, "no piece was needed twice");
     assert_eq!(
@@ -164,7 +164,7 @@ pub(crate) async fn removing_deletes_what_was_downloaded_and_nothing_else<S: Sub
     assert_eq!(left, [Some("folder/a/mine")]);
     assert!(leecher.torrents().await.expect("running").is_empty());
     leecher.shutdown().await.expect("a good end");
-    heard.to_the_end().await;
+    heard.until_the_end().await;
     assert_eq!(
         heard.story(),
         [

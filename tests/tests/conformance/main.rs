@@ -7,6 +7,10 @@
 //! over threads (tokio).
 //!
 //! [`Subject`]: anabranch_tests::subject::Subject
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a scenario looks for one kind of notice among all"
+)]
 
 mod control;
 mod disk;

@@ -107,7 +107,8 @@ pub(crate) async fn a_folder_that_cannot_be_written_is_named<S: Subject>() {
     fs::write(&way, "a file").expect("writable");
     let closed = stage.scratch.folder("closed");
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).expect("ours");
-    let mut cases: Vec<(&str, fn(&Path) -> io::Result<()>)> = vec![("way", |file| {
+    type Obstacle = fn(&Path) -> io::Result<()>;
+    let mut cases: Vec<(&str, Obstacle)> = vec![("way", |file| {
         fs::remove_file(file)?;
         fs::create_dir(file)
     })];
@@ -205,7 +206,7 @@ pub(crate) async fn a_client_that_is_dropped_saves_what_it_has<S: Subject>() {
     torrent.status().await.expect("running");
     heard.times(15, is_piece).await;
     drop(torrent);
-    heard.to_the_end().await;
+    heard.until_the_end().await;
     let told = heard.count(is_piece) as u32;
     let again = client::<S>();
     let mut heard = Ear::new(again.notices());

@@ -182,7 +182,7 @@ impl Ear {
     }
 
     /// Listens until the client has ended.
-    pub(crate) async fn to_the_end(&mut self) {
+    pub(crate) async fn until_the_end(&mut self) {
         while self.next().await.is_some() {}
     }
 

@@ -45,8 +45,8 @@ pub(crate) async fn a_torrent_travels_from_one_client_to_another<S: Subject>() {
     leecher.shutdown().await.expect("a good end");
     seeder.shutdown().await.expect("a good end");
     stage.assert_copied("copy");
-    heard.to_the_end().await;
-    seen.to_the_end().await;
+    heard.until_the_end().await;
+    seen.until_the_end().await;
     let pieces = stage.torrent.count();
     let all = format!("checked {pieces}/{pieces}");
     assert_eq!(
@@ -135,7 +135,7 @@ pub(crate) async fn only_selected_files_are_downloaded<S: Subject>() {
         .times(2, |notice| matches!(notice, Notice::Completed { .. }))
         .await;
     leecher.shutdown().await.expect("a good end");
-    heard.to_the_end().await;
+    heard.until_the_end().await;
     stage.assert_copied("copy");
     assert!(some < heard.count(is_piece));
     assert_eq!(heard.count(is_piece), stage.torrent.count() as usize);
@@ -352,7 +352,7 @@ pub(crate) async fn a_peer_that_sends_corrupt_data_is_banned<S: Subject>() {
     let peers = torrent.peers().await.expect("there");
     assert!(peers.iter().all(|peer| peer.address != hostile.address()));
     leecher.shutdown().await.expect("a good end");
-    heard.to_the_end().await;
+    heard.until_the_end().await;
     stage.assert_copied("copy");
     assert_eq!(
         heard.story(),
