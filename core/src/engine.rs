@@ -44,6 +44,28 @@ pub enum Wake {
     Idle,
 }
 
+impl Wake {
+    /// By when to call again: `now` for [`Now`](Self::Now), and none when there is no need to.
+    ///
+    /// ```
+    /// use anabranch_core::{Config, Engine, Event, Instant, Seed, UnixTime, Wake};
+    ///
+    /// let now = Instant::ZERO;
+    /// let mut engine = Engine::new(Config::default(), Seed([0; 32]), now, UnixTime(0));
+    /// let wake = engine.handle(now, Event::Tick, &mut Default::default());
+    /// // Without torrents it waits for commands, however long that takes.
+    /// assert_eq!((wake, wake.deadline(now)), (Wake::Idle, None));
+    /// ```
+    #[must_use]
+    pub const fn deadline(self, now: Instant) -> Option<Instant> {
+        match self {
+            Self::Now(_) => Some(now),
+            Self::At(at, _) => Some(at),
+            Self::Idle => None,
+        }
+    }
+}
+
 /// Why the engine wants to be called again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]

@@ -1,4 +1,8 @@
 //! A BitTorrent engine that does no I/O.
+//!
+//! ```
+#![doc = include_str!("../examples/in_memory.rs")]
+//! ```
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
