@@ -13,46 +13,53 @@ use serde::Serialize;
 use crate::bitfield::Bitfield;
 use crate::command::Reply;
 use crate::error::CommandError;
+#[cfg(doc)]
+use crate::event::{DiskDone, Event};
 use crate::id::{ConnId, OpId, RequestId, StorageKey, Ticket, TorrentId};
 use crate::metainfo::{Metainfo, PieceIndex};
 use crate::notice::Notice;
 
-/// One thing to do. Exhaustive: a new action must break a driver at compile time, not at run time.
+/// One thing to do. The [front page](crate#what-an-action-is-owed) has a table of what completes
+/// which.
 ///
-/// | action | what the embedder owes for it |
-/// |---|---|
-/// | `Connect` | `Connected` or not, then one `Closed` |
-/// | `Accept` | one `Closed` |
-/// | `Refuse` | nothing |
-/// | `Send` | `Sent` as bytes leave, until `Closed` |
-/// | `Read` | `Received` up to the credit |
-/// | `Close` | one `Closed`, if none was given yet |
-/// | `Datagram` | nothing |
-/// | `Disk`, `Resolve`, `Http` | one `Done` |
-/// | `Cancel` | nothing beyond the operation's own `Done`, soon |
-/// | `Reply`, `Notify` | nothing |
+/// Actions that name the same connection are carried out in their order; all others may be carried
+/// out in any order, and side by side. An embedder whose events wait in a queue may meet an action
+/// for a connection whose `Closed` is still in there: nothing is left to be done for it.
+///
+/// Exhaustive: a new action must break an embedder at compile time, not at run time.
 #[derive(Clone, Debug, Serialize)]
 pub enum Action {
     /// Dial a peer over TCP.
+    ///
+    /// Owed: [`Connected`](Event::Connected) when the connection stands; and in the end one
+    /// [`Closed`](Event::Closed), also if it never stood. How long that may take is the engine's
+    /// concern: it closes what takes too long.
     Connect {
         /// The connection's id from now on.
         conn: ConnId,
         /// Where to.
         to: SocketAddr,
     },
-    /// Keep a connection that came in.
+    /// Keep a connection that came in. It stands: there is no [`Connected`](Event::Connected) for it.
+    ///
+    /// Owed: in the end one [`Closed`](Event::Closed).
     Accept {
         /// The driver's name for it.
         ticket: Ticket,
         /// The connection's id from now on.
         conn: ConnId,
     },
-    /// Drop a connection that came in.
+    /// Drop a connection that came in. Nothing is owed; its ticket is of no more use.
     Refuse {
         /// The driver's name for it.
         ticket: Ticket,
     },
     /// Send bytes, after those of earlier `Send`s for the same connection.
+    ///
+    /// Owed: [`Sent`](Event::Sent) as they are handed to the operating system, all at once or bit
+    /// by bit, until the connection is closed. No more than
+    /// [`limits::SEND_WINDOW`](crate::limits::SEND_WINDOW) bytes of payload wait for that at a
+    /// time, beside protocol.
     Send {
         /// The connection.
         conn: ConnId,
@@ -60,18 +67,28 @@ pub enum Action {
         data: Bytes,
     },
     /// Allow more bytes to be received; credits add up, and a connection starts with none.
+    ///
+    /// Owed: [`Received`](Event::Received) with what comes, in as many parts as is convenient and
+    /// in all no more than the credit, until the connection is closed. At most
+    /// [`limits::READ_WINDOW`](crate::limits::READ_WINDOW) is open at a time. Whether or not
+    /// anything can be sent must not matter.
     Read {
         /// The connection.
         conn: ConnId,
         /// How many more.
         credit: u32,
     },
-    /// End a connection at once: what was not sent need not be.
+    /// End a connection at once: what was not sent need not be. Comes once for a connection, in
+    /// whatever state it is.
+    ///
+    /// Owed: the connection's [`Closed`](Event::Closed), unless it was told already.
     Close {
         /// The connection.
         conn: ConnId,
     },
-    /// Send a UDP packet from the port that the engine was told it listens on. May get lost.
+    /// Send a UDP packet, from the port that the engine was told it
+    /// [listens](crate::Command::Listening) on. Nothing is owed: it may get lost, or not be sent at
+    /// all.
     Datagram {
         /// Where to.
         to: SocketAddr,
@@ -79,6 +96,9 @@ pub enum Action {
         data: Bytes,
     },
     /// Work on a torrent's storage.
+    ///
+    /// Owed: one [`Done`](Event::Done) with [`OpResult::Disk`](crate::event::OpResult::Disk). See
+    /// [`DiskJob`] for what may run side by side, and for the answers.
     Disk {
         /// The operation.
         op: OpId,
@@ -88,6 +108,8 @@ pub enum Action {
         job: DiskJob,
     },
     /// Look a host name up.
+    ///
+    /// Owed: one [`Done`](Event::Done) with [`OpResult::Resolved`](crate::event::OpResult::Resolved).
     Resolve {
         /// The operation.
         op: OpId,
@@ -95,34 +117,64 @@ pub enum Action {
         host: String,
     },
     /// Make an HTTP exchange.
+    ///
+    /// Owed: one [`Done`](Event::Done) with [`OpResult::Http`](crate::event::OpResult::Http).
     Http {
         /// The operation.
         op: OpId,
         /// The request.
         request: Box<HttpRequest>,
     },
-    /// The outcome of an operation is of no more interest: end it soon, with `Cancelled` or with
-    /// what it came to.
+    /// The outcome of an operation is of no more interest.
+    ///
+    /// Owed: nothing new. The operation's own [`Done`](Event::Done) is expected soon, with
+    /// [`Cancelled`](crate::event::OpResult::Cancelled) or with what it came to. If it has been
+    /// told already, nothing.
     Cancel {
         /// The operation.
         op: OpId,
     },
-    /// A command's answer.
+    /// A command's answer: exactly one for each, some at once and some, as their documentation
+    /// says, when it is done. Nothing is owed.
     Reply {
         /// The command's request id.
         request: RequestId,
         /// What came of it.
         result: Result<Reply, CommandError>,
     },
-    /// Tell the user.
+    /// Tell the user, in this order. Nothing is owed, and nothing depends on it.
     Notify(Notice),
 }
 
-/// Work on a torrent's storage. Jobs of one torrent may run side by side and end in any order, but
-/// `Close` and `Remove` wait for all that came before them.
+/// Work on a torrent's storage.
+///
+/// Jobs of one torrent may run side by side and end in any order, but `Close` and `Remove` wait for
+/// all that came before them. Any may fail with a [`DiskError`](crate::event::DiskError): the
+/// torrent then stops, and the engine sends a `Probe` now and then until the cause is gone. Pieces
+/// and ranges are always within the torrent.
 ///
 /// Hashing is part of the jobs that touch a piece (`Store`, `Verify`) rather than an action of its
 /// own: the data is hashed on the worker that has it in its cache, and a piece costs one hand-over.
+///
+/// | job | its success |
+/// |---|---|
+/// | `Open` | [`Opened`](DiskDone::Opened) |
+/// | `Verify` | [`Verified`](DiskDone::Verified), whether or not it matches |
+/// | `Store` | [`Stored`](DiskDone::Stored), or [`Mismatched`](DiskDone::Mismatched) |
+/// | `Write` | [`Written`](DiskDone::Written) |
+/// | `Read` | [`Read`](DiskDone::Read) |
+/// | `Select` | [`Selected`](DiskDone::Selected) |
+/// | `Checkpoint` | [`Checkpointed`](DiskDone::Checkpointed) |
+/// | `Probe` | [`Usable`](DiskDone::Usable) |
+/// | `Close`, `Remove` | [`Closed`](DiskDone::Closed) |
+///
+/// # Example
+///
+/// All of it, in memory: the disks of the [front page](crate)'s engines.
+///
+/// ```no_run
+#[doc = include_str!("../examples/common/memory.rs")]
+/// ```
 #[derive(Clone, Debug, Serialize)]
 pub enum DiskJob {
     /// Make the storage usable: find what is there, and create what must be. The first job, and again
@@ -179,7 +231,8 @@ pub enum DiskJob {
         /// Payload bytes downloaded, ever.
         downloaded: u64,
     },
-    /// After a failure: see whether the storage can be used again.
+    /// After a failure: see whether the storage can be used again. If so, and it was not
+    /// only full, `Open` follows.
     Probe {
         /// How many bytes should fit.
         space: u64,
@@ -263,6 +316,7 @@ pub struct Actions {
 
 impl Actions {
     /// An empty buffer.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
@@ -280,11 +334,13 @@ impl Actions {
     }
 
     /// How many actions wait.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.list.len() + usize::from(self.tail.is_some())
     }
 
     /// Whether no action waits.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -204,6 +204,7 @@ pub fn scan_all(bytes: &[u8], limits: Limits) -> Result<(), Error> {
 
 /// Where the value of `key` is in the dictionary that `bytes` start with: the first one, should
 /// the key repeat. `None` if there is no such key, or no dictionary.
+#[must_use]
 pub fn dict_value_span(bytes: &[u8], key: &[u8]) -> Option<Range<usize>> {
     dict_entries(bytes).find_map(|(found, span)| (found == key).then_some(span))
 }
@@ -237,12 +238,14 @@ pub struct DuplicateKey<'k>(pub &'k str);
 
 /// The entries of the dictionary that `bytes` start with, as they stand: each key, and where its
 /// value is. Empty if it is no dictionary; ends early where the data is malformed.
+#[must_use]
 pub fn dict_entries(bytes: &[u8]) -> DictEntries<'_> {
     DictEntries(Cursor::inside(bytes, b'd'))
 }
 
 /// Where the items of the list that `bytes` start with are. Empty if it is no list; ends early
 /// where the data is malformed.
+#[must_use]
 pub fn list_items(bytes: &[u8]) -> ListItems<'_> {
     ListItems(Cursor::inside(bytes, b'l'))
 }

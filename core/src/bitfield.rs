@@ -37,6 +37,7 @@ pub enum BitfieldError {
 
 impl Bitfield {
     /// The empty set of indices below `len`.
+    #[must_use]
     pub fn new(len: u32) -> Self {
         Self {
             bits: BitVec::repeat(false, len as usize),
@@ -45,6 +46,7 @@ impl Bitfield {
     }
 
     /// The set of all indices below `len`.
+    #[must_use]
     pub fn full(len: u32) -> Self {
         Self {
             bits: BitVec::repeat(true, len as usize),
@@ -105,26 +107,31 @@ impl Bitfield {
     }
 
     /// Whether an index is in the set; one past the length is not.
+    #[must_use]
     pub fn contains(&self, index: u32) -> bool {
         self.bits.get(index as usize).is_some_and(|bit| *bit)
     }
 
     /// How many indices there are in all, in the set or not.
+    #[must_use]
     pub fn len(&self) -> u32 {
         self.bits.len() as u32
     }
 
     /// Whether the map has no indices at all.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bits.is_empty()
     }
 
     /// How many indices are in the set.
+    #[must_use]
     pub fn count(&self) -> u32 {
         self.ones
     }
 
     /// Whether every index is in the set.
+    #[must_use]
     pub fn is_full(&self) -> bool {
         self.ones == self.len()
     }
@@ -141,6 +148,7 @@ impl Bitfield {
     }
 
     /// The wire's form.
+    #[must_use]
     pub fn to_wire(&self) -> Bytes {
         let mut wire = BytesMut::with_capacity(self.bits.len().div_ceil(64) * 8);
         for word in self.words() {

@@ -8,23 +8,38 @@ use core::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+#[cfg(doc)]
+use crate::error::CommandError;
 use crate::id::{StorageKey, TorrentId};
 use crate::metainfo::FileIndex;
 
-/// A user's wish, as data.
+/// A user's wish, as data. Answered by exactly one [`Action::Reply`](crate::Action::Reply) that bears
+/// its request id: within the same call, unless something else is said below.
+///
+/// # Errors
+///
+/// A command about a torrent fails with [`NoSuchTorrent`](CommandError::NoSuchTorrent) when there is
+/// none of that id (any more), and every command with [`ShuttingDown`](CommandError::ShuttingDown) once
+/// there was a `Shutdown`. Others are said below. A command that failed has changed nothing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Command {
-    /// Take a torrent on. Answered with [`Reply::Added`].
+    /// Take a torrent on. Answered with [`Reply::Added`]; it begins by looking at what is on the disk.
+    ///
+    /// Fails with [`BadMetainfo`](CommandError::BadMetainfo) for what is no usable torrent,
+    /// [`Duplicate`](CommandError::Duplicate) for one that is there, and
+    /// [`TooManyTorrents`](CommandError::TooManyTorrents) at the limit.
     AddTorrent(AddTorrent),
     /// Forget a torrent: say goodbye to its peers and trackers, release its storage. Answered when
-    /// the storage is released.
+    /// the storage is released and the trackers know, or will not be waited for; with
+    /// [`Disk`](CommandError::Disk) if something could not be deleted, and then the torrent is gone all
+    /// the same.
     RemoveTorrent {
         /// The torrent.
         torrent: TorrentId,
         /// Whether its files are deleted as well.
         delete_data: bool,
     },
-    /// Stop transferring; resume data is saved. Answered at once.
+    /// Stop transferring; resume data is saved.
     Pause {
         /// The torrent.
         torrent: TorrentId,
@@ -39,12 +54,14 @@ pub enum Command {
         /// The torrent.
         torrent: TorrentId,
     },
-    /// Save resume data now. Answered when it is durable.
+    /// Save resume data now. Answered when it is durable, or fails with [`Disk`](CommandError::Disk).
+    /// While the storage is being opened or checked, it waits until that is done.
+    /// Where the storage is being opened or checked, that is when it has been.
     Checkpoint {
         /// The torrent.
         torrent: TorrentId,
     },
-    /// Change what is wanted.
+    /// Change what is wanted. Fails with [`NoSuchFile`](CommandError::NoSuchFile).
     SetPriorities {
         /// The torrent.
         torrent: TorrentId,
@@ -72,14 +89,15 @@ pub enum Command {
         /// The new goal.
         goal: SeedGoal,
     },
-    /// Peers that the user knows.
+    /// Peers that the user knows. Of all that it hears of, a torrent keeps the
+    /// [`MAX_CANDIDATES`](crate::limits::MAX_CANDIDATES) that promise most.
     AddPeers {
         /// The torrent.
         torrent: TorrentId,
         /// Where they listen.
         peers: Vec<SocketAddr>,
     },
-    /// A peer that the user knows by name.
+    /// A peer that the user knows by name. Answered at once, whatever becomes of the lookup.
     AddPeerHost {
         /// The torrent.
         torrent: TorrentId,
@@ -105,7 +123,8 @@ pub enum Command {
         /// The address.
         address: Option<SocketAddr>,
     },
-    /// End everything in good order. Answered when nothing is left to do.
+    /// End everything in good order: as for `RemoveTorrent`, but resume data is saved and kept. Answered
+    /// when nothing is left to do; from its call on, commands fail and connections are refused.
     Shutdown,
 }
 

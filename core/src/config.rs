@@ -5,24 +5,69 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::command::RateLimits;
+use crate::limits;
 
 /// What an engine is told once, when it is made. Part of a recording, hence serialisable.
+///
+/// Every field has a default that suits a desktop; change those that do not:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use anabranch_core::{Config, Engine, Instant, Seed, UnixTime};
+///
+/// let mut config = Config::default();
+/// config.max_connections = 50;
+/// config.write_budget = 4 << 20;
+/// config.limits.upload = Some(1_000_000);
+/// config.keep_alive = Duration::ZERO;
+///
+/// let engine = Engine::new(config, Seed([0; 32]), Instant::ZERO, UnixTime(0));
+/// assert_eq!(engine.config().max_connections, 50);
+/// // No value makes an engine hang or spin: where one would, the least that works is used.
+/// assert_eq!(engine.config().keep_alive, Duration::from_secs(1));
+/// ```
+///
+/// # Memory
+///
+/// What an engine may come to hold at worst, whatever peers do, is the sum of
+///
+/// - [`write_budget`](Self::write_budget) and [`read_budget`](Self::read_budget) of payload;
+/// - [`max_connections`](Self::max_connections) × what each connection costs: see there;
+/// - for each torrent, its .torrent file and what is under way: see
+///   [`max_torrents`](Self::max_torrents);
+/// - some 2 MB for tables that all share: see [`limits`](crate::limits).
+///
+/// An embedder adds what it keeps in transit: for each connection at most
+/// [`READ_WINDOW`](crate::limits::READ_WINDOW), if it buffers what it has not told the engine yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Config {
     /// The first bytes of the peer-id (BEP 20): `-`, two letters of the client, four digits of its
     /// version, `-`. The rest is drawn at random. Default: `-AB0100-`.
     pub peer_id_prefix: [u8; 8],
-    /// Connections in all, with those being made. Default 500. Costs up to
-    /// [`limits::CONN_MEMORY`](crate::limits::CONN_MEMORY) bytes each beside what is in transit.
+    /// Connections in all, with those being made; 0 for none. Default 500.
+    ///
+    /// Memory: up to [`limits::CONN_MEMORY`](crate::limits::CONN_MEMORY), half a MiB, each: 250 MiB in
+    /// all. That takes torrents of the most pieces there can be, and peers that fill every queue.
     pub max_connections: u32,
-    /// Connections of one torrent. Default 100.
+    /// Connections of one torrent; 0 for none. Default 100. Costs no memory but that of the
+    /// connections.
     pub max_connections_per_torrent: u32,
-    /// Connections being made at a time. Default 50.
+    /// Connections being made at a time; 0 to dial nobody. Default 50. Costs no memory but that of the
+    /// connections.
     pub max_half_open: u32,
-    /// Connections begun in a second. Default 30.
+    /// Connections begun in a second; 0 to dial nobody. Default 30. Costs no memory but that of the
+    /// connections.
     pub max_connects_per_second: u32,
-    /// Torrents. Default 10,000.
+    /// Torrents at a time; 0 for none. Default 10,000.
+    ///
+    /// Memory: each has its .torrent file, up to 32 MiB
+    /// ([`MAX_TORRENT_LEN`](crate::metainfo::limits::MAX_TORRENT_LEN)), and what was parsed of it,
+    /// which is of the same order; up to 200 KB of addresses
+    /// ([`MAX_CANDIDATES`](crate::limits::MAX_CANDIDATES)); and while it downloads up to 11 MB
+    /// about blocks under way, beside their payload
+    /// ([`MAX_PARTIAL_BLOCKS`](crate::limits::MAX_PARTIAL_BLOCKS)).
     pub max_torrents: u32,
     /// How long dialling may take. Default 10 s.
     pub connect_timeout: Duration,
@@ -31,40 +76,73 @@ pub struct Config {
     /// After how long without a byte a peer is gone. Default 130 s (BEP 3 asks for a keep-alive every
     /// 2 min).
     pub silence_timeout: Duration,
-    /// After how long without sending we send a keep-alive. Default 100 s.
+    /// After how long without sending we send a keep-alive. Default 100 s, at least 1 s.
     pub keep_alive: Duration,
-    /// After how long a peer that wants nothing, and has nothing for us, loses its place. Default 600 s.
+    /// After how long a peer that wants nothing, and has nothing for us, loses its place. Default
+    /// 600 s.
     pub idle_timeout: Duration,
     /// Peers that we upload to at a time, beside one optimistic slot; grows with the upload rate.
-    /// Default 8.
+    /// Default 8. Costs no memory: what is read for them is bounded by
+    /// [`read_budget`](Self::read_budget).
     pub unchoke_slots: u32,
     /// How a complete torrent chooses whom to upload to. Default [`SeedChoke::Fastest`].
     pub seed_choke: SeedChoke,
     /// Requests that a peer may have outstanding with us; more is a flood. Advertised as `reqq`
-    /// (BEP 10). Default 2,000 (16 bytes each).
+    /// (BEP 10). Default 2,000, at least 1.
+    ///
+    /// Memory: 16 bytes each, for each connection; the default's are part of
+    /// [`limits::CONN_MEMORY`](crate::limits::CONN_MEMORY).
     pub max_peer_requests: u32,
-    /// Requests that we keep outstanding with a peer that does not say how many it accepts.
-    /// Default 250.
+    /// Requests that we keep outstanding with a peer that does not say how many it accepts. Default
+    /// 250, at least 1 and at most [`limits::MAX_OUTSTANDING`](crate::limits::MAX_OUTSTANDING).
+    ///
+    /// Memory: 40 bytes each, for each connection, part of
+    /// [`limits::CONN_MEMORY`](crate::limits::CONN_MEMORY).
     pub default_peer_reqq: u32,
     /// Bytes of pieces that are not complete, or not written, in memory. Half of it is for incomplete
     /// pieces; beyond it, blocks are written before their piece is complete, and reading from peers
-    /// stops until the disk has caught up. Default 32 MiB.
+    /// stops until the disk has caught up. Default 32 MiB, at least 64 KiB.
+    ///
+    /// Memory: itself, and what connections had been allowed to send when it was reached, at most
+    /// [`READ_WINDOW`](crate::limits::READ_WINDOW) each.
     pub write_budget: u32,
     /// Bytes read from the disk, or being read, for peers that have not taken them. Default 16 MiB.
+    /// One read at a time is always possible.
+    ///
+    /// Memory: itself, or [`READ_LEN`](crate::limits::READ_LEN) if that is more.
     pub read_budget: u32,
-    /// Pieces verified at a time when what is on the disk is checked. Default 16.
+    /// Pieces of a torrent verified at a time when what is on the disk is checked. Default 16, at
+    /// least 1.
+    ///
+    /// Memory: none here; the embedder's disk needs that of as many jobs, a piece each if it reads
+    /// whole pieces.
     pub check_depth: u32,
-    /// How often resume data is saved while a torrent downloads. Default 30 s.
+    /// How often resume data is saved while a torrent downloads. Default 30 s, at least 1 s.
     pub checkpoint_interval: Duration,
-    /// Rate limits over all torrents. Default: none.
+    /// Rate limits over all torrents, in bytes a second. Default: none. Costs no memory.
     pub limits: RateLimits,
-    /// Peers asked of a tracker. Default 200.
+    /// Peers asked of a tracker; 0 to ask for none. Default 200. No more than
+    /// [`MAX_TRACKER_PEERS`](crate::limits::MAX_TRACKER_PEERS) are taken from a reply, and no more
+    /// than [`MAX_CANDIDATES`](crate::limits::MAX_CANDIDATES) kept.
     pub tracker_numwant: u32,
     /// How long `stopped` announces may hold up the end. Default 3 s.
     pub goodbye_timeout: Duration,
     /// Connections with one address, whatever the port, that may come in. Default 16: enough for a
     /// household behind one address or a swarm on one machine, too few to take all places.
     pub max_connections_per_address: u32,
+}
+
+impl Config {
+    /// Raises what would make an engine hang or spin to the least that does not.
+    pub(crate) fn sound(mut self) -> Self {
+        self.keep_alive = self.keep_alive.max(Duration::from_secs(1));
+        self.checkpoint_interval = self.checkpoint_interval.max(Duration::from_secs(1));
+        self.max_peer_requests = self.max_peer_requests.max(1);
+        self.default_peer_reqq = self.default_peer_reqq.clamp(1, limits::MAX_OUTSTANDING);
+        self.write_budget = self.write_budget.max(4 * limits::BLOCK_LEN);
+        self.check_depth = self.check_depth.max(1);
+        self
+    }
 }
 
 impl Default for Config {

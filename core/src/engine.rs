@@ -44,6 +44,28 @@ pub enum Wake {
     Idle,
 }
 
+impl Wake {
+    /// By when to call again: `now` for [`Now`](Self::Now), and none when there is no need to.
+    ///
+    /// ```
+    /// use anabranch_core::{Config, Engine, Event, Instant, Seed, UnixTime, Wake};
+    ///
+    /// let now = Instant::ZERO;
+    /// let mut engine = Engine::new(Config::default(), Seed([0; 32]), now, UnixTime(0));
+    /// let wake = engine.handle(now, Event::Tick, &mut Default::default());
+    /// // Without torrents it waits for commands, however long that takes.
+    /// assert_eq!((wake, wake.deadline(now)), (Wake::Idle, None));
+    /// ```
+    #[must_use]
+    pub const fn deadline(self, now: Instant) -> Option<Instant> {
+        match self {
+            Self::Now(_) => Some(now),
+            Self::At(at, _) => Some(at),
+            Self::Idle => None,
+        }
+    }
+}
+
 /// Why the engine wants to be called again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -113,7 +135,12 @@ macro_rules! ctx {
 
 impl Engine {
     /// Makes an engine. All its choices follow from the seed; see [`Seed`] on where to take it from.
+    ///
+    /// `now` is the embedder's monotonic clock, `wall` the time of day. Values of `config` that cannot
+    /// work are raised to the least that can, as its documentation says of each.
+    #[must_use]
     pub fn new(config: Config, seed: Seed, now: Instant, wall: UnixTime) -> Self {
+        let config = config.sound();
         let mut rng = Rng::new(seed);
         let mut random = [0; 12];
         rng.fill(&mut random);
@@ -172,6 +199,7 @@ impl Engine {
     }
 
     /// A look at a torrent; none if the id is not, or no longer, of this engine.
+    #[must_use]
     pub fn torrent(&self, id: TorrentId) -> Option<TorrentView<'_>> {
         let torrent = self.torrents.get(id)?;
         Some(TorrentView {
@@ -187,31 +215,37 @@ impl Engine {
     }
 
     /// The torrent with an info-hash.
+    #[must_use]
     pub fn find(&self, info_hash: &InfoHash) -> Option<TorrentId> {
         self.by_hash.get(info_hash).copied()
     }
 
     /// Counters.
+    #[must_use]
     pub fn stats(&self) -> &Stats {
         &self.stats
     }
 
     /// What the engine was told when it was made, with limits as they are now.
+    #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
     }
 
     /// The id by which peers and trackers know this engine (BEP 20).
+    #[must_use]
     pub fn peer_id(&self) -> PeerId {
         self.identity.peer_id
     }
 
     /// Connections that are open, being made or being closed.
+    #[must_use]
     pub fn connection_count(&self) -> u32 {
         self.connections.len()
     }
 
     /// Whether a shutdown has come to its end.
+    #[must_use]
     pub fn is_down(&self) -> bool {
         self.is_down
     }
@@ -278,11 +312,13 @@ impl Engine {
             }),
             Command::Checkpoint { torrent } => {
                 let mut ctx = ctx!(self, actions);
-                if let Some(found) = self.torrents.get_mut(torrent) {
-                    found.checkpoint_for(&mut ctx, request);
-                    return;
+                match self.torrents.get_mut(torrent) {
+                    Some(found) => {
+                        found.save(&mut ctx, request);
+                        return;
+                    }
+                    None => Err(CommandError::NoSuchTorrent(torrent)),
                 }
-                Err(CommandError::NoSuchTorrent(torrent))
             }
             Command::SetPriorities { torrent, files } => {
                 let mut outcome = Ok(());

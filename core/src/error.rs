@@ -23,7 +23,9 @@ pub enum CommandError {
         /// The torrent that is there.
         torrent: TorrentId,
     },
-    /// The .torrent file cannot be used.
+    /// The .torrent file cannot be used, in words. Who wants to match on the cause calls
+    /// [`Metainfo::parse`](crate::metainfo::Metainfo::parse) first, whose
+    /// [`MetainfoError`](crate::metainfo::MetainfoError) these words are.
     #[error("not a usable torrent: {0}")]
     BadMetainfo(String),
     /// The torrent has no such file.
@@ -39,8 +41,8 @@ pub enum CommandError {
     #[error("the engine is shutting down")]
     ShuttingDown,
     /// The disk failed while the command was carried out.
-    #[error("{0}")]
-    Disk(crate::event::DiskError),
+    #[error(transparent)]
+    Disk(#[from] crate::event::DiskError),
 }
 
 /// A fault of a peer's.

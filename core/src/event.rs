@@ -9,38 +9,49 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+#[cfg(doc)]
+use crate::action::Action;
 use crate::bitfield::Bitfield;
 use crate::command::Command;
 use crate::id::{ConnId, OpId, RequestId, Ticket};
 use crate::time::UnixTime;
 
 /// One input. Owned and serialisable, so that configuration, seed and events fix a run bit for bit.
+///
+/// Any event may be told at any time. One about a connection or an operation that has ended, or
+/// never was, is counted in [`Stats`](crate::Stats) and otherwise ignored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
-    /// A deadline that the engine returned has come. A tick too many is harmless.
+    /// A deadline that the engine [returned](crate::Wake) has come and no other event has: every
+    /// event looks at the time, so whoever has one to tell owes no tick. A tick too many is
+    /// harmless.
     Tick,
-    /// The wall clock's time: once at the start, and when it is known to have jumped.
+    /// The time of day. The engine knows it from its start and keeps none of its own: tell it when
+    /// it is known to have been set, and otherwise as often as seems right.
     Wall(UnixTime),
-    /// The user wants something; answered by exactly one [`Action::Reply`](crate::Action::Reply).
+    /// The user wants something; answered by exactly one [`Reply`](Action::Reply).
     Command {
         /// Returned in the reply.
         request: RequestId,
         /// What is wanted.
         command: Box<Command>,
     },
-    /// A connection came in. Answered at once by `Accept` or `Refuse` with the same ticket.
+    /// A connection came in. Answered within the same call by one [`Accept`](Action::Accept) or one
+    /// [`Refuse`](Action::Refuse) with the same ticket.
     Incoming {
         /// The driver's name for it.
         ticket: Ticket,
         /// Who dialled.
         from: SocketAddr,
     },
-    /// A `Connect` succeeded.
+    /// A [`Connect`](Action::Connect) succeeded. At most once for each, and never for an `Accept`.
+    /// What the engine has to say, and how much it will hear, follows.
     Connected {
         /// The connection.
         conn: ConnId,
     },
-    /// Bytes arrived, no more than the credit given by `Read`.
+    /// Bytes arrived, no more than the credit given by [`Read`](Action::Read); at least one. They
+    /// may be split and joined in any way.
     Received {
         /// The connection.
         conn: ConnId,
@@ -48,30 +59,35 @@ pub enum Event {
         /// for a few bytes.
         data: Bytes,
     },
-    /// Bytes of `Send` actions were handed to the operating system.
+    /// Bytes of [`Send`](Action::Send) actions were handed to the operating system, in their order.
+    /// Where one ends and the next begins does not matter.
     Sent {
         /// The connection.
         conn: ConnId,
         /// How many since the last such event.
         len: u64,
     },
-    /// A connection ended, or could not be made. The last event for its id: exactly one follows every
-    /// `Connect` and `Accept`, also after `Close`.
+    /// A connection ended, or could not be made. The last event for its id: exactly one follows
+    /// every [`Connect`](Action::Connect) and [`Accept`](Action::Accept), also after
+    /// [`Close`](Action::Close).
     Closed {
         /// The connection.
         conn: ConnId,
         /// Why.
         reason: CloseReason,
     },
-    /// A UDP packet arrived.
+    /// A UDP packet arrived on the port that the engine was told it [listens](Command::Listening)
+    /// on. Whatever it is: strangers' packets are counted and forgotten.
     Datagram {
         /// Who claims to have sent it.
         from: SocketAddr,
         /// The payload.
         data: Bytes,
     },
-    /// An operation ended. Exactly one follows every action that carries an [`OpId`], also after
-    /// `Cancel`; the order is free.
+    /// An operation ended. Exactly one follows every action that begins one
+    /// ([`Disk`](Action::Disk), [`Resolve`](Action::Resolve), [`Http`](Action::Http)), also after
+    /// [`Cancel`](Action::Cancel); the order is free. A result of another kind than the action's
+    /// counts as a failure.
     Done {
         /// The operation.
         op: OpId,

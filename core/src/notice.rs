@@ -139,6 +139,7 @@ pub enum Notice {
 
 impl Notice {
     /// The torrent that it is about.
+    #[must_use]
     pub fn torrent(&self) -> TorrentId {
         match self {
             Self::Added { torrent, .. }
@@ -183,10 +184,10 @@ pub enum TorrentState {
 #[non_exhaustive]
 pub enum DisconnectReason {
     /// The connection ended.
-    #[error("{0}")]
+    #[error(transparent)]
     Closed(CloseReason),
     /// It broke a rule.
-    #[error("{0}")]
+    #[error(transparent)]
     Blamed(Blame),
     /// It was silent for too long.
     #[error("silent for too long")]

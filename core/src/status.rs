@@ -79,7 +79,7 @@ pub enum Hindrance {
     #[error("paused")]
     Paused,
     /// The disk failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Disk(crate::event::DiskError),
     /// The disk does not keep up.
     #[error("the disk is busy")]

@@ -4,7 +4,8 @@ mod world;
 
 use std::time::Duration;
 
-use anabranch_core::command::{AddTorrent, Priority, RateLimits, SeedGoal};
+use anabranch_core::command::{AddTorrent, Priority, RateLimits, Reply, SeedGoal};
+use anabranch_core::error::CommandError;
 use anabranch_core::event::{DiskError, DiskErrorKind};
 use anabranch_core::{Command, Config, Notice, TorrentState};
 use world::{Content, World, config};
@@ -349,4 +350,92 @@ fn an_idle_engine_sleeps() {
     world.run_for(10 * MINUTE);
     let events = world.hosts[seed].engine.stats().events - before;
     assert!(events <= 2, "{events} events in ten idle minutes");
+}
+
+#[test]
+fn a_checkpoint_is_answered_when_it_is_durable() {
+    let content = Content::new(1_000_000, 65_536);
+    let mut world = World::new();
+    let seed = world.seed(Config::default(), &content);
+    let leecher = world.host(Config::default());
+    let add = add_with_peers(&world, &[seed]);
+    let torrent = world.add(leecher, &content, add);
+    world.run_until(MINUTE, |world| world.has_all(leecher, &content));
+    world.hosts[leecher].resume = None;
+    let first = world.request(leecher, Command::Checkpoint { torrent });
+    let second = world.request(leecher, Command::Checkpoint { torrent });
+    let answer = |world: &World, request| world.hosts[leecher].replies.get(&request).cloned();
+    assert_eq!(
+        (answer(&world, first), answer(&world, second)),
+        (None, None)
+    );
+    assert!(world.hosts[leecher].resume.is_none());
+    world.run_until(MINUTE, |world| answer(world, second).is_some());
+    assert_eq!(answer(&world, first), Some(Ok(Reply::Done)));
+    assert_eq!(answer(&world, second), Some(Ok(Reply::Done)));
+    let resume = world.hosts[leecher].resume.as_ref();
+    assert!(resume.is_some_and(|have| have.is_full()));
+
+    let error = DiskError {
+        kind: DiskErrorKind::Io,
+        file: "resume data".into(),
+        message: "no luck".into(),
+    };
+    world.hosts[leecher].faults.checkpoint = Some(error.clone());
+    let third = world.request(leecher, Command::Checkpoint { torrent });
+    world.run_until(MINUTE, |world| answer(world, third).is_some());
+    assert_eq!(answer(&world, third), Some(Err(CommandError::Disk(error))));
+}
+
+#[test]
+fn a_checkpoint_that_was_asked_for_is_answered_whatever_comes_between() {
+    let content = Content::new(1_000_000, 65_536);
+    for between in 0..4 {
+        let mut world = World::new();
+        let host = world.seed(Config::default(), &content);
+        let torrent = world.hosts[host].engine.torrents().next().unwrap();
+        // While the storage is being opened and checked.
+        let early = world.request(host, Command::Checkpoint { torrent });
+        if between < 3 {
+            world.run_until(MINUTE, |world| world.has_all(host, &content));
+        }
+        let late = world.request(host, Command::Checkpoint { torrent });
+        let other = match between {
+            0 => Command::Recheck { torrent },
+            1 => Command::Pause { torrent },
+            2 => Command::Shutdown,
+            _ => Command::RemoveTorrent {
+                torrent,
+                delete_data: false,
+            },
+        };
+        world.request(host, other);
+        let last = world.request(host, Command::Checkpoint { torrent });
+        world.run_for(MINUTE);
+        for request in [early, late, last] {
+            let answer = world.hosts[host].replies.get(&request);
+            assert!(answer.is_some(), "{between}: {request:?} is not answered");
+        }
+    }
+}
+
+#[test]
+fn a_configuration_of_nothing_but_zeros_downloads_all_the_same() {
+    let content = Content::new(1_000_000, 65_536);
+    let mut world = World::new();
+    let stingy = config(|config| {
+        config.write_budget = 0;
+        config.read_budget = 0;
+        config.check_depth = 0;
+        config.default_peer_reqq = 0;
+        config.keep_alive = Duration::ZERO;
+        config.checkpoint_interval = Duration::ZERO;
+        config.tracker_numwant = 0;
+        config.unchoke_slots = 0;
+    });
+    let seed = world.seed(stingy.clone(), &content);
+    let leecher = world.host(stingy);
+    let add = add_with_peers(&world, &[seed]);
+    world.add(leecher, &content, add);
+    world.run_until(10 * MINUTE, |world| world.has_all(leecher, &content));
 }

@@ -160,6 +160,7 @@ impl Layout {
     ///
     /// `None` if some of them are not within the piece. Files without data never appear. Each step
     /// takes time logarithmic in the number of files.
+    #[must_use]
     pub fn spans(
         &self,
         piece: PieceIndex,

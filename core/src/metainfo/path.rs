@@ -68,6 +68,7 @@ impl SafePath {
     }
 
     /// Its components, from the outermost folder to the file. There is at least one.
+    #[must_use]
     pub fn components(&self) -> impl DoubleEndedIterator<Item = &str> + Clone {
         self.0.split('/')
     }

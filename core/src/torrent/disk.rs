@@ -34,9 +34,10 @@ pub(super) struct Storage {
     /// Whether something was stored that no checkpoint vouches for.
     dirty: bool,
     checkpointing: bool,
-    /// Who waits for the checkpoint under way, and for the one after it.
-    told: Vec<RequestId>,
-    told_next: Vec<RequestId>,
+    /// Commands that wait for the checkpoint under way, and for the one after it. As many as the user
+    /// keeps unanswered.
+    saving: Vec<RequestId>,
+    to_save: Vec<RequestId>,
     /// `Select` jobs under way.
     pub(super) selecting: u32,
     error: Option<DiskError>,
@@ -70,8 +71,8 @@ impl Storage {
             recheck,
             dirty: false,
             checkpointing: false,
-            told: Vec::new(),
-            told_next: Vec::new(),
+            saving: Vec::new(),
+            to_save: Vec::new(),
             selecting: 0,
             error: None,
             probe_after: PROBE.0,
@@ -218,7 +219,7 @@ impl Torrent {
         }
         self.storage.dirty = false;
         self.storage.checkpointing = true;
-        self.storage.told = core::mem::take(&mut self.storage.told_next);
+        self.storage.saving.append(&mut self.storage.to_save);
         ctx.timers.cancel(Timer::Checkpoint(self.id));
         let job = DiskJob::Checkpoint {
             have: self.have().clone(),
@@ -228,28 +229,32 @@ impl Torrent {
         ctx.disk(self.id, DiskOp::Checkpoint, job);
     }
 
-    /// A user wants resume data saved, and to be told when it is durable.
-    pub(crate) fn checkpoint_for(&mut self, ctx: &mut Ctx<'_>, request: RequestId) {
-        if self.storage.stage != Stage::Open {
-            // There is nothing that a checkpoint could add.
-            ctx.push(Action::Reply {
-                request,
-                result: Ok(Reply::Done),
-            });
-            return;
-        }
-        self.storage.told_next.push(request);
-        if !self.storage.checkpointing {
-            self.checkpoint(ctx);
+    /// The user wants resume data to be saved, and to know when that is done.
+    pub(crate) fn save(&mut self, ctx: &mut Ctx<'_>, request: RequestId) {
+        self.storage.to_save.push(request);
+        match self.storage.stage {
+            Stage::Open if self.storage.checkpointing => {}
+            Stage::Open => self.checkpoint(ctx),
+            // What will be known then is saved then.
+            Stage::Opening | Stage::Checking | Stage::Closing { .. } => {}
+            // Nothing was stored since it was closed.
+            Stage::Closed | Stage::Released => self.answer_all_saved(ctx),
         }
     }
 
-    /// Answers those who waited for a checkpoint.
-    fn tell_checkpointed(&mut self, ctx: &mut Ctx<'_>, error: Option<&DiskError>) {
-        for request in core::mem::take(&mut self.storage.told) {
-            let result = match error {
+    /// Answers everybody who waits for a checkpoint when there will be none, or none any more.
+    fn answer_all_saved(&mut self, ctx: &mut Ctx<'_>) {
+        self.storage.saving.append(&mut self.storage.to_save);
+        let error = self.storage.error.clone();
+        self.answer_saved(ctx, error);
+    }
+
+    /// Answers those who waited for the checkpoint that has ended.
+    fn answer_saved(&mut self, ctx: &mut Ctx<'_>, error: Option<DiskError>) {
+        for request in self.storage.saving.drain(..) {
+            let result = match error.clone() {
+                Some(error) => Err(CommandError::Disk(error)),
                 None => Ok(Reply::Done),
-                Some(error) => Err(CommandError::Disk(error.clone())),
             };
             ctx.push(Action::Reply { request, result });
         }
@@ -352,7 +357,7 @@ impl Torrent {
             have,
             pieces,
         });
-        if self.storage.dirty {
+        if self.storage.dirty || !self.storage.to_save.is_empty() {
             self.checkpoint(ctx);
         }
         self.go(ctx);
@@ -373,8 +378,8 @@ impl Torrent {
 
     fn on_checkpointed(&mut self, ctx: &mut Ctx<'_>) {
         self.storage.checkpointing = false;
-        self.tell_checkpointed(ctx, None);
-        if !self.storage.told_next.is_empty() {
+        self.answer_saved(ctx, None);
+        if !self.storage.to_save.is_empty() {
             self.checkpoint(ctx);
         } else if self.storage.dirty {
             self.checkpoint_later(ctx);
@@ -414,9 +419,14 @@ impl Torrent {
                 self.storage.verifying = 0;
                 if self.state == TorrentState::Checking {
                     self.open_storage(ctx);
+                } else {
+                    self.answer_all_saved(ctx);
                 }
             }
-            Stage::Closing { reopen: false } => self.storage.stage = Stage::Released,
+            Stage::Closing { reopen: false } => {
+                self.storage.stage = Stage::Released;
+                self.answer_all_saved(ctx);
+            }
             Stage::Closed | Stage::Opening | Stage::Checking | Stage::Open | Stage::Released => {}
         }
     }
@@ -433,6 +443,8 @@ impl Torrent {
             DiskOp::Open => {
                 if self.storage.stage == Stage::Opening {
                     self.storage.stage = Stage::Closed;
+                    self.storage.saving.append(&mut self.storage.to_save);
+                    self.answer_saved(ctx, Some(error.clone()));
                 }
             }
             DiskOp::Verify { piece } => {
@@ -449,9 +461,8 @@ impl Torrent {
             DiskOp::Checkpoint => {
                 self.storage.checkpointing = false;
                 self.storage.dirty = true;
-                let later = core::mem::take(&mut self.storage.told_next);
-                self.storage.told.extend(later);
-                self.tell_checkpointed(ctx, Some(&error));
+                self.storage.saving.append(&mut self.storage.to_save);
+                self.answer_saved(ctx, Some(error.clone()));
             }
             DiskOp::Probe => self.storage.probing = false,
             DiskOp::Close | DiskOp::Remove => {

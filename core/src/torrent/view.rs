@@ -25,21 +25,25 @@ pub struct TorrentView<'a> {
 
 impl TorrentView<'_> {
     /// The torrent's id.
+    #[must_use]
     pub fn id(&self) -> TorrentId {
         self.torrent.id
     }
 
     /// What the .torrent file says.
+    #[must_use]
     pub fn metainfo(&self) -> &Arc<Metainfo> {
         &self.torrent.metainfo
     }
 
     /// The pieces that are verified and written.
+    #[must_use]
     pub fn have(&self) -> &Bitfield {
         self.torrent.have()
     }
 
     /// What it is doing.
+    #[must_use]
     pub fn state(&self) -> TorrentState {
         self.torrent.state
     }
@@ -102,6 +106,7 @@ impl TorrentView<'_> {
     }
 
     /// The connected peers, in the order of their connections' ids.
+    #[must_use]
     pub fn peers(&self, now: Instant) -> Vec<PeerStatus> {
         self.torrent
             .peers
@@ -111,6 +116,7 @@ impl TorrentView<'_> {
     }
 
     /// The files, in the order of the torrent.
+    #[must_use]
     pub fn files(&self) -> Vec<FileStatus> {
         let torrent = self.torrent;
         let files = torrent.metainfo.files().iter().enumerate();
@@ -133,6 +139,7 @@ impl TorrentView<'_> {
     }
 
     /// The trackers, tier by tier.
+    #[must_use]
     pub fn trackers(&self, now: Instant) -> Vec<TrackerStatus> {
         self.torrent.announcer.statuses(now)
     }

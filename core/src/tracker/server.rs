@@ -100,6 +100,7 @@ struct Picked {
 
 impl TrackerServer {
     /// A tracker that asks its clients to come back after `interval`, which is taken as whole seconds, at least 1.
+    #[must_use]
     pub fn new(seed: Seed, interval: Duration) -> Self {
         let mut rng = Rng::new(seed);
         let mut secret = [0; 20];

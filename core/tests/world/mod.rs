@@ -54,6 +54,8 @@ pub(crate) struct Faults {
     pub(crate) corrupt: BTreeSet<u32>,
     /// Stores fail with this error.
     pub(crate) store: Option<DiskError>,
+    /// Checkpoints fail with this error.
+    pub(crate) checkpoint: Option<DiskError>,
 }
 
 /// One engine and everything around it.
@@ -571,6 +573,9 @@ impl Host {
             }
             DiskJob::Select { .. } => DiskDone::Selected,
             DiskJob::Checkpoint { have, .. } => {
+                if let Some(error) = &self.faults.checkpoint {
+                    return Err(error.clone());
+                }
                 self.resume = Some(have);
                 DiskDone::Checkpointed
             }

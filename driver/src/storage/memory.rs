@@ -16,8 +16,57 @@ const NAME: &str = "memory";
 
 /// Keeps a torrent in memory: for tests, and as an example of a storage of one's own.
 ///
-/// Space is taken as pieces arrive. What a checkpoint recorded is trusted by the next open of the same
-/// value, and nothing else is there then.
+/// Space is taken piece by piece as data arrive. What a checkpoint recorded is trusted by the next
+/// `open` of the same value, and whatever else is there is verified; a value that is dropped takes
+/// everything with it. Nothing here can fail but for a caller that asks for what is not there.
+///
+/// [`Client::add_with`](crate::Client::add_with) downloads into it, or into any other [`Storage`]. What
+/// the engine asks of one, step by step:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use anabranch_driver::core::Bitfield;
+/// use anabranch_driver::core::action::{OpenStorage, Segment};
+/// use anabranch_driver::core::id::StorageKey;
+/// use anabranch_driver::core::metainfo::{Creator, Metainfo, PieceIndex};
+/// use anabranch_driver::storage::{MemoryStorage, Storage, Verdict};
+/// use sha1::{Digest, Sha1};
+///
+/// // A torrent of one file and one piece.
+/// let data = b"downstream";
+/// let digest: [u8; 20] = Sha1::digest(data).into();
+/// let torrent = Creator::single_file("file", data.len() as u64).finish(&digest)?.torrent;
+/// let open = OpenStorage {
+///     key: StorageKey(1),
+///     metainfo: Arc::new(Metainfo::parse(torrent)?),
+///     wanted: vec![true],
+///     recheck: false,
+/// };
+/// let piece = PieceIndex::new(0);
+///
+/// // Nothing is there at first, and what is not there matches no digest.
+/// let storage = MemoryStorage::new();
+/// assert_eq!(storage.open(&open)?.trusted, Bitfield::new(1));
+/// assert!(!storage.verify(piece, &digest)?);
+///
+/// // A piece is stored only if it is right.
+/// let wrong = [Segment::Memory(b"upstream..".as_slice().into())];
+/// let verdict = storage.store(piece, &digest, &wrong, false)?;
+/// assert!(matches!(verdict, Verdict::Mismatched { .. }));
+/// let right = [Segment::Memory(data.as_slice().into())];
+/// let verdict = storage.store(piece, &digest, &right, false)?;
+/// assert_eq!(verdict, Verdict::Matched { blocks: None });
+/// let mut stream = [0; 6];
+/// storage.read(piece, 4, &mut stream)?;
+/// assert_eq!(&stream, b"stream");
+///
+/// // What a checkpoint vouched for is trusted when the storage is opened again.
+/// storage.checkpoint(&Bitfield::full(1), 0, 10)?;
+/// storage.close()?;
+/// assert_eq!(storage.open(&open)?.trusted, Bitfield::full(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct MemoryStorage {
     state: Mutex<State>,

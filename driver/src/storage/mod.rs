@@ -29,7 +29,12 @@ pub use self::memory::MemoryStorage;
 use crate::buffers::BufferPool;
 use crate::platform;
 
-/// The data of one torrent.
+/// The data of one torrent: whatever an embedder can read and write by piece and offset.
+///
+/// [`MemoryStorage`] is a complete example. `store` comes for free, and is worth writing only for a
+/// storage that can do better than to hash first and write then.
+/// Errors need not be final: the torrent stops with what they say, `probe` is called now and then, and
+/// once that succeeds the torrent goes on, after another `open` unless the error was a lack of space.
 ///
 /// All methods may block, and are called on threads where that does no harm: several at once for one
 /// storage, in any order. Only `close` and `remove` come alone and last, and the pool also lets `open`

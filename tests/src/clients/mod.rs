@@ -2,6 +2,7 @@
 
 mod anabranch;
 mod aria2;
+mod example;
 mod libtorrent;
 mod opentracker;
 mod tools;
@@ -15,6 +16,7 @@ use std::sync::OnceLock;
 
 pub use anabranch::{Anabranch, Outcome};
 pub use aria2::Aria2;
+pub use example::{Embedded, Example};
 pub use libtorrent::Libtorrent;
 pub use opentracker::{Opentracker, Reserved};
 pub use tools::{aria2_info_hash, mktorrent, transmission_create, transmission_info_hash};
