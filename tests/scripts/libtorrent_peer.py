@@ -2,18 +2,32 @@
 """One libtorrent session with one torrent, for the interop suite.
 
 Prints one JSON object a line: "listening" with the address, "completed" when every piece is there,
-"error" when the session gave up. Runs until it is killed.
+"error" when the session gave up. Dials each ADDR:PORT that comes on a line of standard input. Runs
+until it is killed.
 """
 
 import argparse
 import json
+import select
+import socket
 import sys
+import threading
 
 import libtorrent
 
 
 def say(event, **fields):
     print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def endpoint(text):
+    address, _, port = text.strip().rpartition(":")
+    return address, int(port)
+
+
+def dial(handle):
+    for line in sys.stdin:
+        handle.connect_peer(endpoint(line))
 
 
 def main():
@@ -60,14 +74,18 @@ def main():
     parameters.flags &= ~libtorrent.torrent_flags.paused
     if options.trusted:
         parameters.flags |= libtorrent.torrent_flags.seed_mode
-    parameters.peers = [
-        (peer.rpartition(":")[0], int(peer.rpartition(":")[2])) for peer in options.peer
-    ]
+    parameters.peers = [endpoint(peer) for peer in options.peer]
     handle = session.add_torrent(parameters)
+    threading.Thread(target=dial, args=(handle,), daemon=True).start()
 
+    # Not wait_for_alert(): the alert that it returns may be moved meanwhile by those that follow.
+    bell, ringer = socket.socketpair()
+    bell.setblocking(False)
+    session.set_alert_fd(ringer.fileno())
     completed = False
     while True:
-        session.wait_for_alert(200)
+        if select.select([bell], [], [], 0.2)[0]:
+            bell.recv(1 << 12)
         for alert in session.pop_alerts():
             if isinstance(alert, libtorrent.listen_succeeded_alert):
                 say("listening", address=f"{alert.address}:{alert.port}")

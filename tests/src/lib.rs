@@ -40,6 +40,7 @@ pub mod scripted;
 pub mod subject;
 pub mod torrent;
 pub mod tracker;
+pub mod usage;
 pub mod wait;
 pub mod wire;
 

@@ -1,12 +1,13 @@
 //! Child processes that end with the test and keep what they said.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use crate::usage::Usage;
 use crate::wait::{self, INTERVAL, LIMIT};
 
 /// How many of its last lines are shown when a test fails.
@@ -67,8 +68,22 @@ impl Process {
     /// When it cannot be started.
     #[must_use]
     pub fn spawn(name: &str, command: &mut Command) -> Self {
+        Self::launch(name, command, Stdio::null())
+    }
+
+    /// Starts `command`, which listens to what [`Process::say`] tells it.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    #[must_use]
+    pub fn spawn_listening(name: &str, command: &mut Command) -> Self {
+        Self::launch(name, command, Stdio::piped())
+    }
+
+    fn launch(name: &str, command: &mut Command, stdin: Stdio) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -121,6 +136,17 @@ impl Process {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
+    }
+
+    /// Writes a line to its standard input.
+    ///
+    /// # Panics
+    ///
+    /// When it has none, or has ended.
+    pub fn say(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut();
+        let input = input.unwrap_or_else(|| panic!("{} does not listen", self.name));
+        writeln!(input, "{line}").expect("a program that listens");
     }
 
     /// What it has printed so far on one of its streams.
@@ -197,19 +223,20 @@ impl Process {
     /// When it is no longer running.
     #[must_use]
     pub fn peak_memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).expect("the status of a running child");
-        status
-            .lines()
-            .find_map(|line| {
-                line.strip_prefix("VmHWM:")?
-                    .trim()
-                    .strip_suffix(" kB")?
-                    .parse()
-                    .ok()
-            })
-            .map(|kib: u64| kib * 1024)
+        let memory = self.usage().memory;
+        memory
             .unwrap_or_else(|| panic!("{} is no longer running", self.name))
+            .peak
+    }
+
+    /// The processor time and memory it takes, while it runs and after it has ended by itself.
+    ///
+    /// # Panics
+    ///
+    /// When it was waited for already.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        Usage::of(self.child.id()).unwrap_or_else(|| panic!("{} is no longer there", self.name))
     }
 }
 

@@ -26,6 +26,23 @@ impl Scratch {
         Self::with_room(GIB)
     }
 
+    /// A folder in another one.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be created.
+    #[must_use]
+    pub fn within(parent: &Path) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("anabranch-test-")
+            .tempdir_in(parent)
+            .expect("a temporary folder");
+        // opentracker reads its list of torrents after it gave its privileges up.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))
+            .expect("permissions of the temporary folder");
+        Self { folder }
+    }
+
     /// A folder for some `bytes`: in `/dev/shm` where it has that room and a gibibyte to spare,
     /// otherwise where temporary files go.
     ///
@@ -45,14 +62,7 @@ impl Scratch {
             "{} has no room for {bytes} bytes of test data",
             parent.display()
         );
-        let folder = tempfile::Builder::new()
-            .prefix("anabranch-test-")
-            .tempdir_in(&parent)
-            .expect("a temporary folder");
-        // opentracker reads its list of torrents after it gave its privileges up.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))
-            .expect("permissions of the temporary folder");
-        Self { folder }
+        Self::within(&parent)
     }
 
     /// The folder itself.
@@ -81,7 +91,8 @@ impl Scratch {
 }
 
 /// Bytes free for us in the file system of `path`; 0 where that cannot be told.
-fn free(path: &Path) -> u64 {
+#[must_use]
+pub fn free(path: &Path) -> u64 {
     let output = Command::new("df")
         .args(["--output=avail", "-B1"])
         .arg(path)

@@ -14,13 +14,22 @@ pub const INTERVAL: Duration = Duration::from_millis(20);
 /// # Panics
 ///
 /// When nothing came within [`LIMIT`]; `what` says what was waited for.
-pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    until_every(INTERVAL, what, probe)
+}
+
+/// The same, with another interval between two looks.
+///
+/// # Panics
+///
+/// As [`until`] does.
+pub fn until_every<T>(interval: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = probe() {
             return value;
         }
         assert!(start.elapsed() < LIMIT, "waited {LIMIT:?} for {what}");
-        thread::sleep(INTERVAL);
+        thread::sleep(interval);
     }
 }

@@ -97,7 +97,7 @@ impl Anabranch {
     ) -> Outcome {
         let limited = format!("ulimit -d {DATA_LIMIT_KIB} && exec \"$0\" \"$@\"");
         let mut shell = at_home(Command::new("sh"), scratch);
-        shell.args(["-c", &limited]).arg(binary()).args(args);
+        shell.args(["-c", &limited]).arg(Self::binary()).args(args);
         Process::spawn("anabranch", &mut shell).wait_exit().into()
     }
 
@@ -149,15 +149,45 @@ impl Anabranch {
         folder: &Path,
         extra: &[&str],
     ) -> Self {
+        Self::start_build(Self::binary(), scratch, verb, torrent, folder, extra)
+    }
+
+    /// What [`Anabranch::download`] and [`Anabranch::seed`] do, with another build of the command.
+    #[must_use]
+    pub fn start_build(
+        binary: &Path,
+        scratch: &Scratch,
+        verb: &str,
+        torrent: &Torrent,
+        folder: &Path,
+        extra: &[&str],
+    ) -> Self {
         let listen = format!("{}:0", address::ANABRANCH);
         let process = Process::spawn(
             "anabranch",
-            command(scratch)
+            at_home(Command::new(binary), scratch)
                 .args([verb, utf8(&torrent.path), "--dir", utf8(folder), "--json"])
                 .args(["--listen", &listen])
                 .args(extra),
         );
         Self { process }
+    }
+
+    /// `$ANABRANCH_BIN`, or the release build.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be built.
+    #[must_use]
+    pub fn binary() -> &'static Path {
+        static BINARY: OnceLock<PathBuf> = OnceLock::new();
+        BINARY.get_or_init(|| env::var_os("ANABRANCH_BIN").map_or_else(build, PathBuf::from))
+    }
+
+    /// The process.
+    #[must_use]
+    pub const fn process(&self) -> &Process {
+        &self.process
     }
 
     /// The address of its listener, once that is up.
@@ -269,7 +299,7 @@ fn downloaded(line: &str) -> Option<u64> {
 
 /// The command with a home of the test's own, so that no run sees what another left.
 fn command(scratch: &Scratch) -> Command {
-    at_home(Command::new(binary()), scratch)
+    at_home(Command::new(Anabranch::binary()), scratch)
 }
 
 fn at_home(mut command: Command, scratch: &Scratch) -> Command {
@@ -287,16 +317,6 @@ fn at_home(mut command: Command, scratch: &Scratch) -> Command {
         .env_remove("http_proxy")
         .env_remove("all_proxy");
     command
-}
-
-/// `$ANABRANCH_BIN`, or the release build.
-///
-/// # Panics
-///
-/// When it cannot be built.
-fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| env::var_os("ANABRANCH_BIN").map_or_else(build, PathBuf::from))
 }
 
 fn build() -> PathBuf {

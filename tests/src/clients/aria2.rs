@@ -13,8 +13,9 @@ use crate::{Scratch, Torrent, address, net, wait};
 /// A running aria2 with one torrent.
 #[derive(Debug)]
 pub struct Aria2 {
-    _process: Process,
+    process: Process,
     rpc: SocketAddr,
+    peer: SocketAddr,
 }
 
 impl Aria2 {
@@ -36,40 +37,36 @@ impl Aria2 {
         Self::start(scratch, torrent, folder, &[])
     }
 
+    /// Runs it without its RPC to the end that `extra` sets. The disk cache is aria2's default.
+    #[must_use]
+    pub fn run(scratch: &Scratch, torrent: &Torrent, folder: &Path, extra: &[&str]) -> Process {
+        let peer = port_of(address::ARIA2);
+        let mut command = command(scratch, torrent, folder, peer);
+        Process::spawn("aria2c", command.args(extra))
+    }
+
     fn start(scratch: &Scratch, torrent: &Torrent, folder: &Path, extra: &[&str]) -> Self {
         let (rpc, peer) = (port_of(address::ANABRANCH), port_of(address::ARIA2));
-        let home = scratch.folder("aria2");
         let process = Process::spawn(
             "aria2c",
-            Command::new("aria2c")
-                .args(["--no-conf", "--enable-rpc", "--summary-interval=0"])
-                .args([
-                    "--enable-dht=false",
-                    "--enable-dht6=false",
-                    "--bt-enable-lpd=false",
-                ])
-                .args(["--enable-peer-exchange=false", "--follow-torrent=false"])
-                .args([
-                    "--file-allocation=none",
-                    "--disk-cache=0",
-                    "--seed-ratio=0.0",
-                    "--disable-ipv6=true",
-                ])
-                .args(["--console-log-level=notice", "--show-console-readout=false"])
+            command(scratch, torrent, folder, peer)
+                .args(["--enable-rpc", "--disk-cache=0"])
                 .arg(format!("--rpc-listen-port={}", rpc.port()))
-                .arg(format!("--interface={}", peer.ip()))
-                .arg(format!("--listen-port={}", peer.port()))
-                // UDP trackers are asked from the port of the DHT, which itself stays off.
-                .arg(format!("--dht-listen-port={}", peer.port()))
-                .arg(format!("--dir={}", utf8(folder)))
-                .args(extra)
-                .arg(format!("--torrent-file={}", utf8(&torrent.path)))
-                .env("HOME", home),
+                .args(extra),
         );
-        Self {
-            _process: process,
-            rpc,
-        }
+        Self { process, rpc, peer }
+    }
+
+    /// Where it accepts peers.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The process.
+    #[must_use]
+    pub const fn process(&self) -> &Process {
+        &self.process
     }
 
     /// Waits until it has every byte.
@@ -88,4 +85,30 @@ impl Aria2 {
             (reply["result"][0]["seeder"] == json!("true")).then_some(())
         });
     }
+}
+
+fn command(scratch: &Scratch, torrent: &Torrent, folder: &Path, peer: SocketAddr) -> Command {
+    let mut command = Command::new("aria2c");
+    command
+        .args(["--no-conf", "--summary-interval=0"])
+        .args([
+            "--enable-dht=false",
+            "--enable-dht6=false",
+            "--bt-enable-lpd=false",
+        ])
+        .args(["--enable-peer-exchange=false", "--follow-torrent=false"])
+        .args([
+            "--file-allocation=none",
+            "--seed-ratio=0.0",
+            "--disable-ipv6=true",
+        ])
+        .args(["--console-log-level=notice", "--show-console-readout=false"])
+        .arg(format!("--interface={}", peer.ip()))
+        .arg(format!("--listen-port={}", peer.port()))
+        // UDP trackers are asked from the port of the DHT, which itself stays off.
+        .arg(format!("--dht-listen-port={}", peer.port()))
+        .arg(format!("--dir={}", utf8(folder)))
+        .arg(format!("--torrent-file={}", utf8(&torrent.path)))
+        .env("HOME", scratch.folder("aria2"));
+    command
 }

@@ -57,9 +57,17 @@ impl Libtorrent {
         Self::start(torrent, folder, &peers)
     }
 
+    /// The library's version.
+    #[must_use]
+    pub fn version() -> String {
+        super::run(Command::new(PYTHON).args([SCRIPT, "--version"]))
+            .trim()
+            .to_owned()
+    }
+
     fn start(torrent: &Torrent, folder: &Path, extra: &[&str]) -> Self {
         let listen = port_of(address::LIBTORRENT).to_string();
-        let process = Process::spawn(
+        let process = Process::spawn_listening(
             "libtorrent",
             Command::new(PYTHON)
                 .args([
@@ -83,6 +91,25 @@ impl Libtorrent {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The process.
+    #[must_use]
+    pub const fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Makes it dial a peer.
+    pub fn connect(&mut self, peer: SocketAddr) {
+        self.process.say(&peer.to_string());
+    }
+
+    /// Whether it has every byte, on disk.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let lines = self.process.lines(Stream::Out);
+        let mut lines = lines.iter();
+        lines.any(|line| event(Stream::Out, line, "completed").is_some())
     }
 
     /// Waits until it has every byte.

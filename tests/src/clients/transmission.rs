@@ -15,7 +15,7 @@ use crate::{Scratch, Torrent, address, net, wait};
 /// A running daemon with a configuration of its own.
 #[derive(Debug)]
 pub struct Transmission {
-    _process: Process,
+    process: Process,
     rpc: SocketAddr,
     peer: SocketAddr,
     session: Mutex<String>,
@@ -29,13 +29,23 @@ impl Transmission {
     /// When it does not come up.
     #[must_use]
     pub fn start(scratch: &Scratch, folder: &Path) -> Self {
+        // Complete means written: the test compares at once.
+        Self::start_with_cache(scratch, folder, 0)
+    }
+
+    /// The same with a cache of so many megabytes; 4 is Transmission's default.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come up.
+    #[must_use]
+    pub fn start_with_cache(scratch: &Scratch, folder: &Path, megabytes: u32) -> Self {
         let (rpc, peer) = (port_of(address::ANABRANCH), port_of(address::TRANSMISSION));
         let config = scratch.folder(&format!("transmission-{}", rpc.port()));
         let settings = json!({
             "bind-address-ipv4": address::TRANSMISSION,
             "bind-address-ipv6": "::1",
-            // Complete means written: the test compares at once.
-            "cache-size-mb": 0,
+            "cache-size-mb": megabytes,
             "dht-enabled": false,
             "download-dir": utf8(folder),
             "download-queue-enabled": false,
@@ -60,7 +70,7 @@ impl Transmission {
                 .env("HOME", &config),
         );
         let daemon = Self {
-            _process: process,
+            process,
             rpc,
             peer,
             session: Mutex::default(),
@@ -77,6 +87,18 @@ impl Transmission {
         self.peer
     }
 
+    /// The process.
+    #[must_use]
+    pub const fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Ends it as Ctrl-C does and waits: all it has is on disk then.
+    pub fn stop(self) {
+        self.process.interrupt();
+        let _ = self.process.wait_exit();
+    }
+
     /// Starts downloading.
     pub fn download(&self, torrent: &Torrent) {
         self.call("torrent-add", &json!({ "filename": utf8(&torrent.path) }));
@@ -84,11 +106,21 @@ impl Transmission {
 
     /// Checks the data in its folder and seeds them.
     pub fn seed(&self, torrent: &Torrent) {
-        let path = utf8(&torrent.path);
-        self.call("torrent-add", &json!({ "filename": path, "paused": true }));
-        self.call("torrent-verify", &json!({ "ids": [torrent.hex()] }));
+        self.add_paused(torrent);
+        self.verify(torrent);
         self.wait_complete(torrent);
         self.call("torrent-start", &json!({ "ids": [torrent.hex()] }));
+    }
+
+    /// Takes a torrent up without connecting to anybody.
+    pub fn add_paused(&self, torrent: &Torrent) {
+        let path = utf8(&torrent.path);
+        self.call("torrent-add", &json!({ "filename": path, "paused": true }));
+    }
+
+    /// Starts to check the data in its folder.
+    pub fn verify(&self, torrent: &Torrent) {
+        self.call("torrent-verify", &json!({ "ids": [torrent.hex()] }));
     }
 
     /// Waits until it has every byte.
@@ -97,20 +129,29 @@ impl Transmission {
     ///
     /// When that takes too long, or the daemon reports an error of its own.
     pub fn wait_complete(&self, torrent: &Torrent) {
+        wait::until("transmission to complete", || {
+            self.is_complete(torrent).then_some(())
+        });
+    }
+
+    /// Whether it has every byte.
+    ///
+    /// # Panics
+    ///
+    /// When the daemon reports an error of its own.
+    #[must_use]
+    pub fn is_complete(&self, torrent: &Torrent) -> bool {
         let fields = json!({
             "ids": [torrent.hex()],
             "fields": ["leftUntilDone", "percentDone", "error", "errorString", "status"],
         });
-        wait::until("transmission to complete", || {
-            let reply = self.call("torrent-get", &fields);
-            let state = &reply["torrents"][0];
-            // 1 and 2 are what the tracker said, 3 is trouble of its own.
-            assert_ne!(state["error"], json!(3), "transmission: {state}");
-            // While it checks, what is left is not known yet.
-            let settled = matches!(state["status"].as_u64(), Some(0 | 4 | 5 | 6));
-            (settled && state["leftUntilDone"] == json!(0) && state["percentDone"] == json!(1))
-                .then_some(())
-        });
+        let reply = self.call("torrent-get", &fields);
+        let state = &reply["torrents"][0];
+        // 1 and 2 are what the tracker said, 3 is trouble of its own.
+        assert_ne!(state["error"], json!(3), "transmission: {state}");
+        // While it checks, what is left is not known yet.
+        let settled = matches!(state["status"].as_u64(), Some(0 | 4 | 5 | 6));
+        settled && state["leftUntilDone"] == json!(0) && state["percentDone"] == json!(1)
     }
 
     fn call(&self, method: &str, arguments: &Value) -> Value {
