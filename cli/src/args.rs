@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::exit;
+use crate::runtime::Choice;
 use crate::select::FileList;
 use crate::units::{parse_duration, parse_piece_length, parse_rate, parse_ratio, parse_size};
 
@@ -146,6 +147,10 @@ pub(crate) struct Network {
     /// Limit the upload rate, in bytes a second, such as 500k.
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(crate) limit_up: Option<u64>,
+
+    /// What the engine runs on.
+    #[arg(long, value_name = "NAME", value_enum, default_value_t)]
+    pub(crate) runtime: Choice,
 }
 
 /// Make a torrent of a file or a folder.
@@ -244,6 +249,10 @@ pub(crate) struct Demo {
     /// Leave the files there to be looked at.
     #[arg(long)]
     pub(crate) keep: bool,
+
+    /// What the downloader runs on; the seeder runs on the other.
+    #[arg(long, value_name = "NAME", value_enum, default_value_t)]
+    pub(crate) runtime: Choice,
 }
 
 /// Write completions for a shell to standard output.

@@ -7,6 +7,7 @@ mod exit;
 mod hashing;
 mod interrupt;
 mod output;
+mod runtime;
 mod select;
 mod session;
 mod units;

@@ -11,8 +11,10 @@ use anabranch_core::event::{DiskError, DiskErrorKind};
 use anabranch_core::id::TorrentId;
 use anabranch_core::metainfo::{FileKind, Metainfo};
 use anabranch_core::status::TorrentStatus;
-use anabranch_core::{Notice, TorrentState};
-use anabranch_smol::{AddOptions, Client, ClientBuilder, Error, Notices, StartError, Torrent};
+use anabranch_core::{Config, Notice, TorrentState};
+use anabranch_driver::{
+    AddOptions, Client, ClientBuilder, Error, Notices, Runtime, StartError, Torrent,
+};
 use smol::Timer;
 use smol::channel::Receiver;
 use smol::future::or;
@@ -21,6 +23,7 @@ use smol::stream::StreamExt;
 use crate::args::PeerAddress;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Event, Output, Progress};
+use crate::runtime::{Choice, Setup};
 
 /// The port that is listened on unless told otherwise.
 const USUAL_PORT: u16 = 6881;
@@ -91,17 +94,36 @@ struct Entry {
     status: Option<TorrentStatus>,
 }
 
+/// How a client is set up that talks to the world.
+struct Public {
+    config: Config,
+    listen: Option<SocketAddr>,
+}
+
+impl Setup for Public {
+    fn start<R: Runtime>(self, builder: ClientBuilder<R>) -> Result<Client, StartError> {
+        let builder = builder.config(self.config);
+        match self.listen {
+            Some(address) => builder.listen([address]).start(),
+            None => match builder.clone().port(USUAL_PORT).start() {
+                Err(StartError::Listen { source, .. })
+                    if source.kind() == io::ErrorKind::AddrInUse =>
+                {
+                    builder.port(0).start()
+                }
+                result => result,
+            },
+        }
+    }
+}
+
 /// Starts a client on an address, or on the usual port if that is free, and else on another.
-pub(crate) fn start(builder: ClientBuilder, listen: Option<SocketAddr>) -> Result<Client, Failure> {
-    let result = match listen {
-        Some(address) => builder.listen([address]).start(),
-        None => match builder.clone().port(USUAL_PORT).start() {
-            Err(StartError::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
-                builder.port(0).start()
-            }
-            result => result,
-        },
-    };
+pub(crate) fn start(
+    on: Choice,
+    config: Config,
+    listen: Option<SocketAddr>,
+) -> Result<Client, Failure> {
+    let result = on.start(Public { config, listen });
     result.map_err(|error| {
         let failure = Failure::new(error.to_string());
         let StartError::Listen { source, .. } = &error else {

@@ -377,3 +377,25 @@ fn the_demonstration_ends_with_identical_files() {
     let read = |name: &str| fs::read(kept.join(name)).unwrap();
     assert_eq!(read("seeder/demo.bin"), read("downloader/demo.bin"));
 }
+
+#[cfg(all(feature = "runtime-smol", feature = "runtime-tokio"))]
+#[test]
+fn the_demonstration_seeds_on_the_other_runtime() {
+    let dir = tempfile::tempdir().unwrap();
+    for (downloader, seeder) in [("smol", "tokio"), ("tokio", "smol")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_anabranch"))
+            .args(["demo", "--dir", ".", "--size", "3MiB", "--runtime"])
+            .arg(downloader)
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        assert!(text.contains(&format!("\nseeder on {seeder}: ")), "{text}");
+        assert!(
+            text.contains(&format!("\ndownloader on {downloader}\n")),
+            "{text}"
+        );
+        assert!(text.contains("\nidentical: 3.0 MiB in "), "{text}");
+    }
+}

@@ -23,8 +23,9 @@ mod net;
 mod runtime;
 
 pub use anabranch_driver::{
-    AddOptions, AllowAll, Client, Contact, Error, Notices, Policy, Source, StartError, Storage,
-    Torrent, core,
+    AddOptions, AllowAll, Client, Contact, Error, Notices, Policy, Source, StartError, Torrent,
+    core, storage,
+    storage::{Preallocation, Storage},
 };
 
 pub use crate::net::{TokioListener, TokioStream, TokioUdp};

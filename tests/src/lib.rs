@@ -1,6 +1,12 @@
-//! Helpers for the interop suite: the `anabranch` command against programs that others wrote.
+//! What the suites have in common. There are three kinds:
 //!
-//! The suites are in `tests/tests/interop_*.rs`. Each test makes its own [`Scratch`] folder, takes
+//! - `tests/tests/runtime`: what the loop asks of a runtime adapter, on each of them;
+//! - `tests/tests/conformance`: whole clients in scenarios, on each runtime ([`subject::Subject`]);
+//! - `tests/tests/interop_*.rs`: the `anabranch` command against programs that others wrote.
+//!
+//! # The interop suite
+//!
+//! Each test makes its own [`Scratch`] folder, takes
 //! its own ports and starts its own processes, so tests run in parallel; those that move gigabytes
 //! hold [`heavy`] so that they come one at a time. Nothing leaves the loopback interface.
 //!

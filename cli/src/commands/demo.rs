@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anabranch_core::metainfo::{Creation, Creator};
-use anabranch_smol::{AddOptions, Client, ClientBuilder, Contact};
+use anabranch_driver::{AddOptions, Client, ClientBuilder, Contact, Runtime, StartError};
 use smol::channel::Receiver;
 
 use crate::args::Demo;
@@ -18,6 +18,7 @@ use crate::exit::{Exit, Failure};
 use crate::hashing::{Part, hash_pieces};
 use crate::interrupt;
 use crate::output::{Output, print};
+use crate::runtime::{Choice, Setup};
 use crate::session::{Aim, End, Session, Task};
 use crate::units;
 
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &Demo) -> Result<Exit, Failure> {
         .tempdir_in(&folder)
         .map_err(|error| Failure::io("make a folder in", &folder, &error))?;
     let result =
-        interrupt::listen().and_then(|signals| demo(work.path(), args.size, &signals, &mut output));
+        interrupt::listen().and_then(|signals| demo(work.path(), args, &signals, &mut output));
     output.clear();
     if args.keep {
         let path = work.keep();
@@ -48,10 +49,11 @@ pub(crate) fn run(args: &Demo) -> Result<Exit, Failure> {
 
 fn demo(
     work: &Path,
-    size: u64,
+    args: &Demo,
     signals: &Receiver<Exit>,
     output: &mut Output,
 ) -> Result<Exit, Failure> {
+    let size = args.size;
     if size == 0 {
         return Err(Failure::usage("--size 0 leaves nothing to show")
             .advise("write for example --size 100MiB"));
@@ -81,7 +83,8 @@ fn demo(
             metainfo.info_hash()
         ))?;
 
-        let seeder = start_client()?;
+        let on = args.runtime.other();
+        let seeder = start_client(on)?;
         let options = AddOptions {
             dir: Some(seeds),
             ..AddOptions::default()
@@ -99,9 +102,15 @@ fn demo(
         if let Some(exit) = smol::future::or(ready, signal).await? {
             return Ok(exit);
         }
-        print(&format!("seeder: {}\n", addresses(&seeder)))?;
+        print(&format!(
+            "seeder on {}: {}\n",
+            on.name(),
+            addresses(&seeder)
+        ))?;
 
-        let downloader = start_client()?;
+        let on = args.runtime;
+        print(&format!("downloader on {}\n", on.name()))?;
+        let downloader = start_client(on)?;
         let cpu = cpu_time();
         let began = Instant::now();
         let mut session = Session::new(downloader, output)?;
@@ -138,18 +147,26 @@ fn demo(
     })
 }
 
-/// A client that talks to this machine alone.
-fn start_client() -> Result<Client, Failure> {
-    ClientBuilder::new()
-        .listen([HERE])
-        .policy(|contact: &Contact<'_>| match contact {
-            Contact::Connect(address)
-            | Contact::Accept(address)
-            | Contact::Datagram(address)
-            | Contact::Http { address, .. } => address.ip().is_loopback(),
-            Contact::Resolve(_) | _ => false,
-        })
-        .start()
+/// How a client is set up that talks to this machine alone.
+struct Local;
+
+impl Setup for Local {
+    fn start<R: Runtime>(self, builder: ClientBuilder<R>) -> Result<Client, StartError> {
+        builder
+            .listen([HERE])
+            .policy(|contact: &Contact<'_>| match contact {
+                Contact::Connect(address)
+                | Contact::Accept(address)
+                | Contact::Datagram(address)
+                | Contact::Http { address, .. } => address.ip().is_loopback(),
+                Contact::Resolve(_) | _ => false,
+            })
+            .start()
+    }
+}
+
+fn start_client(on: Choice) -> Result<Client, Failure> {
+    on.start(Local)
         .map_err(|error| Failure::new(error.to_string()))
 }
 

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use anabranch_core::Config;
 use anabranch_core::command::{Priority, RateLimits, SeedGoal};
 use anabranch_core::metainfo::{FileIndex, FileKind, Metainfo};
-use anabranch_smol::{AddOptions, ClientBuilder, Preallocation};
+use anabranch_driver::AddOptions;
+use anabranch_driver::storage::Preallocation;
 
 use super::read_torrents;
 use crate::args::{Download, Network};
@@ -46,7 +47,8 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
 
     let signals = interrupt::listen()?;
     let client = session::start(
-        ClientBuilder::new().config(config(&args.network)),
+        args.network.runtime,
+        config(&args.network),
         args.network.listen,
     )?;
     smol::block_on(async {

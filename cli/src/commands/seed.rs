@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anabranch_core::metainfo::{FileIndex, FileKind, Metainfo};
-use anabranch_smol::{AddOptions, ClientBuilder};
+use anabranch_driver::AddOptions;
 
 use super::download::{absolute, config};
 use super::read_torrents;
@@ -30,7 +30,8 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
     }
     let signals = interrupt::listen()?;
     let client = session::start(
-        ClientBuilder::new().config(config(&args.network)),
+        args.network.runtime,
+        config(&args.network),
         args.network.listen,
     )?;
     smol::block_on(async {
