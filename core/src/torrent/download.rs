@@ -419,7 +419,11 @@ impl Torrent {
         if let Some(block) = self.partials.request_shared(conn, &peer.have) {
             return Some(block);
         }
-        // Near the end everything is asked for already; the slowest must not hold up the rest.
+        // Near the end everything is asked for already; the slowest must not hold up the rest. Before
+        // that, a peer that has nothing for us but what others are asked for is no reason to ask twice.
+        if self.picker.has_obtainable() || self.partials.has_open() {
+            return None;
+        }
         self.partials.request_again(conn, &peer.have)
     }
 

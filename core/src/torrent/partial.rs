@@ -223,6 +223,11 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         self.request_open(conn, piece)
     }
 
+    /// Whether there is a block that nobody is asked for.
+    pub(crate) fn has_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// A block that others are asked for already, but not this peer; the one that fewest are asked
     /// for. For the end of a download, when nothing is open.
     pub(crate) fn request_again(&mut self, conn: ConnId, map: &Bitfield) -> Option<BlockRequest> {

@@ -222,6 +222,17 @@ impl Picker {
             })
     }
 
+    /// Whether any open piece is with a counted peer.
+    pub(crate) fn has_obtainable(&self) -> bool {
+        self.lines.iter().any(|line| {
+            // The most common piece stands last.
+            line.order.last().is_some_and(|piece| {
+                let among_others = self.availability.get(*piece as usize);
+                self.seeds > 0 || among_others.is_some_and(|count| *count > 0)
+            })
+        })
+    }
+
     /// Whether the piece may be started.
     pub(crate) fn is_open(&self, piece: u32) -> bool {
         self.missing.contains(piece) && !self.started.contains(piece)

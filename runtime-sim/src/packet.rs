@@ -1,0 +1,97 @@
+//! UDP packets on the network: lost, doubled, overtaken, kept out.
+
+use std::net::SocketAddr;
+
+use anabranch_core::{Event, Instant};
+use bytes::Bytes;
+
+use crate::actor::ActorEvent;
+use crate::config::time_for;
+use crate::event::Happening;
+use crate::host::{Flow, Node, Packet};
+use crate::world::{TRACKER_BIT, World};
+
+impl World {
+    /// A host sends a packet. One that its link has no room for is dropped.
+    pub(crate) fn datagram(&mut self, host: u32, to: SocketAddr, data: Bytes) {
+        let now = self.now;
+        let Some(this) = self.hosts.get_mut(host as usize) else {
+            return;
+        };
+        if this.uplink.packet_bytes + data.len() as u64 > this.config.link.queue {
+            return;
+        }
+        let from = this.packet_source(now, to);
+        this.uplink.packet_bytes += data.len() as u64;
+        this.uplink.packets.push_back(Packet { from, to, data });
+        if !std::mem::replace(&mut this.uplink.packets_queued, true) {
+            this.uplink.active.push_back(Flow::Packets);
+        }
+        self.pump(host);
+    }
+
+    /// Puts the next packet of a host on its link. Says how large it is; none when there is none.
+    pub(crate) fn send_packet(&mut self, host: u32) -> Option<u64> {
+        let now = self.now;
+        let this = self.hosts.get_mut(host as usize)?;
+        let Some(packet) = this.uplink.packets.pop_front() else {
+            this.uplink.packets_queued = false;
+            return None;
+        };
+        let bytes = packet.data.len() as u64;
+        this.uplink.packet_bytes -= bytes;
+        let leaves = now + time_for(bytes, this.config.link.up);
+        self.carry_packet(host, packet, leaves);
+        Some(bytes)
+    }
+
+    /// Takes a packet that leaves `from` at a time to where it goes.
+    pub(crate) fn carry_packet(&mut self, from: u32, packet: Packet, leaves: Instant) {
+        let to = match self.tracker_at(packet.to) {
+            Some(tracker) => Some(tracker | TRACKER_BIT),
+            None => self.host_at(packet.to.ip()),
+        };
+        let Some(to) = to.filter(|_| !self.chance.happens(self.config.loss_ppm)) else {
+            return;
+        };
+        let copies = 1 + u32::from(self.chance.happens(self.config.duplicate_ppm));
+        for _ in 0..copies {
+            let arrives = leaves + self.one_way(from, to);
+            let packet = Box::new(packet.clone());
+            self.queue
+                .push(arrives, Happening::PacketArrive { to, packet });
+        }
+    }
+
+    pub(crate) fn on_packet_arrive(&mut self, to: u32, packet: Box<Packet>) {
+        let from = match self.tracker_at(packet.from) {
+            Some(tracker) => Some(tracker | TRACKER_BIT),
+            None => self.host_at(packet.from.ip()),
+        };
+        if from.is_none_or(|from| !self.path_is_open(from, to)) {
+            return;
+        }
+        if to & TRACKER_BIT != 0 {
+            return self.packet_to_tracker(to & !TRACKER_BIT, &packet);
+        }
+        if let Some(at) = self.pass_downlink(to, packet.data.len() as u64) {
+            self.queue.push(at, Happening::PacketDeliver { to, packet });
+        }
+    }
+
+    pub(crate) fn on_packet_deliver(&mut self, to: u32, packet: Packet) {
+        let now = self.now;
+        let Some(host) = self.hosts.get(to as usize) else {
+            return;
+        };
+        if !host.lets_in(now, &packet) {
+            return;
+        }
+        let Packet { from, data, .. } = packet;
+        match host.node {
+            Node::Off => {}
+            Node::Engine(_) => self.feed(to, Event::Datagram { from, data }),
+            Node::Actor(_) => self.act(to, ActorEvent::Datagram { from, data }),
+        }
+    }
+}

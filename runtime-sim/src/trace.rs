@@ -1,0 +1,163 @@
+//! What happened, as one number and, on demand, as lines of text.
+
+use anabranch_core::{Action, Event, Instant, Wake};
+
+use crate::chance::mix;
+
+/// A running hash over everything that went into the engines and came out. Two runs with the same
+/// number took the same course.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trace(u64);
+
+impl Trace {
+    pub(crate) fn hash(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn number(&mut self, number: u64) {
+        self.0 = mix(self.0, number);
+    }
+
+    fn numbers<const N: usize>(&mut self, numbers: [u64; N]) {
+        for number in numbers {
+            self.number(number);
+        }
+    }
+
+    /// Small messages are hashed whole; of payload the length and the first bytes say enough.
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        let some = bytes.get(..64).unwrap_or(bytes);
+        for chunk in some.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.number(u64::from_le_bytes(word));
+        }
+    }
+
+    pub(crate) fn event(&mut self, now: Instant, host: u32, event: &Event) {
+        self.numbers([now.as_nanos(), u64::from(host)]);
+        match event {
+            Event::Tick => self.number(1),
+            Event::Wall(wall) => self.numbers([2, wall.0]),
+            Event::Command { request, command } => {
+                self.numbers([3, request.0]);
+                self.bytes(format!("{command:?}").as_bytes());
+            }
+            Event::Incoming { ticket, from } => {
+                self.numbers([4, ticket.0, u64::from(from.port())]);
+            }
+            Event::Connected { conn } => self.numbers([5, conn.to_bits()]),
+            Event::Received { conn, data } => {
+                self.numbers([6, conn.to_bits()]);
+                self.bytes(data);
+            }
+            Event::Sent { conn, len } => self.numbers([7, conn.to_bits(), *len]),
+            Event::Closed { conn, reason } => {
+                self.numbers([8, conn.to_bits()]);
+                self.bytes(format!("{reason:?}").as_bytes());
+            }
+            Event::Datagram { from, data } => {
+                self.numbers([9, u64::from(from.port())]);
+                self.bytes(data);
+            }
+            Event::Done { op, .. } => self.numbers([10, op.to_bits()]),
+        }
+    }
+
+    pub(crate) fn action(&mut self, action: &Action) {
+        match action {
+            Action::Connect { conn, to } => {
+                self.numbers([21, conn.to_bits(), u64::from(to.port())]);
+            }
+            Action::Accept { ticket, conn } => self.numbers([22, ticket.0, conn.to_bits()]),
+            Action::Refuse { ticket } => self.numbers([23, ticket.0]),
+            Action::Send { conn, data } => {
+                self.numbers([24, conn.to_bits()]);
+                self.bytes(data);
+            }
+            Action::Read { conn, credit } => {
+                self.numbers([25, conn.to_bits(), u64::from(*credit)]);
+            }
+            Action::Close { conn } => self.numbers([26, conn.to_bits()]),
+            Action::Datagram { to, data } => {
+                self.numbers([27, u64::from(to.port())]);
+                self.bytes(data);
+            }
+            Action::Disk { op, torrent, .. } => {
+                self.numbers([28, op.to_bits(), torrent.to_bits()]);
+            }
+            Action::Resolve { op, host } => {
+                self.numbers([29, op.to_bits()]);
+                self.bytes(host.as_bytes());
+            }
+            Action::Http { op, request } => {
+                self.numbers([30, op.to_bits()]);
+                self.bytes(request.url.as_bytes());
+            }
+            Action::Cancel { op } => self.numbers([31, op.to_bits()]),
+            Action::Reply { request, .. } => self.numbers([32, request.0]),
+            Action::Notify(notice) => {
+                self.numbers([33, notice.torrent().to_bits()]);
+            }
+        }
+    }
+
+    pub(crate) fn wake(&mut self, wake: Wake) {
+        match wake {
+            Wake::Now(_) => self.number(41),
+            Wake::At(at, _) => self.numbers([42, at.as_nanos()]),
+            Wake::Idle => self.number(43),
+        }
+    }
+}
+
+/// An event in a line.
+pub(crate) fn describe_event(event: &Event) -> String {
+    match event {
+        Event::Tick => String::from("tick"),
+        Event::Wall(wall) => format!("wall {}", wall.0),
+        Event::Command { command, .. } => {
+            let text = format!("{command:?}");
+            let name = text.split([' ', '(', '{']).next().unwrap_or_default();
+            format!("command {name}")
+        }
+        Event::Incoming { ticket, from } => format!("incoming {} from {from}", ticket.0),
+        Event::Connected { conn } => format!("connected {conn}"),
+        Event::Received { conn, data } => format!("received {conn} {} B", data.len()),
+        Event::Sent { conn, len } => format!("sent {conn} {len} B"),
+        Event::Closed { conn, reason } => format!("closed {conn} {reason}"),
+        Event::Datagram { from, data } => format!("datagram {from} {} B", data.len()),
+        Event::Done { op, result } => {
+            let text = format!("{result:?}");
+            let short: String = text.chars().take(60).collect();
+            format!("done {op} {short}")
+        }
+    }
+}
+
+/// An action in a line.
+pub(crate) fn describe_action(action: &Action) -> String {
+    match action {
+        Action::Connect { conn, to } => format!("> connect {conn} {to}"),
+        Action::Accept { ticket, conn } => format!("> accept {} {conn}", ticket.0),
+        Action::Refuse { ticket } => format!("> refuse {}", ticket.0),
+        Action::Send { conn, data } => format!("> send {conn} {} B", data.len()),
+        Action::Read { conn, credit } => format!("> read {conn} {credit} B"),
+        Action::Close { conn } => format!("> close {conn}"),
+        Action::Datagram { to, data } => format!("> datagram {to} {} B", data.len()),
+        Action::Disk { op, job, .. } => {
+            let text = format!("{job:?}");
+            let short: String = text.chars().take(60).collect();
+            format!("> disk {op} {short}")
+        }
+        Action::Resolve { op, host } => format!("> resolve {op} {host}"),
+        Action::Http { op, request } => format!("> http {op} {}", request.url),
+        Action::Cancel { op } => format!("> cancel {op}"),
+        Action::Reply { request, result } => match result {
+            Ok(_) => format!("> reply {}", request.0),
+            Err(error) => format!("> reply {}: {error}", request.0),
+        },
+        Action::Notify(notice) => format!("> notify {notice:?}"),
+    }
+}

@@ -1,0 +1,882 @@
+//! The world: hosts, what lies between them, and time.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use anabranch_core::command::{AddTorrent, Reply};
+use anabranch_core::error::CommandError;
+use anabranch_core::id::{RequestId, StorageKey, TorrentId};
+use anabranch_core::metainfo::InfoHash;
+use anabranch_core::{Actions, Command, Engine, Event, Instant, TorrentState, UnixTime};
+
+use crate::actor::{Actor, ActorEvent};
+use crate::chance::{Chance, mix};
+use crate::config::{HostConfig, WorldConfig};
+use crate::content::Content;
+use crate::disk::Disk;
+use crate::event::Happening;
+use crate::failure::{Failure, FailureKind, repeat_command};
+use crate::fault::{Fault, FaultPlan};
+use crate::host::{Acting, Added, Host, NatTable, Node, PORT, Running, Uplink};
+use crate::log::Log;
+use crate::perform::ago;
+use crate::queue::Queue;
+use crate::stream::Conns;
+use crate::trace::Trace;
+use crate::tracker::Tracker;
+
+/// Set in the number of a place on the network that is a tracker, not a host.
+pub(crate) const TRACKER_BIT: u32 = 1 << 31;
+
+/// How often it is looked whether every torrent gets on.
+const WATCH: Duration = Duration::from_secs(60);
+
+/// The wall clock when a world begins.
+const START: UnixTime = UnixTime(1_700_000_000);
+
+/// A host of a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(pub(crate) u32);
+
+impl HostId {
+    /// The host's number: they are counted from 0 in the order in which they were added.
+    pub const fn index(self) -> u32 {
+        self.0
+    }
+
+    /// The host with a number.
+    pub const fn new(index: u32) -> Self {
+        Self(index)
+    }
+}
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "host {}", self.0)
+    }
+}
+
+/// A tracker of a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrackerId(pub(crate) u32);
+
+impl fmt::Display for TrackerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tracker {}", self.0)
+    }
+}
+
+/// Hosts, trackers, disks and the network between them, in virtual time.
+///
+/// Everything that happens is in one queue, ordered by time and, at the same time, by the order in which
+/// it was put there. All chance comes from the seed. So a run is a function of what the caller did and
+/// of the seed; [`World::trace_hash`] tells two runs apart.
+#[derive(Debug)]
+pub struct World {
+    pub(crate) config: WorldConfig,
+    pub(crate) now: Instant,
+    pub(crate) queue: Queue<Happening>,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) conns: Conns,
+    pub(crate) trackers: Vec<Tracker>,
+    pub(crate) names: BTreeMap<String, Vec<IpAddr>>,
+    pub(crate) contents: BTreeMap<InfoHash, Content>,
+    pub(crate) chance: Chance,
+    pub(crate) trace: Trace,
+    pub(crate) log: Option<Log>,
+    pub(crate) buffer: Actions,
+    failure: Option<Failure>,
+    repeat: Option<String>,
+    /// Torrents of hosts that have not been completed.
+    pub(crate) incomplete: u32,
+    happened: u64,
+    watch_at: Instant,
+    last_fault: Instant,
+}
+
+impl World {
+    /// An empty world with everything at its default.
+    pub fn new(seed: u64) -> Self {
+        Self::with_config(WorldConfig::new(seed))
+    }
+
+    /// An empty world.
+    pub fn with_config(config: WorldConfig) -> Self {
+        Self {
+            chance: Chance::new(config.seed),
+            config,
+            now: Instant::ZERO,
+            queue: Queue::default(),
+            hosts: Vec::new(),
+            conns: Conns::default(),
+            trackers: Vec::new(),
+            names: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            trace: Trace::default(),
+            log: None,
+            buffer: Actions::new(),
+            failure: None,
+            repeat: None,
+            incomplete: 0,
+            happened: 0,
+            watch_at: Instant::ZERO + WATCH,
+            last_fault: Instant::ZERO,
+        }
+    }
+
+    /// What a failure names as the command that repeats the run. Without it, a guess is made from the
+    /// running test.
+    pub fn set_repeat_command(&mut self, command: impl Into<String>) {
+        self.repeat = Some(command.into());
+    }
+
+    /// Adds a host with an engine.
+    pub fn add_host(&mut self, config: HostConfig) -> HostId {
+        let id = self.add_place(config);
+        self.boot(id.0);
+        id
+    }
+
+    /// Adds a scripted peer.
+    pub fn add_actor(&mut self, config: HostConfig, actor: impl Actor + 'static) -> HostId {
+        let id = self.add_place(config);
+        let life = 1;
+        if let Some(host) = self.hosts.get_mut(id.0 as usize) {
+            host.life = life;
+            host.node = Node::Actor(Acting {
+                actor: Some(Box::new(actor)),
+                conns: BTreeMap::new(),
+                next: 0,
+            });
+        }
+        self.queue
+            .push(self.now, Happening::ActorStart { host: id.0, life });
+        id
+    }
+
+    /// Gives a host a torrent. The world knows from then on what is in it.
+    ///
+    /// # Errors
+    ///
+    /// What the engine answers.
+    ///
+    /// # Panics
+    ///
+    /// When the host has no engine at the moment.
+    pub fn add_torrent(
+        &mut self,
+        host: HostId,
+        content: &Content,
+        add: AddTorrent,
+    ) -> Result<TorrentId, CommandError> {
+        let key = self.know(host, content, &add);
+        self.add_known(host, key)
+    }
+
+    /// Gives a host a torrent that is complete on its disk.
+    ///
+    /// # Errors
+    ///
+    /// What the engine answers.
+    ///
+    /// # Panics
+    ///
+    /// When the host has no engine at the moment.
+    pub fn seed_torrent(
+        &mut self,
+        host: HostId,
+        content: &Content,
+        add: AddTorrent,
+    ) -> Result<TorrentId, CommandError> {
+        let key = self.know(host, content, &add);
+        if let Some(this) = self.hosts.get_mut(host.0 as usize) {
+            this.disk.fill(key, content);
+        }
+        self.add_known(host, key)
+    }
+
+    /// Gives an engine a command. The answer, if it comes at once, else none; see [`Host::reply`].
+    ///
+    /// # Panics
+    ///
+    /// When the host has no engine at the moment.
+    pub fn command(
+        &mut self,
+        host: HostId,
+        command: Command,
+    ) -> (RequestId, Option<Result<Reply, CommandError>>) {
+        let Some(running) = self.running(host.0) else {
+            panic!("{host} has no engine at the moment");
+        };
+        running.next_request += 1;
+        let request = RequestId(running.next_request);
+        self.feed(
+            host.0,
+            Event::Command {
+                request,
+                command: Box::new(command),
+            },
+        );
+        let reply = self.host(host).reply(request).cloned();
+        (request, reply)
+    }
+
+    /// Lets something go wrong after a time.
+    pub fn schedule(&mut self, after: Duration, fault: Fault) {
+        let at = self.now + after;
+        self.last_fault = self.last_fault.max(at);
+        self.queue.push(at, Happening::Fault(Box::new(fault)));
+    }
+
+    /// Lets many things go wrong.
+    pub fn schedule_all(&mut self, plan: &FaultPlan) {
+        for (after, fault) in plan {
+            self.schedule(*after, fault.clone());
+        }
+    }
+
+    /// The time.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// What the world is like.
+    pub fn config(&self) -> &WorldConfig {
+        &self.config
+    }
+
+    /// A host.
+    ///
+    /// # Panics
+    ///
+    /// When it is of another world.
+    pub fn host(&self, host: HostId) -> &Host {
+        match self.hosts.get(host.0 as usize) {
+            Some(found) => found,
+            None => panic!("there is no {host}"),
+        }
+    }
+
+    /// A host, to change what is wrong with it.
+    ///
+    /// # Panics
+    ///
+    /// When it is of another world.
+    pub fn host_mut(&mut self, host: HostId) -> &mut Host {
+        match self.hosts.get_mut(host.0 as usize) {
+            Some(found) => found,
+            None => panic!("there is no {host}"),
+        }
+    }
+
+    /// All hosts, in the order in which they were added.
+    pub fn hosts(&self) -> impl Iterator<Item = HostId> + use<> {
+        (0..self.hosts.len() as u32).map(HostId)
+    }
+
+    /// A host's address.
+    ///
+    /// # Panics
+    ///
+    /// When it is of another world.
+    pub fn address(&self, host: HostId) -> SocketAddr {
+        self.host(host).address
+    }
+
+    /// How long a packet takes from one host to another, without jitter and waiting.
+    pub fn latency_between(&self, from: HostId, to: HostId) -> Duration {
+        self.latency(from.0, to.0)
+    }
+
+    /// One number for the course that the run has taken so far.
+    pub fn trace_hash(&self) -> u64 {
+        self.trace.hash()
+    }
+
+    /// How many things have happened.
+    pub fn happened(&self) -> u64 {
+        self.happened
+    }
+
+    /// Streams that exist, and things that wait to happen.
+    pub fn load(&self) -> (usize, usize) {
+        (self.conns.len(), self.queue.len())
+    }
+
+    /// How many torrents of how many hosts are not complete.
+    pub fn incomplete(&self) -> u32 {
+        self.incomplete
+    }
+
+    /// From now on, what happens is written to `out`, an event a line.
+    pub fn log_to(&mut self, out: impl std::io::Write + Send + 'static) {
+        self.log = Some(Log::new(out));
+    }
+
+    /// Runs for a time.
+    ///
+    /// # Errors
+    ///
+    /// A check did not hold.
+    pub fn run_for(&mut self, time: Duration) -> Result<(), Failure> {
+        let until = self.now + time;
+        self.guarded(|world| while world.step_before(until) {})?;
+        self.now = until;
+        Ok(())
+    }
+
+    /// Runs until `done`, which is asked after everything that happens.
+    ///
+    /// # Errors
+    ///
+    /// A check did not hold, or it is not done after `limit`, or nothing is left to happen.
+    pub fn run_until(
+        &mut self,
+        limit: Duration,
+        mut done: impl FnMut(&Self) -> bool,
+    ) -> Result<(), Failure> {
+        let until = self.now + limit;
+        let finished = self.guarded(|world| {
+            loop {
+                if done(world) {
+                    return true;
+                }
+                if !world.step_before(until) {
+                    return false;
+                }
+            }
+        })?;
+        if finished {
+            return Ok(());
+        }
+        let state = self.describe();
+        let kind = if self.queue.next_at().is_none() {
+            FailureKind::Quiet(state)
+        } else {
+            FailureKind::Late(state)
+        };
+        self.fail(None, kind);
+        self.outcome(())
+    }
+
+    /// Runs until every torrent of every host is complete.
+    ///
+    /// # Errors
+    ///
+    /// As [`World::run_until`].
+    pub fn run_until_complete(&mut self, limit: Duration) -> Result<(), Failure> {
+        self.run_until(limit, |world| world.incomplete == 0)
+    }
+
+    /// Lets the next thing happen. False when nothing is left to, or a check did not hold.
+    ///
+    /// # Errors
+    ///
+    /// A check did not hold.
+    pub fn step(&mut self) -> Result<bool, Failure> {
+        self.guarded(|world| world.step_before(Instant::FAR))
+    }
+
+    /// Lets the next thing happen if it happens no later than `until`.
+    fn step_before(&mut self, until: Instant) -> bool {
+        if self.failure.is_some() {
+            return false;
+        }
+        let Some(at) = self.queue.next_at().filter(|at| *at <= until) else {
+            return false;
+        };
+        if at > self.watch_at {
+            self.now = self.watch_at;
+            self.watch_at = self.now + WATCH;
+            self.watch();
+            return true;
+        }
+        let Some((at, happening)) = self.queue.pop() else {
+            return false;
+        };
+        self.now = self.now.max(at);
+        self.happened += 1;
+        self.happen(happening);
+        true
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Wake { host, life } => {
+                if self.life(host) == life {
+                    self.on_wake(host);
+                }
+            }
+            Happening::Spurious { host, life } => {
+                if self.life(host) == life {
+                    self.feed(host, Event::Tick);
+                }
+            }
+            Happening::Input { host, life, event } => {
+                if self.life(host) == life {
+                    self.feed(host, *event);
+                }
+            }
+            Happening::Contact {
+                host,
+                life,
+                op,
+                event,
+            } => {
+                let current = self.life(host) == life;
+                let waits = current
+                    && self
+                        .running(host)
+                        .is_some_and(|running| running.contacts.remove(&op));
+                if waits {
+                    self.feed(host, *event);
+                }
+            }
+            Happening::PowerOff { host, life } => {
+                if self.life(host) == life {
+                    self.switch_off(host);
+                }
+            }
+            Happening::ActorTimer { host, life, token } => {
+                if self.life(host) == life {
+                    self.act(host, ActorEvent::Timer { token });
+                }
+            }
+            Happening::ActorStart { host, life } => {
+                if self.life(host) == life {
+                    self.act(host, ActorEvent::Started);
+                }
+            }
+            Happening::Uplink { host } => self.on_uplink(host),
+            Happening::Syn { conn, attempt } => self.on_syn(conn, attempt),
+            Happening::SynAck { conn } => self.on_syn_ack(conn),
+            Happening::Established { conn } => self.on_established(conn),
+            Happening::Refused { conn } => self.on_refused(conn),
+            Happening::Arrive { conn, to, segment } => self.on_arrive(conn, to, segment),
+            Happening::Deliver { conn, to, segment } => self.on_deliver(conn, to, segment),
+            Happening::Acknowledge { conn, to, segment } => self.on_acknowledge(conn, to, segment),
+            Happening::Lost { conn, to, segment } => self.on_lost(conn, to, segment),
+            Happening::Window { conn, to } => self.on_window(conn, to),
+            Happening::Retry { conn, side } => self.on_retry(conn, side),
+            Happening::Accepted { conn, side } => self.on_accepted(conn, side),
+            Happening::Flush { conn, side } => self.on_flush(conn, side),
+            Happening::Reset { conn, to } => self.on_reset(conn, to),
+            Happening::ClosedLocally { host, life, conn } => {
+                if self.life(host) == life {
+                    self.on_closed_locally(host, conn);
+                }
+            }
+            Happening::PacketArrive { to, packet } => self.on_packet_arrive(to, packet),
+            Happening::PacketDeliver { to, packet } => self.on_packet_deliver(to, *packet),
+            Happening::Visit(visit) => self.on_visit(*visit),
+            Happening::Fault(fault) => self.strike(*fault),
+        }
+    }
+
+    fn strike(&mut self, fault: Fault) {
+        let now = self.now;
+        self.last_fault = self.last_fault.max(now);
+        if let Some(log) = &mut self.log {
+            log.line(now, u32::MAX, &format!("{fault:?}"));
+        }
+        match fault {
+            Fault::Crash(host) => self.crash(host),
+            Fault::Restart(host) => self.restart(host),
+            Fault::Leave(host) => self.leave(host),
+            Fault::Partition(hosts) => {
+                for host in hosts {
+                    self.change(host, |host| host.group = 1);
+                }
+            }
+            Fault::Heal => self.hosts.iter_mut().for_each(|host| host.group = 0),
+            Fault::ResetConnections(host) => {
+                for attached in self.attached_of(host.0) {
+                    for to in [attached.side, attached.side.other()] {
+                        let conn = attached.at;
+                        self.queue.push(now, Happening::Reset { conn, to });
+                    }
+                }
+            }
+            Fault::BlackHole(host) => {
+                for attached in self.attached_of(host.0) {
+                    if let Some(conn) = self.conns.get_mut(attached.at) {
+                        conn.black_hole = true;
+                    }
+                }
+            }
+            Fault::Link(host, link) => self.change(host, |host| host.config.link = link),
+            Fault::Loss(ppm) => self.config.loss_ppm = ppm,
+            Fault::DiskFull(host, full) => self.change(host, |host| host.disk.faults.full = full),
+            Fault::DiskError(host, kind, after) => self.change(host, |host| {
+                let nth = host.disk.count(kind) + after + 1;
+                host.disk.faults.fail.insert((kind, nth));
+            }),
+            Fault::Rot {
+                host,
+                torrent,
+                piece,
+                offset,
+            } => self.change(host, |host| {
+                host.disk.rot(StorageKey(torrent as u64), piece, offset);
+            }),
+            Fault::CorruptWrites(host, ppm) => {
+                self.change(host, |host| host.disk.faults.corrupt_writes_ppm = ppm);
+            }
+            Fault::CorruptReads(host, ppm) => {
+                self.change(host, |host| host.disk.faults.corrupt_reads_ppm = ppm);
+            }
+            Fault::Tracker(tracker, mode) => {
+                if let Some(tracker) = self.trackers.get_mut(tracker.0 as usize) {
+                    tracker.mode = mode;
+                }
+            }
+        }
+    }
+
+    /// A host loses power. Nothing happens if it is off already.
+    pub fn crash(&mut self, host: HostId) {
+        let now = self.now;
+        if self.hosts.get(host.0 as usize).is_some_and(Host::is_up) {
+            self.switch_off(host.0);
+            self.change(host, |host| host.disk.crash(now));
+        }
+    }
+
+    /// A host comes up again with what is on its disk, and takes on the torrents that it had. Nothing
+    /// happens if it is up.
+    pub fn restart(&mut self, host: HostId) {
+        if self.hosts.get(host.0 as usize).is_none_or(Host::is_up) {
+            return;
+        }
+        self.boot(host.0);
+        let known = self.host(host).torrents.len() as u64;
+        for key in 0..known {
+            if let Err(error) = self.add_known(host, StorageKey(key)) {
+                let what = format!("a torrent is not taken on again: {error}");
+                self.fail(Some(host.0), FailureKind::Contract(what));
+            }
+        }
+    }
+
+    /// A host shuts down in good order, and is off when that is done. Nothing happens if it is off.
+    pub fn leave(&mut self, host: HostId) {
+        if self
+            .running(host.0)
+            .is_none_or(|running| running.leaving.is_some())
+        {
+            return;
+        }
+        let life = self.life(host.0);
+        let (request, reply) = self.command(host, Command::Shutdown);
+        if reply.is_some() {
+            let host = host.0;
+            self.queue
+                .push(self.now, Happening::PowerOff { host, life });
+        } else if let Some(running) = self.running(host.0) {
+            running.leaving = Some(request);
+        }
+    }
+
+    fn add_place(&mut self, config: HostConfig) -> HostId {
+        let index = self.hosts.len() as u32;
+        let [_, high, middle, low] = (index + 1).to_be_bytes();
+        let chance = Chance::new(mix(self.config.seed, u64::from(index) << 1));
+        let seed = Chance::new(mix(self.config.seed, u64::from(index) << 1 | 1)).seed();
+        self.hosts.push(Host {
+            address: SocketAddr::new(IpAddr::from([5, high, middle, low]), PORT),
+            node: Node::Off,
+            life: 0,
+            seed,
+            disk: Disk::new(config.disk, chance),
+            group: 0,
+            uplink: Uplink::default(),
+            downlink_free_at: Instant::ZERO,
+            nat: NatTable::default(),
+            next_port: 32_767,
+            torrents: Vec::new(),
+            notices: Vec::new(),
+            progress: 0,
+            progress_at: self.now,
+            config,
+        });
+        HostId(index)
+    }
+
+    fn boot(&mut self, host: u32) {
+        let now = self.now;
+        let Some(this) = self.hosts.get_mut(host as usize) else {
+            return;
+        };
+        this.life += 1;
+        let mut seed = this.seed;
+        for (byte, life) in seed.0.iter_mut().zip(this.life.to_le_bytes()) {
+            *byte ^= life;
+        }
+        let wall = UnixTime(START.0 + now.since(Instant::ZERO).as_secs());
+        let engine = Engine::new(this.config.engine.clone(), seed, now, wall);
+        this.node = Node::Engine(Box::new(Running::new(engine)));
+        this.progress_at = now;
+        let address = Some(this.address);
+        self.command(HostId(host), Command::Listening { address });
+    }
+
+    fn switch_off(&mut self, host: u32) {
+        let attached = self.attached_of(host);
+        let Some(this) = self.hosts.get_mut(host as usize) else {
+            return;
+        };
+        let acting: Vec<_> = match &this.node {
+            Node::Actor(acting) => acting.conns.values().copied().collect(),
+            Node::Off | Node::Engine(_) => Vec::new(),
+        };
+        this.node = Node::Off;
+        // What was meant for it is for nobody now.
+        this.life += 1;
+        this.uplink.active.clear();
+        this.uplink.packets.clear();
+        this.uplink.packet_bytes = 0;
+        this.uplink.packets_queued = false;
+        let conns = attached.into_iter().map(|found| (found.at, found.side));
+        for (at, side) in conns.chain(acting) {
+            self.die(at, side);
+        }
+    }
+
+    fn know(&mut self, host: HostId, content: &Content, add: &AddTorrent) -> StorageKey {
+        self.contents.insert(content.info_hash(), content.clone());
+        let add = AddTorrent {
+            metainfo: content.torrent(),
+            ..add.clone()
+        };
+        let Some(this) = self.hosts.get_mut(host.0 as usize) else {
+            panic!("there is no {host}");
+        };
+        if let Some((key, _)) = this.added(content) {
+            return key;
+        }
+        let key = StorageKey(this.torrents.len() as u64);
+        this.torrents.push(Added {
+            content: content.clone(),
+            add: AddTorrent {
+                storage: key,
+                ..add
+            },
+            completed: None,
+        });
+        self.incomplete += 1;
+        key
+    }
+
+    fn add_known(&mut self, host: HostId, key: StorageKey) -> Result<TorrentId, CommandError> {
+        let add = match self.host(host).torrents.get(key.0 as usize) {
+            Some(added) => added.add.clone(),
+            None => AddTorrent::default(),
+        };
+        match self.command(host, Command::AddTorrent(add)).1 {
+            Some(Ok(Reply::Added { torrent })) => Ok(torrent),
+            Some(Err(error)) => Err(error),
+            other => panic!("a torrent that is added is answered at once: {other:?}"),
+        }
+    }
+
+    /// Sees whether every torrent gets on that could.
+    fn watch(&mut self) {
+        let now = self.now;
+        let patience = self.config.checks.patience;
+        let last_fault = self.last_fault;
+        let mut stuck = Vec::new();
+        for (index, host) in self.hosts.iter_mut().enumerate() {
+            let Node::Engine(running) = &host.node else {
+                continue;
+            };
+            let stats = running.engine.stats();
+            let progress = stats.payload_received + stats.pieces_verified;
+            if progress != host.progress {
+                host.progress = progress;
+                host.progress_at = now;
+            }
+            let waited = now.since(host.progress_at.max(last_fault));
+            if waited > patience && has_wanting(&running.engine) {
+                stuck.push(index as u32);
+            }
+        }
+        for host in stuck {
+            if let Some(seed) = self.reachable_seed(host) {
+                let last = self.host(HostId(host)).progress_at;
+                let what = format!(
+                    "last {}, although {} has everything\n{}",
+                    ago(now, last),
+                    HostId(seed),
+                    self.describe_host(host)
+                );
+                return self.fail(Some(host), FailureKind::Stalled(what));
+            }
+        }
+    }
+
+    /// A host that has all that another one is downloading, and that it can reach or be reached by.
+    fn reachable_seed(&self, host: u32) -> Option<u32> {
+        let this = self.hosts.get(host as usize)?;
+        let engine = this.engine()?;
+        for id in engine.torrents() {
+            let torrent = engine.torrent(id)?;
+            if torrent.state() != TorrentState::Downloading {
+                continue;
+            }
+            let hash = torrent.metainfo().info_hash();
+            let found = self.hosts.iter().position(|other| {
+                let seeding = other.engine().is_some_and(|engine| {
+                    let found = engine.find(&hash).and_then(|id| engine.torrent(id));
+                    found.is_some_and(|found| {
+                        found.have().is_full() && found.state() == TorrentState::Seeding
+                    })
+                });
+                seeding && other.group == this.group && (other.is_dialable() || this.is_dialable())
+            });
+            if let Some(found) = found {
+                return Some(found as u32);
+            }
+        }
+        None
+    }
+
+    /// Notes that a check did not hold. Only the first counts.
+    pub(crate) fn fail(&mut self, host: Option<u32>, kind: FailureKind) {
+        if self.failure.is_some() {
+            return;
+        }
+        let seed = self.config.seed;
+        let repeat = self.repeat.clone();
+        self.failure = Some(Failure {
+            seed,
+            at: self.now,
+            host: host.map(HostId),
+            kind,
+            repeat: repeat.unwrap_or_else(|| repeat_command(seed)),
+        });
+    }
+
+    /// Runs, and turns a panic of an engine into a failure.
+    fn guarded<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> Result<T, Failure> {
+        match catch_unwind(AssertUnwindSafe(|| run(self))) {
+            Ok(value) => self.outcome(value),
+            Err(panic) => {
+                self.fail(None, FailureKind::Panic(message(&*panic)));
+                match self.failure.clone() {
+                    Some(failure) => Err(failure),
+                    None => std::panic::resume_unwind(panic),
+                }
+            }
+        }
+    }
+
+    fn outcome<T>(&self, value: T) -> Result<T, Failure> {
+        match &self.failure {
+            None => Ok(value),
+            Some(failure) => Err(failure.clone()),
+        }
+    }
+
+    /// The hosts that are not complete, in words.
+    fn describe(&self) -> String {
+        let wanting = (0..self.hosts.len() as u32).filter(|host| {
+            let torrents = &self.host(HostId(*host)).torrents;
+            torrents.iter().any(|added| added.completed.is_none())
+        });
+        let mut lines: Vec<String> = wanting
+            .clone()
+            .take(4)
+            .map(|host| self.describe_host(host))
+            .collect();
+        lines.push(format!("{} hosts are not complete", wanting.count()));
+        lines.join("\n")
+    }
+
+    fn describe_host(&self, host: u32) -> String {
+        let mut lines = vec![HostId(host).to_string()];
+        if let Some(engine) = self.host(HostId(host)).engine() {
+            for torrent in engine.torrents().filter_map(|id| engine.torrent(id)) {
+                lines.push(format!("{:?}", torrent.status(self.now)));
+                let peers = torrent.peers(self.now);
+                lines.extend(peers.iter().take(8).map(|peer| format!("  {peer:?}")));
+            }
+        } else {
+            lines.push(String::from("no engine"));
+        }
+        lines.join("\n")
+    }
+
+    fn change(&mut self, host: HostId, change: impl FnOnce(&mut Host)) {
+        if let Some(host) = self.hosts.get_mut(host.0 as usize) {
+            change(host);
+        }
+    }
+
+    fn attached_of(&mut self, host: u32) -> Vec<crate::host::Attached> {
+        self.running(host)
+            .map(|running| running.all_attached().collect())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn running(&mut self, host: u32) -> Option<&mut Running> {
+        self.hosts.get_mut(host as usize)?.running()
+    }
+
+    pub(crate) fn life(&self, host: u32) -> u32 {
+        self.hosts.get(host as usize).map_or(0, |host| host.life)
+    }
+
+    /// Whether anything gets from one place to another at the moment.
+    pub(crate) fn path_is_open(&self, from: u32, to: u32) -> bool {
+        // Trackers are always there, on the side of those that are not cut off.
+        let group = |place: u32| {
+            if place & TRACKER_BIT != 0 {
+                return Some(0);
+            }
+            let host = self.hosts.get(place as usize)?;
+            host.is_up().then_some(host.group)
+        };
+        matches!((group(from), group(to)), (Some(from), Some(to)) if from == to)
+    }
+
+    /// How long a packet takes from one place to another.
+    pub(crate) fn latency(&self, from: u32, to: u32) -> Duration {
+        let pair = u64::from(from.min(to)) << 32 | u64::from(from.max(to));
+        let range = self
+            .config
+            .latency_max
+            .saturating_sub(self.config.latency_min);
+        let range = u64::try_from(range.as_nanos()).unwrap_or(u64::MAX);
+        let share = mix(self.config.seed, pair);
+        let within = (u128::from(share) * u128::from(range)) >> 64;
+        let access = |place: u32| {
+            let host = self.hosts.get(place as usize);
+            host.map_or(Duration::ZERO, |host| host.config.link.latency)
+        };
+        self.config.latency_min + Duration::from_nanos(within as u64) + access(from) + access(to)
+    }
+
+    /// The same for one packet, with jitter.
+    pub(crate) fn one_way(&mut self, from: u32, to: u32) -> Duration {
+        self.latency(from, to) + self.chance.up_to(self.config.jitter)
+    }
+}
+
+fn has_wanting(engine: &Engine) -> bool {
+    engine
+        .torrents()
+        .filter_map(|id| engine.torrent(id))
+        .any(|torrent| torrent.state() == TorrentState::Downloading)
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => String::from(*text),
+        (_, Some(text)) => text.clone(),
+        _ => String::from("no message"),
+    }
+}
