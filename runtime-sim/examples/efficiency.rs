@@ -59,7 +59,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         payload += engine.stats().payload_received;
         received += engine.stats().received;
     }
-    let sent = world.host(first).engine().map_or(0, |engine| engine.stats().payload_sent);
+    let sent = world
+        .host(first)
+        .engine()
+        .map_or(0, |engine| engine.stats().payload_sent);
     println!("seed sent  {:8.2} copies", sent as f64 / size);
     println!("peers {peers}, {mib} MiB, pieces of {piece} KiB, seed {seed}");
     println!("bound      {bound:8.1} s");

@@ -22,14 +22,20 @@ fn swarm(seed: u64, content: &Content, leechers: u32, up: u64, down: u64) -> Dur
     let mut world = World::new(seed);
     let add = with_tracker(&mut world);
     let first = world.add_host(HostConfig::with_rates(up, down));
-    world.seed_torrent(first, content, add.clone()).unwrap();
+    world
+        .seed_torrent(first, content, add.clone())
+        .expect("a sound torrent");
     let others: Vec<HostId> = (0..leechers)
         .map(|_| world.add_host(HostConfig::with_rates(up, down)))
         .collect();
     for host in others {
-        world.add_torrent(host, content, add.clone()).unwrap();
+        world
+            .add_torrent(host, content, add.clone())
+            .expect("a sound torrent");
     }
-    world.run_until_complete(HOUR).unwrap();
+    world
+        .run_until_complete(HOUR)
+        .expect("a run without failure");
     world.now().since(Instant::ZERO)
 }
 
