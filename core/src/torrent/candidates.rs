@@ -256,6 +256,16 @@ impl Candidates {
         });
     }
 
+    /// As [`on_closed`](Self::on_closed), but it was we who stopped: nothing is held against the peer, and
+    /// it is sought again as soon as we go on.
+    pub(crate) fn on_stopped(&mut self, address: SocketAddr, useful: bool, now: Instant) {
+        let address = canonical(address);
+        if useful {
+            self.on_closed(address, true, now);
+        }
+        self.change(address, |entry| entry.state = State::Waiting(now));
+    }
+
     /// Whatever is dialled or connected is given up, through no fault of its own.
     pub(crate) fn forget_attempts(&mut self, now: Instant) {
         let busy = self.entries.iter();
@@ -706,6 +716,22 @@ mod tests {
         assert_eq!(candidates.next_at(NOW), Some(after(60)));
         candidates.on_closed(nth(2), false, NOW);
         assert_eq!(candidates.len(), 1);
+    }
+
+    #[test]
+    fn a_peer_that_we_stopped_on_is_sought_again_at_once() {
+        let mut candidates = candidates();
+        candidates.add(nth(1), Source::TRACKER, NOW);
+        candidates.pick(NOW, any);
+        for useful in [false, true] {
+            candidates.on_connected(nth(1));
+            candidates.on_stopped(nth(1), useful, NOW);
+            assert_eq!(candidates.pick(NOW, any), Some(nth(1)));
+        }
+        candidates.on_stopped(nth(2), false, NOW);
+        assert_eq!(candidates.len(), 0, "a stranger that was of no use");
+        candidates.on_stopped(nth(2), true, NOW);
+        assert_eq!(candidates.pick(NOW, any), Some(nth(2)));
     }
 
     #[test]

@@ -662,9 +662,13 @@ impl Torrent {
         self.partials.remove_peer(conn);
         let useful = peer.downloaded > 0 || peer.uploaded > 0;
         if let Some(address) = peer.dial_address {
-            let blamed = matches!(reason, DisconnectReason::Blamed(_));
-            self.candidates
-                .on_closed(address, useful && !blamed, ctx.now);
+            if reason == DisconnectReason::Stopped {
+                self.candidates.on_stopped(address, useful, ctx.now);
+            } else {
+                let blamed = matches!(reason, DisconnectReason::Blamed(_));
+                self.candidates
+                    .on_closed(address, useful && !blamed, ctx.now);
+            }
         }
         ctx.notify(Notice::PeerDisconnected {
             torrent: self.id,

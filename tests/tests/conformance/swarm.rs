@@ -374,11 +374,16 @@ pub(crate) async fn fifty_torrents_complete_at_once<S: Subject>() {
     let stages: Vec<Stage> = (0..TORRENTS)
         .map(|number| Stage::file(100_000 + number))
         .collect();
-    let (seeder, leecher) = (client::<S>(), client::<S>());
+    let mut config = Config::default();
+    // All come from one address.
+    config.max_connections_per_address = TORRENTS as u32;
+    let seeder = builder::<S>().config(config).start().expect("a client");
+    for stage in &stages {
+        stage.seed(&seeder).await;
+    }
+    let leecher = client::<S>();
     let mut torrents = Vec::new();
     for stage in &stages {
-        let seeding = seeder.add(stage.source(), stage.below("origin")).await;
-        seeding.expect("added");
         let options = stage.fetched("copy", seeder.listen_addrs());
         torrents.push(leecher.add(stage.source(), options).await.expect("added"));
     }
