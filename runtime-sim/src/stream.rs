@@ -14,7 +14,7 @@ use crate::config::time_for;
 use crate::conn::{Conn, ConnRef, End, Local, PACKET, RETRY, Segment, Side, State};
 use crate::event::Happening;
 use crate::host::{Flow, Node, PORT};
-use crate::world::World;
+use crate::world::{World, host_number};
 
 /// Attempts to connect before the system gives up, a second apart at first, twice as long each time.
 const SYN_ATTEMPTS: u8 = 6;
@@ -735,11 +735,6 @@ impl World {
 
     /// The host with an address.
     pub(crate) fn host_at(&self, address: IpAddr) -> Option<u32> {
-        let IpAddr::V4(ip) = address else {
-            return None;
-        };
-        let [five, high, middle, low] = ip.octets();
-        let index = u32::from_be_bytes([0, high, middle, low]).checked_sub(1)?;
-        (five == 5 && (index as usize) < self.hosts.len()).then_some(index)
+        host_number(address).filter(|index| (*index as usize) < self.hosts.len())
     }
 }

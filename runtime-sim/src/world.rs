@@ -583,11 +583,10 @@ impl World {
 
     fn add_place(&mut self, config: HostConfig) -> HostId {
         let index = self.hosts.len() as u32;
-        let [_, high, middle, low] = (index + 1).to_be_bytes();
         let chance = Chance::new(mix(self.config.seed, u64::from(index) << 1));
         let seed = Chance::new(mix(self.config.seed, u64::from(index) << 1 | 1)).seed();
         self.hosts.push(Host {
-            address: SocketAddr::new(IpAddr::from([5, high, middle, low]), PORT),
+            address: SocketAddr::new(address_of(index), PORT),
             node: Node::Off,
             life: 0,
             seed,
@@ -863,6 +862,24 @@ impl World {
     /// The same for one packet, with jitter.
     pub(crate) fn one_way(&mut self, from: u32, to: u32) -> Duration {
         self.latency(from, to) + self.chance.up_to(self.config.jitter)
+    }
+}
+
+/// Hosts next to each other are far apart on the network: what goes by networks should not take them
+/// for one.
+fn address_of(host: u32) -> IpAddr {
+    let [_, high, middle, low] = (host + 1).to_be_bytes();
+    IpAddr::from([5, low, middle, high])
+}
+
+/// The number of the host with an address.
+pub(crate) fn host_number(address: IpAddr) -> Option<u32> {
+    let IpAddr::V4(ip) = address else {
+        return None;
+    };
+    match ip.octets() {
+        [5, low, middle, high] => u32::from_be_bytes([0, high, middle, low]).checked_sub(1),
+        _ => None,
     }
 }
 

@@ -200,6 +200,14 @@ impl Peer {
         self.mapped && self.have.is_full()
     }
 
+    /// Whether it may ask for what newcomers are allowed while they are choked (BEP 6): until it has as
+    /// many pieces as that, or has been given as many bytes. Who has something to trade gets the rest
+    /// as everybody does, or a seed would serve nobody else.
+    pub(crate) fn is_starting(&self, piece_length: u32) -> bool {
+        let allowance = allowed_fast::ALLOWED_FAST as u64 * u64::from(piece_length);
+        (self.have.count() as usize) < allowed_fast::ALLOWED_FAST && self.uploaded < allowance
+    }
+
     /// Whether blocks may be asked of it, of any piece.
     pub(crate) fn is_open(&self) -> bool {
         self.am_interested && !self.peer_choking

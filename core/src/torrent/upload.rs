@@ -38,7 +38,9 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return Ok(());
         };
-        let allowed = !peer.am_choking || peer.allowed_to_it.contains(&block.piece);
+        let granted = peer.allowed_to_it.contains(&block.piece)
+            && peer.is_starting(self.layout.piece_length());
+        let allowed = !peer.am_choking || granted;
         if !allowed || !have {
             // Without the fast extension there is no way to say no but to choke, which has been said.
             if peer.fast {
@@ -260,8 +262,11 @@ impl Torrent {
         }
         peer.am_choking = true;
         peer.send(ctx, &Message::Choke);
+        let starting = peer.is_starting(self.layout.piece_length());
         let allowed = core::mem::take(&mut peer.allowed_to_it);
-        let dropped = peer.uploads.retain(|block| allowed.contains(&block.piece));
+        let dropped = peer
+            .uploads
+            .retain(|block| starting && allowed.contains(&block.piece));
         peer.allowed_to_it = allowed;
         if peer.fast {
             for block in dropped {
