@@ -2,25 +2,21 @@
 
 use alloc::collections::BTreeMap;
 use alloc::collections::BTreeSet;
-use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Action, Actions};
-use crate::command::{AddTorrent, Command, Reply};
+use crate::action::Actions;
+use crate::command::Reply;
 use crate::config::Config;
 use crate::connections::{Conn, Connections};
 use crate::ctx::{Ctx, Identity, Op, Timer};
 use crate::error::CommandError;
 use crate::event::{CloseReason, ContactError, Event, OpResult};
-use crate::id::{ConnId, OpId, RequestId, Ticket, TorrentId};
+use crate::id::{ConnId, OpId, RequestId, TorrentId};
 use crate::limits;
-use crate::metainfo::{InfoHash, Metainfo};
-use crate::notice::Notice;
-use crate::peer::Introduction;
-use crate::peer::handshake::Progress;
+use crate::metainfo::InfoHash;
 use crate::rng::{Rng, Seed};
 use crate::slab::Slab;
 use crate::stats::Stats;
@@ -30,7 +26,7 @@ use crate::timer::Timers;
 use crate::torrent::candidates::{Banned, Source};
 use crate::torrent::{Fate, Torrent, TorrentView};
 use crate::tracker::{UdpOutcome, UdpTrackers};
-use crate::wire::handshake::{Handshake, PeerId, Reserved};
+use crate::wire::handshake::PeerId;
 
 /// When the engine wants to be called again if no event comes before.
 #[must_use = "an engine that is not called again in time does nothing"]
@@ -132,6 +128,10 @@ macro_rules! ctx {
         }
     };
 }
+
+// After the macro, which they use.
+mod commands;
+mod contacts;
 
 impl Engine {
     /// Makes an engine. All its choices follow from the seed; see [`Seed`] on where to take it from.
@@ -279,176 +279,6 @@ impl Engine {
         );
     }
 
-    fn on_command(&mut self, request: RequestId, command: Command, actions: &mut Actions) {
-        if self.shutdown.is_some() || self.is_down {
-            let result = Err(CommandError::ShuttingDown);
-            actions.push(Action::Reply { request, result });
-            return;
-        }
-        let result = match command {
-            Command::AddTorrent(add) => self.add_torrent(&add, actions),
-            Command::RemoveTorrent {
-                torrent,
-                delete_data,
-            } => {
-                let mut ctx = ctx!(self, actions);
-                let Some(found) = self.torrents.get_mut(torrent) else {
-                    let result = Err(CommandError::NoSuchTorrent(torrent));
-                    actions.push(Action::Reply { request, result });
-                    return;
-                };
-                found.remove(&mut ctx, &mut self.udp, Some(request), delete_data);
-                self.settle(torrent, actions);
-                return;
-            }
-            Command::Pause { torrent } => self.with(torrent, actions, |torrent, ctx, udp| {
-                torrent.pause(ctx, udp)
-            }),
-            Command::Resume { torrent } => {
-                self.with(torrent, actions, |torrent, ctx, _| torrent.resume(ctx))
-            }
-            Command::Recheck { torrent } => self.with(torrent, actions, |torrent, ctx, udp| {
-                torrent.recheck(ctx, udp)
-            }),
-            Command::Checkpoint { torrent } => {
-                let mut ctx = ctx!(self, actions);
-                match self.torrents.get_mut(torrent) {
-                    Some(found) => {
-                        found.save(&mut ctx, request);
-                        return;
-                    }
-                    None => Err(CommandError::NoSuchTorrent(torrent)),
-                }
-            }
-            Command::SetPriorities { torrent, files } => {
-                let mut outcome = Ok(());
-                self.with(torrent, actions, |torrent, ctx, _| {
-                    outcome = torrent.set_priorities(ctx, &files);
-                })
-                .and_then(|done| outcome.map(|()| done))
-            }
-            Command::SetSequential {
-                torrent,
-                sequential,
-            } => self.with(torrent, actions, |torrent, _, _| {
-                torrent.set_sequential(sequential)
-            }),
-            Command::SetLimits {
-                torrent: Some(torrent),
-                limits,
-            } => self.with(torrent, actions, |torrent, ctx, _| {
-                torrent.set_limits(ctx, limits)
-            }),
-            Command::SetLimits {
-                torrent: None,
-                limits,
-            } => {
-                self.config.limits = limits;
-                self.throttle.down.set_rate(limits.download, self.now);
-                self.throttle.up.set_rate(limits.upload, self.now);
-                self.timers.set_no_later(Timer::Throttle, self.now);
-                Ok(Reply::Done)
-            }
-            Command::SetGoal { torrent, goal } => self.with(torrent, actions, |torrent, ctx, _| {
-                torrent.set_goal(ctx, goal)
-            }),
-            Command::AddPeers { torrent, peers } => {
-                self.with(torrent, actions, |torrent, ctx, _| {
-                    torrent.add_candidates(ctx, peers, Source::USER);
-                })
-            }
-            Command::AddPeerHost {
-                torrent,
-                host,
-                port,
-            } => {
-                if self.torrents.contains(torrent) {
-                    let op = self.ops.insert(Op::PeerResolve(torrent, port));
-                    actions.push(Action::Resolve { op, host });
-                    Ok(Reply::Done)
-                } else {
-                    Err(CommandError::NoSuchTorrent(torrent))
-                }
-            }
-            Command::Reannounce { torrent } => self.with(torrent, actions, |torrent, ctx, udp| {
-                torrent.reannounce(ctx, udp)
-            }),
-            Command::Scrape { torrent } => self.with(torrent, actions, |torrent, ctx, udp| {
-                torrent.scrape(ctx, udp)
-            }),
-            Command::Listening { address } => {
-                self.identity.listen = address;
-                Ok(Reply::Done)
-            }
-            Command::Shutdown => {
-                self.begin_shutdown(request, actions);
-                return;
-            }
-        };
-        actions.push(Action::Reply { request, result });
-    }
-
-    fn add_torrent(
-        &mut self,
-        add: &AddTorrent,
-        actions: &mut Actions,
-    ) -> Result<Reply, CommandError> {
-        if self.torrents.len() as u32 >= self.config.max_torrents {
-            return Err(CommandError::TooManyTorrents {
-                limit: self.config.max_torrents,
-            });
-        }
-        let metainfo = Metainfo::parse(add.metainfo.clone()).map_err(|error| {
-            CommandError::BadMetainfo(alloc::string::ToString::to_string(&error))
-        })?;
-        let info_hash = metainfo.info_hash();
-        if let Some(torrent) = self.by_hash.get(&info_hash).copied() {
-            return Err(CommandError::Duplicate { info_hash, torrent });
-        }
-        let mut ctx = ctx!(self, actions);
-        let torrent = self
-            .torrents
-            .insert_with(|id| Torrent::new(id, metainfo, add, &mut ctx));
-        self.by_hash.insert(info_hash, torrent);
-        ctx.notify(Notice::Added { torrent, info_hash });
-        if let Some(added) = self.torrents.get_mut(torrent) {
-            added.begin(&mut ctx, &add.peers);
-        }
-        Ok(Reply::Added { torrent })
-    }
-
-    fn begin_shutdown(&mut self, request: RequestId, actions: &mut Actions) {
-        self.shutdown = Some(request);
-        let torrents: Vec<TorrentId> = self.torrents.keys().collect();
-        for id in torrents {
-            let mut ctx = ctx!(self, actions);
-            if let Some(torrent) = self.torrents.get_mut(id) {
-                torrent.remove(&mut ctx, &mut self.udp, None, false);
-            }
-        }
-        let conns: Vec<ConnId> = self.connections.ids().collect();
-        for conn in conns {
-            self.connections.close(conn, actions);
-            self.timers.cancel(Timer::Conn(conn));
-        }
-        self.finish_shutdown(actions);
-    }
-
-    /// Answers the shutdown once nothing is left.
-    fn finish_shutdown(&mut self, actions: &mut Actions) {
-        if self.torrents.len() == 0
-            && self.connections.len() == 0
-            && let Some(request) = self.shutdown.take()
-        {
-            self.is_down = true;
-            self.timers.clear();
-            actions.push(Action::Reply {
-                request,
-                result: Ok(Reply::Done),
-            });
-        }
-    }
-
     /// Lets a handler work on a torrent, then sees whether the torrent still is.
     fn with(
         &mut self,
@@ -481,64 +311,6 @@ impl Engine {
         }
     }
 
-    fn on_incoming(&mut self, ticket: Ticket, from: SocketAddr, actions: &mut Actions) {
-        let welcome = self.shutdown.is_none()
-            && !self.is_down
-            && self.torrents.len() > 0
-            && self.connections.len() < self.config.max_connections
-            && !self.banned.contains(from.ip())
-            && self.connections.count_with_address(from.ip())
-                < self.config.max_connections_per_address;
-        if !welcome {
-            self.stats.refused += 1;
-            actions.push(Action::Refuse { ticket });
-            return;
-        }
-        let conn = self.connections.accept(from);
-        self.stats.connections += 1;
-        actions.push(Action::Accept { ticket, conn });
-        self.begin_greeting(conn, actions);
-    }
-
-    fn on_connected(&mut self, conn: ConnId, actions: &mut Actions) {
-        let Some(greeting) = self.connections.connected(conn) else {
-            self.stats.stale_conns += 1;
-            return;
-        };
-        let torrent = greeting.torrent();
-        self.send_handshake(conn, torrent, actions);
-        self.begin_greeting(conn, actions);
-        self.dial_soon();
-    }
-
-    /// Allows a handshake to be received, and bounds the time that it may take.
-    fn begin_greeting(&mut self, conn: ConnId, actions: &mut Actions) {
-        let Some(Conn::Greeting(greeting)) = self.connections.get_mut(conn) else {
-            return;
-        };
-        // Room for the handshake and the piece map behind it.
-        let credit = limits::READ_WINDOW / 16;
-        greeting.credit += credit;
-        actions.push(Action::Read { conn, credit });
-        self.timers
-            .set(Timer::Conn(conn), self.now + self.config.handshake_timeout);
-    }
-
-    fn send_handshake(&mut self, conn: ConnId, torrent: Option<TorrentId>, actions: &mut Actions) {
-        let Some(torrent) = torrent.and_then(|torrent| self.torrents.get(torrent)) else {
-            return;
-        };
-        let handshake = Handshake {
-            reserved: Reserved::default().with_fast(true).with_extended(true),
-            info_hash: *torrent.info_hash().as_bytes(),
-            peer_id: self.identity.peer_id,
-        };
-        let sent = actions.send_with(conn, |buffer| buffer.extend_from_slice(&handshake.encode()));
-        if let Some(Conn::Greeting(greeting)) = self.connections.get_mut(conn) {
-            greeting.unsent += sent as u64;
-        }
-    }
-
     fn on_received(&mut self, conn: ConnId, data: Bytes, actions: &mut Actions) {
         self.stats.received += data.len() as u64;
         match self.connections.get_mut(conn) {
@@ -557,94 +329,6 @@ impl Engine {
             Some(Conn::Closing { .. }) => {}
             None => self.stats.stale_conns += 1,
         }
-    }
-
-    /// Bytes of a handshake.
-    fn greet(&mut self, conn: ConnId, mut data: Bytes, actions: &mut Actions) {
-        let Some(Conn::Greeting(greeting)) = self.connections.get_mut(conn) else {
-            return;
-        };
-        let expected = greeting
-            .torrent()
-            .and_then(|torrent| self.torrents.get(torrent));
-        let expected = expected.map(Torrent::info_hash);
-        let mut progress = greeting.receive(&mut data, expected);
-        if let Ok(Progress::Asks(info_hash)) = progress {
-            let found = self.by_hash.get(&info_hash).copied();
-            let running =
-                found.filter(|id| self.torrents.get(*id).is_some_and(Torrent::is_running));
-            let Some(torrent) = running else {
-                self.stats.refused += 1;
-                self.hang_up(conn, actions);
-                return;
-            };
-            self.send_handshake(conn, Some(torrent), actions);
-            let Some(Conn::Greeting(greeting)) = self.connections.get_mut(conn) else {
-                return;
-            };
-            progress = greeting.answer(torrent, &mut data);
-        }
-        match progress {
-            Ok(Progress::Wait | Progress::Asks(_)) => {}
-            Ok(Progress::Done {
-                torrent,
-                id,
-                reserved,
-            }) => {
-                self.introduce(conn, torrent, id, reserved, data, actions);
-            }
-            Err(_) => self.hang_up(conn, actions),
-        }
-    }
-
-    fn introduce(
-        &mut self,
-        conn: ConnId,
-        torrent: TorrentId,
-        id: PeerId,
-        reserved: Reserved,
-        rest: Bytes,
-        actions: &mut Actions,
-    ) {
-        let Some(Conn::Greeting(greeting)) = self.connections.get(conn) else {
-            return;
-        };
-        let introduction = Introduction {
-            conn,
-            address: greeting.address,
-            incoming: greeting.is_incoming(),
-            id,
-            reserved,
-            // What lies behind the handshake is taken off the credit when the peer has it.
-            credit: greeting.credit + rest.len() as u32,
-            unsent: greeting.unsent,
-        };
-        self.timers.cancel(Timer::Conn(conn));
-        let mut ctx = ctx!(self, actions);
-        let Some(torrent) = self.torrents.get_mut(torrent) else {
-            self.connections.close(conn, actions);
-            return;
-        };
-        if torrent.join(&mut ctx, introduction) {
-            torrent.receive(&mut ctx, conn, rest);
-        }
-    }
-
-    /// Ends a connection that has not become a peer's.
-    fn hang_up(&mut self, conn: ConnId, actions: &mut Actions) {
-        self.timers.cancel(Timer::Conn(conn));
-        if let Some(Conn::Greeting(greeting)) = self.connections.get(conn)
-            && !greeting.is_incoming()
-            && let Some(torrent) = greeting.torrent()
-        {
-            let address = greeting.address;
-            let mut ctx = ctx!(self, actions);
-            if let Some(torrent) = self.torrents.get_mut(torrent) {
-                torrent.dial_failed(&mut ctx, address);
-            }
-        }
-        self.connections.close(conn, actions);
-        self.dial_soon();
     }
 
     fn on_sent(&mut self, conn: ConnId, len: u64, actions: &mut Actions) {
@@ -848,54 +532,6 @@ impl Engine {
             let mut ctx = ctx!(self, actions);
             if let Some(torrent) = self.torrents.get_mut(torrent) {
                 torrent.unthrottle(&mut ctx, conn, direction);
-            }
-        }
-    }
-
-    /// Sees to it that torrents that wait for a free place are asked again.
-    fn dial_soon(&mut self) {
-        if !self.dialers.is_empty() {
-            self.timers.set_no_later(Timer::Dial, self.now);
-        }
-    }
-
-    /// Dials for the torrents that want peers, in turn, as far as the limits allow.
-    fn dial(&mut self, actions: &mut Actions) {
-        while !self.dialers.is_empty() && self.shutdown.is_none() {
-            if let Err(later) = self.connections.may_dial(&self.config, self.now) {
-                if let Some(at) = later {
-                    self.timers.set_no_later(Timer::Dial, at);
-                }
-                return;
-            }
-            let next = self.last_dialer.and_then(|last| {
-                self.dialers
-                    .range((
-                        core::ops::Bound::Excluded(last),
-                        core::ops::Bound::Unbounded,
-                    ))
-                    .next()
-            });
-            let Some(id) = next.or_else(|| self.dialers.first()).copied() else {
-                return;
-            };
-            self.last_dialer = Some(id);
-            let mut ctx = ctx!(self, actions);
-            let Some(torrent) = self.torrents.get_mut(id) else {
-                self.dialers.remove(&id);
-                continue;
-            };
-            match torrent.next_candidate(&mut ctx) {
-                Some(address) => {
-                    let conn = self.connections.dial(id, address, actions);
-                    self.stats.connections += 1;
-                    self.timers
-                        .set(Timer::Conn(conn), self.now + self.config.connect_timeout);
-                }
-                None => {
-                    torrent.seek_peers(&mut ctx);
-                    self.dialers.remove(&id);
-                }
             }
         }
     }

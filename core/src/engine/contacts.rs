@@ -1,0 +1,212 @@
+//! Connections on their way to a peer: dialled or accepted, shaking hands, handed to a torrent.
+
+use core::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::action::{Action, Actions};
+use crate::connections::Conn;
+use crate::ctx::{Ctx, Timer};
+use crate::engine::Engine;
+use crate::id::{ConnId, Ticket, TorrentId};
+use crate::limits;
+use crate::peer::Introduction;
+use crate::peer::handshake::Progress;
+use crate::torrent::Torrent;
+use crate::wire::handshake::{Handshake, PeerId, Reserved};
+
+impl Engine {
+    pub(super) fn on_incoming(&mut self, ticket: Ticket, from: SocketAddr, actions: &mut Actions) {
+        let welcome = self.shutdown.is_none()
+            && !self.is_down
+            && self.torrents.len() > 0
+            && self.connections.len() < self.config.max_connections
+            && !self.banned.contains(from.ip())
+            && self.connections.count_with_address(from.ip())
+                < self.config.max_connections_per_address;
+        if !welcome {
+            self.stats.refused += 1;
+            actions.push(Action::Refuse { ticket });
+            return;
+        }
+        let conn = self.connections.accept(from);
+        self.stats.connections += 1;
+        actions.push(Action::Accept { ticket, conn });
+        self.begin_greeting(conn, actions);
+    }
+
+    pub(super) fn on_connected(&mut self, conn: ConnId, actions: &mut Actions) {
+        let Some(greeting) = self.connections.connected(conn) else {
+            self.stats.stale_conns += 1;
+            return;
+        };
+        let torrent = greeting.torrent();
+        self.send_handshake(conn, torrent, actions);
+        self.begin_greeting(conn, actions);
+        self.dial_soon();
+    }
+
+    /// Allows a handshake to be received, and bounds the time that it may take.
+    fn begin_greeting(&mut self, conn: ConnId, actions: &mut Actions) {
+        let Some(Conn::Greeting(greeting)) = self.connections.get_mut(conn) else {
+            return;
+        };
+        // Room for the handshake and the piece map behind it.
+        let credit = limits::READ_WINDOW / 16;
+        greeting.credit += credit;
+        actions.push(Action::Read { conn, credit });
+        self.timers
+            .set(Timer::Conn(conn), self.now + self.config.handshake_timeout);
+    }
+
+    fn send_handshake(&mut self, conn: ConnId, torrent: Option<TorrentId>, actions: &mut Actions) {
+        let Some(torrent) = torrent.and_then(|torrent| self.torrents.get(torrent)) else {
+            return;
+        };
+        let handshake = Handshake {
+            reserved: Reserved::default().with_fast(true).with_extended(true),
+            info_hash: *torrent.info_hash().as_bytes(),
+            peer_id: self.identity.peer_id,
+        };
+        let sent = actions.send_with(conn, |buffer| buffer.extend_from_slice(&handshake.encode()));
+        if let Some(Conn::Greeting(greeting)) = self.connections.get_mut(conn) {
+            greeting.unsent += sent as u64;
+        }
+    }
+
+    /// Bytes of a handshake.
+    pub(super) fn greet(&mut self, conn: ConnId, mut data: Bytes, actions: &mut Actions) {
+        let Some(Conn::Greeting(greeting)) = self.connections.get_mut(conn) else {
+            return;
+        };
+        let expected = greeting
+            .torrent()
+            .and_then(|torrent| self.torrents.get(torrent));
+        let expected = expected.map(Torrent::info_hash);
+        let mut progress = greeting.receive(&mut data, expected);
+        if let Ok(Progress::Asks(info_hash)) = progress {
+            let found = self.by_hash.get(&info_hash).copied();
+            let running =
+                found.filter(|id| self.torrents.get(*id).is_some_and(Torrent::is_running));
+            let Some(torrent) = running else {
+                self.stats.refused += 1;
+                self.hang_up(conn, actions);
+                return;
+            };
+            self.send_handshake(conn, Some(torrent), actions);
+            let Some(Conn::Greeting(greeting)) = self.connections.get_mut(conn) else {
+                return;
+            };
+            progress = greeting.answer(torrent, &mut data);
+        }
+        match progress {
+            Ok(Progress::Wait | Progress::Asks(_)) => {}
+            Ok(Progress::Done {
+                torrent,
+                id,
+                reserved,
+            }) => {
+                self.introduce(conn, torrent, id, reserved, data, actions);
+            }
+            Err(_) => self.hang_up(conn, actions),
+        }
+    }
+
+    fn introduce(
+        &mut self,
+        conn: ConnId,
+        torrent: TorrentId,
+        id: PeerId,
+        reserved: Reserved,
+        rest: Bytes,
+        actions: &mut Actions,
+    ) {
+        let Some(Conn::Greeting(greeting)) = self.connections.get(conn) else {
+            return;
+        };
+        let introduction = Introduction {
+            conn,
+            address: greeting.address,
+            incoming: greeting.is_incoming(),
+            id,
+            reserved,
+            // What lies behind the handshake is taken off the credit when the peer has it.
+            credit: greeting.credit + rest.len() as u32,
+            unsent: greeting.unsent,
+        };
+        self.timers.cancel(Timer::Conn(conn));
+        let mut ctx = ctx!(self, actions);
+        let Some(torrent) = self.torrents.get_mut(torrent) else {
+            self.connections.close(conn, actions);
+            return;
+        };
+        if torrent.join(&mut ctx, introduction) {
+            torrent.receive(&mut ctx, conn, rest);
+        }
+    }
+
+    /// Ends a connection that has not become a peer's.
+    pub(super) fn hang_up(&mut self, conn: ConnId, actions: &mut Actions) {
+        self.timers.cancel(Timer::Conn(conn));
+        if let Some(Conn::Greeting(greeting)) = self.connections.get(conn)
+            && !greeting.is_incoming()
+            && let Some(torrent) = greeting.torrent()
+        {
+            let address = greeting.address;
+            let mut ctx = ctx!(self, actions);
+            if let Some(torrent) = self.torrents.get_mut(torrent) {
+                torrent.dial_failed(&mut ctx, address);
+            }
+        }
+        self.connections.close(conn, actions);
+        self.dial_soon();
+    }
+
+    /// Sees to it that torrents that wait for a free place are asked again.
+    pub(super) fn dial_soon(&mut self) {
+        if !self.dialers.is_empty() {
+            self.timers.set_no_later(Timer::Dial, self.now);
+        }
+    }
+
+    /// Dials for the torrents that want peers, in turn, as far as the limits allow.
+    pub(super) fn dial(&mut self, actions: &mut Actions) {
+        while !self.dialers.is_empty() && self.shutdown.is_none() {
+            if let Err(later) = self.connections.may_dial(&self.config, self.now) {
+                if let Some(at) = later {
+                    self.timers.set_no_later(Timer::Dial, at);
+                }
+                return;
+            }
+            let next = self.last_dialer.and_then(|last| {
+                self.dialers
+                    .range((
+                        core::ops::Bound::Excluded(last),
+                        core::ops::Bound::Unbounded,
+                    ))
+                    .next()
+            });
+            let Some(id) = next.or_else(|| self.dialers.first()).copied() else {
+                return;
+            };
+            self.last_dialer = Some(id);
+            let mut ctx = ctx!(self, actions);
+            let Some(torrent) = self.torrents.get_mut(id) else {
+                self.dialers.remove(&id);
+                continue;
+            };
+            match torrent.next_candidate(&mut ctx) {
+                Some(address) => {
+                    let conn = self.connections.dial(id, address, actions);
+                    self.stats.connections += 1;
+                    self.timers
+                        .set(Timer::Conn(conn), self.now + self.config.connect_timeout);
+                }
+                None => {
+                    torrent.seek_peers(&mut ctx);
+                    self.dialers.remove(&id);
+                }
+            }
+        }
+    }
+}
