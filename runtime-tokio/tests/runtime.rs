@@ -7,8 +7,11 @@ use anabranch_tokio::core::Notice;
 use anabranch_tokio::{Client, ClientBuilder, Error, Notices, StartError};
 use tokio::runtime::{Builder, Runtime};
 
+/// An address of our own, so that nobody else takes its ports the moment that they are free.
+const HERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 77);
+
 fn builder() -> ClientBuilder {
-    ClientBuilder::new().listen([SocketAddr::from((Ipv4Addr::LOCALHOST, 0))])
+    ClientBuilder::new().listen([SocketAddr::from((HERE, 0))])
 }
 
 fn start_in(runtime: &Runtime) -> Client {

@@ -1,7 +1,7 @@
 //! What users have clients do.
 
 use std::future::Future;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -9,10 +9,11 @@ use anabranch_driver::core::command::SeedGoal;
 use anabranch_driver::core::status::Hindrance;
 use anabranch_driver::core::{Notice, TorrentState};
 use anabranch_driver::{AddOptions, Error};
+use anabranch_tests::net::free_port;
 use anabranch_tests::subject::Subject;
 
 use crate::disk::checked;
-use crate::stage::{Ear, Stage, client, is_piece};
+use crate::stage::{Ear, Stage, builder, client, is_piece};
 
 pub(crate) async fn a_paused_torrent_stops_and_goes_on<S: Subject>() {
     let stage = Stage::file(40 * 65_536);
@@ -81,7 +82,8 @@ pub(crate) async fn a_busy_client_shuts_down_in_good_order<S: Subject>() {
     let (seed, _rest) = stage.halting_seed(100);
     let other = Stage::file(3_000_000);
     let another = Stage::file(4_000_000);
-    let busy = client::<S>();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let busy = builder::<S>().listen([address]).start().expect("a client");
     let mut heard = Ear::new(busy.notices());
     // One that downloads, one that seeds to somebody, one that has just come.
     let options = stage.fetched("copy", &[seed.address()]);
@@ -95,8 +97,7 @@ pub(crate) async fn a_busy_client_shuts_down_in_good_order<S: Subject>() {
     last.expect("added");
     busy.shutdown().await.expect("a good end");
     heard.until_the_end().await;
-    let free = TcpListener::bind(busy.listen_addrs()[0]);
-    free.expect("the port is free");
+    TcpListener::bind(address).expect("the port is free");
     assert!(matches!(downloading.status().await, Err(Error::Stopped)));
     assert!(matches!(busy.shutdown().await, Err(Error::Stopped)));
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use anabranch_driver::core::error::CommandError;
 use anabranch_driver::core::event::{DiskError, DiskErrorKind};
 use anabranch_driver::core::metainfo::FileIndex;
 use anabranch_driver::{AddOptions, Error, StartError};
+use anabranch_tests::net::free_port;
 use anabranch_tests::subject::Subject;
 
 use crate::disk::checked;
@@ -151,8 +153,11 @@ fn storage_error(notice: &Notice) -> Option<DiskError> {
 }
 
 pub(crate) async fn a_port_that_is_taken_is_named<S: Subject>() {
-    let first = client::<S>();
-    let address = first.listen_addrs()[0];
+    // Not one of those that the system gives to others the moment that it is free.
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let first = builder::<S>().listen([address]).start();
+    let first = first.expect("a client");
+    assert_eq!(first.listen_addrs(), [address]);
     let error = builder::<S>().listen([address]).start();
     let error = error.expect_err("the port is taken");
     assert!(error.to_string().contains(&address.to_string()), "{error}");

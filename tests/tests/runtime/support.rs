@@ -7,6 +7,7 @@ use std::time::Duration;
 use anabranch_driver::core::id::{ConnId, OpId};
 use anabranch_driver::core::{Action, Event, Instant, Wake};
 use anabranch_driver::{Clock, Loop, Machine, Options, Remote, Runtime as _};
+use anabranch_tests::net::free_port;
 use anabranch_tests::subject::Subject;
 use serde::Deserialize;
 use serde::de::value::{Error, MapDeserializer};
@@ -79,7 +80,8 @@ where
     };
     let (mut run, remote) = Loop::new(runtime.clone(), script, Clock::start(), options);
     let address = run
-        .listen((Ipv4Addr::LOCALHOST, 0).into())
+        // Not one of those that the system gives to others the moment that it is free.
+        .listen((Ipv4Addr::LOCALHOST, free_port()).into())
         .expect("a free port");
     runtime.spawn(run.run()).expect("a place to run");
     Running { address, remote }
