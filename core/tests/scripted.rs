@@ -240,6 +240,49 @@ fn requests_while_choked_are_rejected_with_the_fast_extension_and_ignored_withou
 }
 
 #[test]
+fn who_has_something_to_trade_is_not_served_while_choked() {
+    let mut rig = Rig::new(true);
+    let peer = rig.peer(2, true);
+    let mut ten = Bitfield::new(PIECES);
+    (0..10).for_each(|piece| _ = ten.insert(piece));
+    rig.say(peer, &Message::Bitfield(ten.to_wire()));
+    rig.sent(peer);
+    for piece in 0..PIECES {
+        rig.say(peer, &request(piece, 0, PIECE));
+    }
+    let rejected = rig.sent(peer).iter().filter(|id| **id == REJECT).count();
+    assert_eq!(rejected, PIECES as usize);
+}
+
+#[test]
+fn a_block_is_asked_for_twice_only_when_nothing_else_can_be_had() {
+    for others_have_more in [true, false] {
+        let mut rig = Rig::new(false);
+        let mut first = Bitfield::new(PIECES);
+        first.insert(0);
+        let choking = rig.peer(2, true);
+        rig.say(
+            choking,
+            &if others_have_more {
+                Message::HaveAll
+            } else {
+                Message::HaveNone
+            },
+        );
+        let asked: Vec<bool> = [3, 4]
+            .into_iter()
+            .map(|octet| {
+                let peer = rig.peer(octet, true);
+                rig.say(peer, &Message::Bitfield(first.to_wire()));
+                rig.say(peer, &Message::Unchoke);
+                rig.sent(peer).contains(&REQUEST)
+            })
+            .collect();
+        assert_eq!(asked, [true, !others_have_more]);
+    }
+}
+
+#[test]
 fn a_flood_of_requests_is_banned() {
     let mut rig = Rig::new(true);
     let peer = rig.peer(2, true);
