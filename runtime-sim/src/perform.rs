@@ -73,7 +73,7 @@ impl World {
             Wake::At(at, reason) if at <= now => {
                 found = Some(FailureKind::WakeInThePast(format!("{at} for {reason:?}")));
             }
-            Wake::Idle if has_work(&running.engine) => {
+            Wake::Idle if running.contacts.is_empty() && has_work(&running.engine, now) => {
                 found = Some(FailureKind::Asleep(String::from(
                     "a torrent is downloading",
                 )));
@@ -464,11 +464,17 @@ fn over_bound(engine: &Engine) -> Option<FailureKind> {
     None
 }
 
-fn has_work(engine: &Engine) -> bool {
+/// Whether there is somebody to get on with: a torrent without peers and trackers may sleep.
+fn has_work(engine: &Engine, now: Instant) -> bool {
     engine
         .torrents()
         .filter_map(|id| engine.torrent(id))
-        .any(|torrent| torrent.state() == TorrentState::Downloading)
+        .any(|torrent| {
+            let status = torrent.status(now);
+            let somebody = status.peers > 0 || status.candidates > 0;
+            status.state == TorrentState::Downloading
+                && (somebody || !torrent.trackers(now).is_empty())
+        })
 }
 
 /// How long ago, for logs and messages.

@@ -353,13 +353,12 @@ impl World {
         if finished {
             return Ok(());
         }
-        let state = self.describe();
-        let kind = if self.queue.next_at().is_none() {
-            FailureKind::Quiet(state)
+        if self.queue.next_at().is_some() {
+            self.fail(None, FailureKind::Late(self.describe()));
         } else {
-            FailureKind::Late(state)
-        };
-        self.fail(None, kind);
+            self.find_stuck(Duration::ZERO);
+            self.fail(None, FailureKind::Quiet(self.describe()));
+        }
         self.outcome(())
     }
 
@@ -392,7 +391,7 @@ impl World {
         if at > self.watch_at {
             self.now = self.watch_at;
             self.watch_at = self.now + WATCH;
-            self.watch();
+            self.find_stuck(self.config.checks.patience);
             return true;
         }
         let Some((at, happening)) = self.queue.pop() else {
@@ -682,10 +681,9 @@ impl World {
         }
     }
 
-    /// Sees whether every torrent gets on that could.
-    fn watch(&mut self) {
+    /// Looks for a torrent that has not got on for longer than `patience` and could have.
+    fn find_stuck(&mut self, patience: Duration) {
         let now = self.now;
-        let patience = self.config.checks.patience;
         let last_fault = self.last_fault;
         let mut stuck = Vec::new();
         for (index, host) in self.hosts.iter_mut().enumerate() {
@@ -699,7 +697,7 @@ impl World {
                 host.progress_at = now;
             }
             let waited = now.since(host.progress_at.max(last_fault));
-            if waited > patience && has_wanting(&running.engine) {
+            if waited >= patience && has_wanting(&running.engine) {
                 stuck.push(index as u32);
             }
         }
