@@ -73,6 +73,7 @@ mod event;
 mod failure;
 mod fault;
 mod host;
+mod life;
 mod log;
 mod packet;
 mod perform;
@@ -80,6 +81,7 @@ mod queue;
 mod stream;
 mod trace;
 mod tracker;
+mod watch;
 mod world;
 
 pub use crate::actor::{Actor, ActorEvent, Babbler, Manner, Mute, ScriptedSeed, Stage};

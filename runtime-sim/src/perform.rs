@@ -476,8 +476,3 @@ fn has_work(engine: &Engine, now: Instant) -> bool {
                 && (somebody || !torrent.trackers(now).is_empty())
         })
 }
-
-/// How long ago, for logs and messages.
-pub(crate) fn ago(now: Instant, then: Instant) -> String {
-    format!("{} s ago", now.since(then).as_secs())
-}

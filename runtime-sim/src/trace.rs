@@ -1,5 +1,7 @@
 //! What happened, as one number and, on demand, as lines of text.
 
+use anabranch_core::action::DiskJob;
+use anabranch_core::event::{DiskDone, OpResult};
 use anabranch_core::{Action, Event, Instant, Wake};
 
 use crate::chance::mix;
@@ -128,11 +130,7 @@ pub(crate) fn describe_event(event: &Event) -> String {
         Event::Sent { conn, len } => format!("sent {conn} {len} B"),
         Event::Closed { conn, reason } => format!("closed {conn} {reason}"),
         Event::Datagram { from, data } => format!("datagram {from} {} B", data.len()),
-        Event::Done { op, result } => {
-            let text = format!("{result:?}");
-            let short: String = text.chars().take(60).collect();
-            format!("done {op} {short}")
-        }
+        Event::Done { op, result } => format!("done {op} {}", describe_result(result)),
     }
 }
 
@@ -146,11 +144,7 @@ pub(crate) fn describe_action(action: &Action) -> String {
         Action::Read { conn, credit } => format!("> read {conn} {credit} B"),
         Action::Close { conn } => format!("> close {conn}"),
         Action::Datagram { to, data } => format!("> datagram {to} {} B", data.len()),
-        Action::Disk { op, job, .. } => {
-            let text = format!("{job:?}");
-            let short: String = text.chars().take(60).collect();
-            format!("> disk {op} {short}")
-        }
+        Action::Disk { op, job, .. } => format!("> disk {op} {}", describe_job(job)),
         Action::Resolve { op, host } => format!("> resolve {op} {host}"),
         Action::Http { op, request } => format!("> http {op} {}", request.url),
         Action::Cancel { op } => format!("> cancel {op}"),
@@ -159,5 +153,43 @@ pub(crate) fn describe_action(action: &Action) -> String {
             Err(error) => format!("> reply {}: {error}", request.0),
         },
         Action::Notify(notice) => format!("> notify {notice:?}"),
+    }
+}
+
+/// Without the payload, which fills pages.
+fn describe_result(result: &OpResult) -> String {
+    match result {
+        OpResult::Disk(Ok(DiskDone::Read { data })) => format!("read {} B", data.len()),
+        OpResult::Disk(Ok(DiskDone::Stored { .. })) => String::from("stored"),
+        OpResult::Disk(Ok(DiskDone::Mismatched { .. })) => String::from("mismatched"),
+        OpResult::Disk(Ok(DiskDone::Opened(opened))) => format!(
+            "opened, {} trusted, {} doubtful",
+            opened.trusted.count(),
+            opened.doubtful.count()
+        ),
+        OpResult::Disk(Ok(done)) => format!("{done:?}"),
+        OpResult::Disk(Err(error)) => format!("failed: {error}"),
+        OpResult::Resolved(Ok(addresses)) => format!("resolved {addresses:?}"),
+        OpResult::Http(Ok(reply)) => format!("status {}, {} B", reply.status, reply.body.len()),
+        OpResult::Resolved(Err(error)) | OpResult::Http(Err(error)) => format!("failed: {error}"),
+        OpResult::Cancelled => String::from("cancelled"),
+    }
+}
+
+fn describe_job(job: &DiskJob) -> String {
+    match job {
+        DiskJob::Open(_) => String::from("open"),
+        DiskJob::Verify { piece, .. } => format!("verify {}", piece.get()),
+        DiskJob::Store { piece, .. } => format!("store {}", piece.get()),
+        DiskJob::Write { piece, begin, data } => {
+            let len: usize = data.iter().map(bytes::Bytes::len).sum();
+            format!("write {} {begin}+{len}", piece.get())
+        }
+        DiskJob::Read { piece, begin, len } => format!("read {} {begin}+{len}", piece.get()),
+        DiskJob::Select { .. } => String::from("select"),
+        DiskJob::Checkpoint { have, .. } => format!("checkpoint {} pieces", have.count()),
+        DiskJob::Probe { space } => format!("probe {space} B"),
+        DiskJob::Close => String::from("close"),
+        DiskJob::Remove { .. } => String::from("remove"),
     }
 }

@@ -11,19 +11,17 @@ use anabranch_core::command::{AddTorrent, Reply};
 use anabranch_core::error::CommandError;
 use anabranch_core::id::{RequestId, StorageKey, TorrentId};
 use anabranch_core::metainfo::InfoHash;
-use anabranch_core::{Actions, Command, Engine, Event, Instant, TorrentState, UnixTime};
+use anabranch_core::{Actions, Command, Event, Instant};
 
 use crate::actor::{Actor, ActorEvent};
 use crate::chance::{Chance, mix};
 use crate::config::{HostConfig, WorldConfig};
 use crate::content::Content;
-use crate::disk::Disk;
 use crate::event::Happening;
 use crate::failure::{Failure, FailureKind, repeat_command};
 use crate::fault::{Fault, FaultPlan};
-use crate::host::{Acting, Added, Host, NatTable, Node, PORT, Running, Uplink};
+use crate::host::{Acting, Added, Host, Node, Running};
 use crate::log::Log;
-use crate::perform::ago;
 use crate::queue::Queue;
 use crate::stream::Conns;
 use crate::trace::Trace;
@@ -34,9 +32,6 @@ pub(crate) const TRACKER_BIT: u32 = 1 << 31;
 
 /// How often it is looked whether every torrent gets on.
 const WATCH: Duration = Duration::from_secs(60);
-
-/// The wall clock when a world begins.
-const START: UnixTime = UnixTime(1_700_000_000);
 
 /// A host of a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,7 +90,7 @@ pub struct World {
     pub(crate) incomplete: u32,
     happened: u64,
     watch_at: Instant,
-    last_fault: Instant,
+    pub(crate) last_fault: Instant,
 }
 
 impl World {
@@ -476,174 +471,6 @@ impl World {
         }
     }
 
-    fn strike(&mut self, fault: Fault) {
-        let now = self.now;
-        self.last_fault = self.last_fault.max(now);
-        if let Some(log) = &mut self.log {
-            log.line(now, u32::MAX, &format!("{fault:?}"));
-        }
-        match fault {
-            Fault::Crash(host) => self.crash(host),
-            Fault::Restart(host) => self.restart(host),
-            Fault::Leave(host) => self.leave(host),
-            Fault::Partition(hosts) => {
-                for host in hosts {
-                    self.change(host, |host| host.group = 1);
-                }
-            }
-            Fault::Heal => self.hosts.iter_mut().for_each(|host| host.group = 0),
-            Fault::ResetConnections(host) => {
-                for attached in self.attached_of(host.0) {
-                    for to in [attached.side, attached.side.other()] {
-                        let conn = attached.at;
-                        self.queue.push(now, Happening::Reset { conn, to });
-                    }
-                }
-            }
-            Fault::BlackHole(host) => {
-                for attached in self.attached_of(host.0) {
-                    if let Some(conn) = self.conns.get_mut(attached.at) {
-                        conn.black_hole = true;
-                    }
-                }
-            }
-            Fault::Link(host, link) => self.change(host, |host| host.config.link = link),
-            Fault::Loss(ppm) => self.config.loss_ppm = ppm,
-            Fault::DiskFull(host, full) => self.change(host, |host| host.disk.faults.full = full),
-            Fault::DiskError(host, kind, after) => self.change(host, |host| {
-                let nth = host.disk.count(kind) + after + 1;
-                host.disk.faults.fail.insert((kind, nth));
-            }),
-            Fault::Rot {
-                host,
-                torrent,
-                piece,
-                offset,
-            } => self.change(host, |host| {
-                host.disk.rot(StorageKey(torrent as u64), piece, offset);
-            }),
-            Fault::CorruptWrites(host, ppm) => {
-                self.change(host, |host| host.disk.faults.corrupt_writes_ppm = ppm);
-            }
-            Fault::CorruptReads(host, ppm) => {
-                self.change(host, |host| host.disk.faults.corrupt_reads_ppm = ppm);
-            }
-            Fault::Tracker(tracker, mode) => {
-                if let Some(tracker) = self.trackers.get_mut(tracker.0 as usize) {
-                    tracker.mode = mode;
-                }
-            }
-        }
-    }
-
-    /// A host loses power. Nothing happens if it is off already.
-    pub fn crash(&mut self, host: HostId) {
-        let now = self.now;
-        if self.hosts.get(host.0 as usize).is_some_and(Host::is_up) {
-            self.switch_off(host.0);
-            self.change(host, |host| host.disk.crash(now));
-        }
-    }
-
-    /// A host comes up again with what is on its disk, and takes on the torrents that it had. Nothing
-    /// happens if it is up.
-    pub fn restart(&mut self, host: HostId) {
-        if self.hosts.get(host.0 as usize).is_none_or(Host::is_up) {
-            return;
-        }
-        self.boot(host.0);
-        let known = self.host(host).torrents.len() as u64;
-        for key in 0..known {
-            if let Err(error) = self.add_known(host, StorageKey(key)) {
-                let what = format!("a torrent is not taken on again: {error}");
-                self.fail(Some(host.0), FailureKind::Contract(what));
-            }
-        }
-    }
-
-    /// A host shuts down in good order, and is off when that is done. Nothing happens if it is off.
-    pub fn leave(&mut self, host: HostId) {
-        if self
-            .running(host.0)
-            .is_none_or(|running| running.leaving.is_some())
-        {
-            return;
-        }
-        let life = self.life(host.0);
-        let (request, reply) = self.command(host, Command::Shutdown);
-        if reply.is_some() {
-            let host = host.0;
-            self.queue
-                .push(self.now, Happening::PowerOff { host, life });
-        } else if let Some(running) = self.running(host.0) {
-            running.leaving = Some(request);
-        }
-    }
-
-    fn add_place(&mut self, config: HostConfig) -> HostId {
-        let index = self.hosts.len() as u32;
-        let chance = Chance::new(mix(self.config.seed, u64::from(index) << 1));
-        let seed = Chance::new(mix(self.config.seed, u64::from(index) << 1 | 1)).seed();
-        self.hosts.push(Host {
-            address: SocketAddr::new(address_of(index), PORT),
-            node: Node::Off,
-            life: 0,
-            seed,
-            disk: Disk::new(config.disk, chance),
-            group: 0,
-            uplink: Uplink::default(),
-            downlink_free_at: Instant::ZERO,
-            nat: NatTable::default(),
-            next_port: 32_767,
-            torrents: Vec::new(),
-            notices: Vec::new(),
-            progress: 0,
-            progress_at: self.now,
-            config,
-        });
-        HostId(index)
-    }
-
-    fn boot(&mut self, host: u32) {
-        let now = self.now;
-        let Some(this) = self.hosts.get_mut(host as usize) else {
-            return;
-        };
-        this.life += 1;
-        let mut seed = this.seed;
-        for (byte, life) in seed.0.iter_mut().zip(this.life.to_le_bytes()) {
-            *byte ^= life;
-        }
-        let wall = UnixTime(START.0 + now.since(Instant::ZERO).as_secs());
-        let engine = Engine::new(this.config.engine.clone(), seed, now, wall);
-        this.node = Node::Engine(Box::new(Running::new(engine)));
-        this.progress_at = now;
-        let address = Some(this.address);
-        self.command(HostId(host), Command::Listening { address });
-    }
-
-    fn switch_off(&mut self, host: u32) {
-        let attached = self.attached_of(host);
-        let Some(this) = self.hosts.get_mut(host as usize) else {
-            return;
-        };
-        let acting: Vec<_> = match &this.node {
-            Node::Actor(acting) => acting.conns.values().copied().collect(),
-            Node::Off | Node::Engine(_) => Vec::new(),
-        };
-        this.node = Node::Off;
-        // What was meant for it is for nobody now.
-        this.life += 1;
-        this.uplink.active.clear();
-        this.uplink.packets.clear();
-        this.uplink.packet_bytes = 0;
-        this.uplink.packets_queued = false;
-        let conns = attached.into_iter().map(|found| (found.at, found.side));
-        for (at, side) in conns.chain(acting) {
-            self.die(at, side);
-        }
-    }
-
     fn know(&mut self, host: HostId, content: &Content, add: &AddTorrent) -> StorageKey {
         self.contents.insert(content.info_hash(), content.clone());
         let add = AddTorrent {
@@ -669,7 +496,11 @@ impl World {
         key
     }
 
-    fn add_known(&mut self, host: HostId, key: StorageKey) -> Result<TorrentId, CommandError> {
+    pub(crate) fn add_known(
+        &mut self,
+        host: HostId,
+        key: StorageKey,
+    ) -> Result<TorrentId, CommandError> {
         let add = match self.host(host).torrents.get(key.0 as usize) {
             Some(added) => added.add.clone(),
             None => AddTorrent::default(),
@@ -679,66 +510,6 @@ impl World {
             Some(Err(error)) => Err(error),
             other => panic!("a torrent that is added is answered at once: {other:?}"),
         }
-    }
-
-    /// Looks for a torrent that has not got on for longer than `patience` and could have.
-    fn find_stuck(&mut self, patience: Duration) {
-        let now = self.now;
-        let last_fault = self.last_fault;
-        let mut stuck = Vec::new();
-        for (index, host) in self.hosts.iter_mut().enumerate() {
-            let Node::Engine(running) = &host.node else {
-                continue;
-            };
-            let stats = running.engine.stats();
-            let progress = stats.payload_received + stats.pieces_verified;
-            if progress != host.progress {
-                host.progress = progress;
-                host.progress_at = now;
-            }
-            let waited = now.since(host.progress_at.max(last_fault));
-            if waited >= patience && has_wanting(&running.engine) {
-                stuck.push(index as u32);
-            }
-        }
-        for host in stuck {
-            if let Some(seed) = self.reachable_seed(host) {
-                let last = self.host(HostId(host)).progress_at;
-                let what = format!(
-                    "last {}, although {} has everything\n{}",
-                    ago(now, last),
-                    HostId(seed),
-                    self.describe_host(host)
-                );
-                return self.fail(Some(host), FailureKind::Stalled(what));
-            }
-        }
-    }
-
-    /// A host that has all that another one is downloading, and that it can reach or be reached by.
-    fn reachable_seed(&self, host: u32) -> Option<u32> {
-        let this = self.hosts.get(host as usize)?;
-        let engine = this.engine()?;
-        for id in engine.torrents() {
-            let torrent = engine.torrent(id)?;
-            if torrent.state() != TorrentState::Downloading {
-                continue;
-            }
-            let hash = torrent.metainfo().info_hash();
-            let found = self.hosts.iter().position(|other| {
-                let seeding = other.engine().is_some_and(|engine| {
-                    let found = engine.find(&hash).and_then(|id| engine.torrent(id));
-                    found.is_some_and(|found| {
-                        found.have().is_full() && found.state() == TorrentState::Seeding
-                    })
-                });
-                seeding && other.group == this.group && (other.is_dialable() || this.is_dialable())
-            });
-            if let Some(found) = found {
-                return Some(found as u32);
-            }
-        }
-        None
     }
 
     /// Notes that a check did not hold. Only the first counts.
@@ -776,47 +547,6 @@ impl World {
             None => Ok(value),
             Some(failure) => Err(failure.clone()),
         }
-    }
-
-    /// The hosts that are not complete, in words.
-    fn describe(&self) -> String {
-        let wanting = (0..self.hosts.len() as u32).filter(|host| {
-            let torrents = &self.host(HostId(*host)).torrents;
-            torrents.iter().any(|added| added.completed.is_none())
-        });
-        let mut lines: Vec<String> = wanting
-            .clone()
-            .take(4)
-            .map(|host| self.describe_host(host))
-            .collect();
-        lines.push(format!("{} hosts are not complete", wanting.count()));
-        lines.join("\n")
-    }
-
-    fn describe_host(&self, host: u32) -> String {
-        let mut lines = vec![HostId(host).to_string()];
-        if let Some(engine) = self.host(HostId(host)).engine() {
-            for torrent in engine.torrents().filter_map(|id| engine.torrent(id)) {
-                lines.push(format!("{:?}", torrent.status(self.now)));
-                let peers = torrent.peers(self.now);
-                lines.extend(peers.iter().take(8).map(|peer| format!("  {peer:?}")));
-            }
-        } else {
-            lines.push(String::from("no engine"));
-        }
-        lines.join("\n")
-    }
-
-    fn change(&mut self, host: HostId, change: impl FnOnce(&mut Host)) {
-        if let Some(host) = self.hosts.get_mut(host.0 as usize) {
-            change(host);
-        }
-    }
-
-    fn attached_of(&mut self, host: u32) -> Vec<crate::host::Attached> {
-        self.running(host)
-            .map(|running| running.all_attached().collect())
-            .unwrap_or_default()
     }
 
     pub(crate) fn running(&mut self, host: u32) -> Option<&mut Running> {
@@ -865,7 +595,7 @@ impl World {
 
 /// Hosts next to each other are far apart on the network: what goes by networks should not take them
 /// for one.
-fn address_of(host: u32) -> IpAddr {
+pub(crate) fn address_of(host: u32) -> IpAddr {
     let [_, high, middle, low] = (host + 1).to_be_bytes();
     IpAddr::from([5, low, middle, high])
 }
@@ -879,13 +609,6 @@ pub(crate) fn host_number(address: IpAddr) -> Option<u32> {
         [5, low, middle, high] => u32::from_be_bytes([0, high, middle, low]).checked_sub(1),
         _ => None,
     }
-}
-
-fn has_wanting(engine: &Engine) -> bool {
-    engine
-        .torrents()
-        .filter_map(|id| engine.torrent(id))
-        .any(|torrent| torrent.state() == TorrentState::Downloading)
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

@@ -379,3 +379,33 @@ fn jobs_are_counted_by_kind() {
     assert_eq!(leecher.disk_jobs(JobKind::Open), 1);
     assert!(swarm.world.host(swarm.seed).disk_jobs(JobKind::Read) >= 5);
 }
+
+/// A place to write to that can be read afterwards.
+#[derive(Clone, Debug, Default)]
+struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().map_or(Ok(0), |mut lines| lines.write(bytes))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_log_tells_what_happened_a_line_an_event_and_without_payload() {
+    let content = real(300_000, 65_536);
+    let lines = Lines::default();
+    let mut swarm = Swarm::new(WorldConfig::new(1), &content, 1, |_| {});
+    swarm.world.log_to(lines.clone());
+    swarm.complete(HOUR).unwrap();
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(
+        text.contains("> disk op#") && text.contains(" B\n"),
+        "{text}"
+    );
+    assert!(text.lines().any(|line| line.contains("> notify Completed")));
+    assert!(text.lines().all(|line| line.len() < 300));
+}
