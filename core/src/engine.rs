@@ -505,7 +505,7 @@ impl Engine {
             }
             Timer::Checkpoint(id) => {
                 if let Some(torrent) = self.torrents.get_mut(id) {
-                    torrent.checkpoint(&mut ctx);
+                    torrent.on_checkpoint_timer(&mut ctx);
                 }
             }
             Timer::Probe(id) => {

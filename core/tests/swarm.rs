@@ -202,6 +202,34 @@ fn a_full_disk_stops_the_torrent_and_it_goes_on_by_itself() {
 }
 
 #[test]
+fn many_failures_at_once_do_not_put_off_the_recovery() {
+    let content = Content::new(8_000_000, 65_536);
+    let mut world = World::new();
+    let seed = world.seed(Config::default(), &content);
+    let leecher = world.host(Config::default());
+    let add = add_with_peers(&world, &[seed]);
+    let torrent = world.add(leecher, &content, add);
+    world.run_until(MINUTE, |world| {
+        world.hosts[leecher].engine.stats().pieces_verified > 20
+    });
+    world.hosts[leecher].faults.store = Some(DiskError {
+        kind: DiskErrorKind::NotFound,
+        file: "content.bin".into(),
+        message: "gone".into(),
+    });
+    world.run_for(Duration::from_secs(5));
+    let view = world.hosts[leecher].engine.torrent(torrent).unwrap();
+    assert_eq!(view.state(), TorrentState::Failed);
+    let told = |notice: &&Notice| matches!(notice, Notice::StorageFailed { .. });
+    assert_eq!(world.hosts[leecher].notices.iter().filter(told).count(), 1);
+    world.hosts[leecher].faults.store = None;
+    // Looked at after 2 and 6 s.
+    world.run_until(Duration::from_secs(3), |world| {
+        world.has_all(leecher, &content)
+    });
+}
+
+#[test]
 fn what_was_checkpointed_is_not_fetched_again() {
     let content = Content::new(2_000_000, 65_536);
     let mut world = World::new();

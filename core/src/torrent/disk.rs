@@ -207,7 +207,15 @@ impl Torrent {
         }
     }
 
-    /// Resume data is due.
+    /// The time for resume data has come.
+    pub(crate) fn on_checkpoint_timer(&mut self, ctx: &mut Ctx<'_>) {
+        // A disk that failed would only fail again; the recovery sets the timer anew.
+        if self.state != TorrentState::Failed {
+            self.checkpoint(ctx);
+        }
+    }
+
+    /// Saves resume data.
     pub(crate) fn checkpoint(&mut self, ctx: &mut Ctx<'_>) {
         if self.storage.stage != Stage::Open {
             return;
@@ -410,6 +418,9 @@ impl Torrent {
         if self.storage.error.take().is_some() {
             ctx.notify(Notice::StorageRecovered { torrent: self.id });
         }
+        if self.storage.dirty {
+            self.checkpoint_later(ctx);
+        }
     }
 
     fn on_closed(&mut self, ctx: &mut Ctx<'_>) {
@@ -472,15 +483,20 @@ impl Torrent {
                 return;
             }
         }
-        self.fail(ctx, udp, error);
+        self.fail(ctx, udp, about, error);
     }
 
     /// The disk failed: everything stops, and the disk is looked at again later.
-    fn fail(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, error: DiskError) {
+    fn fail(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, about: DiskOp, error: DiskError) {
         if self.state == TorrentState::Removing {
             return;
         }
         let again = self.state == TorrentState::Failed;
+        // Many jobs fail at once, and for one reason: only looking again in vain makes the next look
+        // later.
+        if matches!(about, DiskOp::Probe | DiskOp::Open) {
+            self.storage.probe_after = (self.storage.probe_after * 2).min(PROBE.1);
+        }
         let news = self.storage.error.as_ref() != Some(&error);
         self.storage.error = Some(error.clone());
         if !again {
@@ -497,7 +513,6 @@ impl Torrent {
             self.set_state(ctx, TorrentState::Failed);
             ctx.timers
                 .set_no_later(Timer::Probe(self.id), ctx.now + self.storage.probe_after);
-            self.storage.probe_after = (self.storage.probe_after * 2).min(PROBE.1);
         }
     }
 }
