@@ -49,14 +49,13 @@ pub enum Command {
         /// The torrent.
         torrent: TorrentId,
     },
-    /// Verify everything on the disk anew.
+    /// Verify everything on the disk anew. A torrent that is paused stays paused after that.
     Recheck {
         /// The torrent.
         torrent: TorrentId,
     },
     /// Save resume data now. Answered when it is durable, or fails with [`Disk`](CommandError::Disk).
     /// While the storage is being opened or checked, it waits until that is done.
-    /// Where the storage is being opened or checked, that is when it has been.
     Checkpoint {
         /// The torrent.
         torrent: TorrentId,

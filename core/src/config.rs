@@ -127,8 +127,10 @@ pub struct Config {
     pub tracker_numwant: u32,
     /// How long `stopped` announces may hold up the end. Default 3 s.
     pub goodbye_timeout: Duration,
-    /// Connections with one address, whatever the port, that may come in. Default 16: enough for a
-    /// household behind one address or a swarm on one machine, too few to take all places.
+    /// Connections with one address, whatever the port, that a torrent takes in, and that may be in the
+    /// middle of their handshake; over all torrents a quarter of
+    /// [`max_connections`](Self::max_connections), if that is more. Default 16: enough for a household
+    /// behind one address or a swarm on one machine, too few to take all places.
     pub max_connections_per_address: u32,
 }
 

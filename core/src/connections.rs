@@ -146,11 +146,25 @@ impl Connections {
         Ok(())
     }
 
-    /// Connections with this address, whatever their port.
-    pub(crate) fn count_with_address(&self, address: IpAddr) -> u32 {
+    /// Whether one more connection may come in from this address, whatever its port. How many a
+    /// torrent takes from it is the torrent's concern, once the handshake has named it; until then,
+    /// and over all torrents, one address must leave room for the others.
+    pub(crate) fn has_room_for(&self, address: IpAddr, config: &Config) -> bool {
         let address = address.to_canonical();
-        let same = |conn: &Conn| conn.address().ip().to_canonical() == address;
-        self.slab.iter().filter(|(_, conn)| same(conn)).count() as u32
+        let (mut strangers, mut all) = (0, 0);
+        for (_, conn) in self.slab.iter() {
+            if conn.address().ip().to_canonical() != address {
+                continue;
+            }
+            all += 1;
+            if let Conn::Greeting(greeting) = conn
+                && greeting.is_incoming()
+            {
+                strangers += 1;
+            }
+        }
+        let each = config.max_connections_per_address;
+        strangers < each && all < each.max(config.max_connections / 4)
     }
 
     /// Connections that a torrent's handshakes are under way on.

@@ -98,18 +98,24 @@ impl Rig {
         taken.iter().filter_map(pick).collect()
     }
 
-    /// A peer dials in and shakes hands.
-    fn peer(&mut self, last_octet: u8, fast: bool) -> ConnId {
+    /// Somebody dials in; the connection, if it is taken in.
+    fn knock(&mut self, from: SocketAddr) -> Option<ConnId> {
         self.tickets += 1;
-        let from = SocketAddr::new([10, 0, 0, last_octet].into(), 5000);
         self.feed(Event::Incoming {
             ticket: Ticket(self.tickets),
             from,
         });
-        let conn = self.take(|action| match action {
+        let taken = self.take(|action| match action {
             Action::Accept { conn, .. } => Some(*conn),
             _ => None,
-        })[0];
+        });
+        taken.first().copied()
+    }
+
+    /// A peer dials in and shakes hands.
+    fn peer(&mut self, last_octet: u8, fast: bool) -> ConnId {
+        let from = SocketAddr::new([10, 0, 0, last_octet].into(), 5000);
+        let conn = self.knock(from).expect("it is welcome");
         let handshake = Handshake {
             reserved: Reserved::default().with_fast(fast),
             info_hash: *self.metainfo.info_hash().as_bytes(),
@@ -506,4 +512,40 @@ fn sequence(steps: Vec<(u8, u8, u8)>, fast: bool, seed: bool) -> bool {
         }
     }
     true
+}
+
+#[test]
+fn one_address_leaves_places_for_others() {
+    let mut rig = Rig::new(true);
+    let shake = |rig: &mut Rig, conn: ConnId, info_hash: [u8; 20], id: u8| {
+        let handshake = Handshake {
+            reserved: Reserved::default(),
+            info_hash,
+            peer_id: PeerId([id; 20]),
+        };
+        let data = Bytes::copy_from_slice(&handshake.encode());
+        rig.feed(Event::Received { conn, data });
+        rig.take(|action| match action {
+            Action::Close { conn } => Some(*conn),
+            _ => None,
+        })
+        .contains(&conn)
+    };
+    let crowd = SocketAddr::new([10, 0, 0, 1].into(), 5000);
+    let info_hash = *rig.metainfo.info_hash().as_bytes();
+    let limit = rig.engine.config().max_connections_per_address as u8;
+
+    // As many as may be in the middle of their handshake at a time, and no more.
+    let conns: Vec<ConnId> = (0..limit)
+        .map(|_| rig.knock(crowd).expect("a place"))
+        .collect();
+    assert_eq!(rig.knock(crowd), None);
+    for (id, conn) in (1..).zip(conns) {
+        assert!(!shake(&mut rig, conn, info_hash, id));
+    }
+    // The torrent has as many peers as it takes of one address, which shows when it is named.
+    let conn = rig.knock(crowd).expect("a place for another torrent");
+    assert!(shake(&mut rig, conn, info_hash, 100));
+    // Others find a place.
+    rig.peer(2, false);
 }

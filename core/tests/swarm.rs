@@ -317,6 +317,64 @@ fn a_paused_torrent_has_no_peers_and_goes_on_when_resumed() {
 }
 
 #[test]
+fn a_paused_torrent_that_is_rechecked_stays_paused() {
+    let content = Content::new(2_000_000, 65_536);
+    let mut world = World::new();
+    let seed = world.seed(Config::default(), &content);
+    let torrent = world.hosts[seed].engine.torrents().next().unwrap();
+    let state = |world: &World| {
+        let view = world.hosts[seed].engine.torrent(torrent).unwrap();
+        view.status(world.now).state
+    };
+    world.run_for(MINUTE);
+    world.command(seed, Command::Pause { torrent }).unwrap();
+    world.command(seed, Command::Recheck { torrent }).unwrap();
+    assert_eq!(state(&world), TorrentState::Checking);
+    world.run_until(MINUTE, |world| state(world) == TorrentState::Paused);
+    let checks = |world: &World| {
+        let notices = world.hosts[seed].notices.iter();
+        notices
+            .filter(|notice| matches!(notice, Notice::Checked { .. }))
+            .count()
+    };
+    assert_eq!(checks(&world), 2);
+
+    // Whoever resumes it while it is checked means what comes after that.
+    world.command(seed, Command::Recheck { torrent }).unwrap();
+    world.command(seed, Command::Resume { torrent }).unwrap();
+    world.run_until(MINUTE, |world| state(world) == TorrentState::Seeding);
+    assert_eq!(checks(&world), 3);
+}
+
+#[test]
+fn everybody_who_removes_a_torrent_is_answered_when_it_is_gone() {
+    let content = Content::new(500_000, 65_536);
+    let mut world = World::new();
+    let seed = world.seed(Config::default(), &content);
+    let torrent = world.hosts[seed].engine.torrents().next().unwrap();
+    world.run_for(MINUTE);
+    let remove = Command::RemoveTorrent {
+        torrent,
+        delete_data: false,
+    };
+    let requests = [
+        world.request(seed, remove.clone()),
+        world.request(seed, remove),
+    ];
+    let answers = |world: &World| {
+        let replies = &world.hosts[seed].replies;
+        requests.map(|request| replies.get(&request).cloned())
+    };
+    assert_eq!(answers(&world), [None, None]);
+    world.run_until(MINUTE, |world| answers(world)[0].is_some());
+    assert_eq!(
+        answers(&world),
+        [Some(Ok(Reply::Done)), Some(Ok(Reply::Done))]
+    );
+    assert!(world.hosts[seed].engine.torrent(torrent).is_none());
+}
+
+#[test]
 fn seeding_ends_when_its_goal_is_reached() {
     let content = Content::new(500_000, 65_536);
     let mut world = World::new();

@@ -22,8 +22,7 @@ impl Engine {
             && self.torrents.len() > 0
             && self.connections.len() < self.config.max_connections
             && !self.banned.contains(from.ip())
-            && self.connections.count_with_address(from.ip())
-                < self.config.max_connections_per_address;
+            && self.connections.has_room_for(from.ip(), &self.config);
         if !welcome {
             self.stats.refused += 1;
             actions.push(Action::Refuse { ticket });

@@ -151,7 +151,7 @@ impl Torrent {
         }
         self.drop_all_partials(ctx);
         self.storage.stage = Stage::Closing { reopen: false };
-        if self.removal.is_some() {
+        if !self.removal.is_empty() {
             ctx.disk(
                 self.id,
                 DiskOp::Remove,
@@ -509,7 +509,9 @@ impl Torrent {
                 error,
             });
         }
-        if !self.paused {
+        if self.paused {
+            self.set_state(ctx, TorrentState::Paused);
+        } else {
             self.set_state(ctx, TorrentState::Failed);
             ctx.timers
                 .set_no_later(Timer::Probe(self.id), ctx.now + self.storage.probe_after);

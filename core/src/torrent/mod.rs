@@ -101,7 +101,7 @@ pub(crate) struct Torrent {
     seeding_since: Option<Instant>,
 
     /// Requests that wait for this torrent to be gone.
-    removal: Option<RequestId>,
+    removal: Vec<RequestId>,
     delete_data: bool,
 }
 
@@ -159,7 +159,7 @@ impl Torrent {
             wasted: 0,
             goal: add.goal,
             seeding_since: None,
-            removal: None,
+            removal: Vec::new(),
             delete_data: false,
             metainfo: Arc::new(metainfo),
             layout,
@@ -215,10 +215,9 @@ impl Torrent {
                 }
             }
             TorrentState::Failed => self.probe(ctx),
-            TorrentState::Checking
-            | TorrentState::Downloading
-            | TorrentState::Seeding
-            | TorrentState::Removing => {}
+            // A recheck asked for while it was paused ends there otherwise.
+            TorrentState::Checking => self.paused = false,
+            TorrentState::Downloading | TorrentState::Seeding | TorrentState::Removing => {}
         }
     }
 
@@ -227,7 +226,6 @@ impl Torrent {
             return;
         }
         self.halt(ctx, udp);
-        self.paused = false;
         self.forget_pieces(ctx);
         self.reopen_storage(ctx, true);
     }
@@ -241,17 +239,19 @@ impl Torrent {
         delete_data: bool,
     ) {
         if self.state == TorrentState::Removing {
-            // A second wish cannot be waited for by two requests: the later one is done at once.
-            if let Some(request) = request {
-                ctx.push(Action::Reply {
-                    request,
-                    result: Ok(crate::command::Reply::Done),
-                });
+            if delete_data && !self.delete_data {
+                // Too late for that: the data has been promised to stay.
+                if let Some(request) = request {
+                    let result = Err(CommandError::NoSuchTorrent(self.id));
+                    ctx.push(Action::Reply { request, result });
+                }
+            } else {
+                self.removal.extend(request);
             }
             return;
         }
         self.halt(ctx, udp);
-        self.removal = request;
+        self.removal.extend(request);
         self.delete_data = delete_data;
         self.set_state(ctx, TorrentState::Removing);
         for timer in [
@@ -286,11 +286,12 @@ impl Torrent {
         }
         self.announcer.abandon(ctx);
         ctx.notify(Notice::Removed { torrent: self.id });
-        if let Some(request) = self.removal.take() {
-            let result = match self.storage.take_error() {
-                Some(error) => Err(CommandError::Disk(error)),
-                None => Ok(crate::command::Reply::Done),
-            };
+        let result = match self.storage.take_error() {
+            Some(error) => Err(CommandError::Disk(error)),
+            None => Ok(crate::command::Reply::Done),
+        };
+        for request in self.removal.drain(..) {
+            let result = result.clone();
             ctx.push(Action::Reply { request, result });
         }
         Fate::Gone

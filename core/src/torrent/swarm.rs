@@ -1,7 +1,7 @@
 //! Peers come, talk, and go (BEP 3, 6, 10, 21).
 
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -321,12 +321,23 @@ impl Torrent {
         if self.peers.len() as u32 >= ctx.config.max_connections_per_torrent {
             return Err(DisconnectReason::Replaced);
         }
+        if newcomer.incoming && !self.has_room_for(ctx, newcomer.address.ip()) {
+            return Err(DisconnectReason::Replaced);
+        }
         match self.twin(newcomer) {
             Some(twin) if !is_preferred(newcomer, twin, ctx.identity.peer_id) => {
                 Err(DisconnectReason::Duplicate)
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether one more peer may come in from an address.
+    fn has_room_for(&self, ctx: &Ctx<'_>, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let same = |peer: &&Peer| peer.address.ip().to_canonical() == address;
+        let count = self.peers.values().filter(same).count();
+        (count as u32) < ctx.config.max_connections_per_address
     }
 
     /// The peer that has the newcomer's id already.

@@ -374,10 +374,7 @@ pub(crate) async fn fifty_torrents_complete_at_once<S: Subject>() {
     let stages: Vec<Stage> = (0..TORRENTS)
         .map(|number| Stage::file(100_000 + number))
         .collect();
-    let mut config = Config::default();
-    // All come from one address.
-    config.max_connections_per_address = TORRENTS as u32;
-    let seeder = builder::<S>().config(config).start().expect("a client");
+    let seeder = client::<S>();
     for stage in &stages {
         stage.seed(&seeder).await;
     }
