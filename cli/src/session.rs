@@ -260,7 +260,8 @@ impl<'a> Session<'a> {
                     |entry: &Entry| entry.refused.clone().map(|e| (entry.label.name.clone(), e));
                 return match self.entries.values().find_map(refused) {
                     Some((name, error)) => {
-                        Err(Failure::new(format!("{name}: {error}")).advise(advice(&error)))
+                        let advice = format!("{}, and start it again", remedy(&error));
+                        Err(Failure::new(format!("{name}: {error}")).advise(advice))
                     }
                     None => Ok(End::Done),
                 };
@@ -396,9 +397,15 @@ impl<'a> Session<'a> {
                 retry_in: Some(retry_in),
             },
             Notice::StorageFailed { error, .. } => {
+                // A folder that cannot be used from the start is a mistake, not a mishap: the run ends.
+                let then = if entry.opened {
+                    "it goes on by itself"
+                } else {
+                    "start it again"
+                };
                 let event = Event::StorageFailed {
                     torrent,
-                    advice: advice(&error).to_owned(),
+                    advice: format!("{}, and {then}", remedy(&error)),
                     error: error.to_string(),
                 };
                 if !entry.opened {
@@ -527,20 +534,14 @@ fn gone(error: Error) -> Failure {
 }
 
 /// What helps against a failure of the disk.
-fn advice(error: &DiskError) -> &'static str {
+fn remedy(error: &DiskError) -> &'static str {
     match error.kind {
-        DiskErrorKind::NoSpace => "make room on the disk, and it goes on by itself",
-        DiskErrorKind::NotFound => "put the folder back, and it goes on by itself",
-        DiskErrorKind::Permission => "make it writable for your user, and it goes on by itself",
-        DiskErrorKind::ReadOnly => "mount the disk for writing, and it goes on by itself",
-        DiskErrorKind::TooManyFiles => {
-            "close other programs or raise the limit (ulimit -n), and it goes on by itself"
-        }
-        DiskErrorKind::UnsafePath => {
-            "remove the symbolic link or the file that is in the way, and it goes on by itself"
-        }
-        DiskErrorKind::Io | _ => {
-            "check the disk and its cable; it goes on by itself when the cause is gone"
-        }
+        DiskErrorKind::NoSpace => "make room on the disk",
+        DiskErrorKind::NotFound => "put the folder back",
+        DiskErrorKind::Permission => "make it writable for your user",
+        DiskErrorKind::ReadOnly => "mount the disk for writing",
+        DiskErrorKind::TooManyFiles => "close other programs or raise the limit (ulimit -n)",
+        DiskErrorKind::UnsafePath => "remove the symbolic link or the file that is in the way",
+        DiskErrorKind::Io | _ => "check the disk and its cable",
     }
 }

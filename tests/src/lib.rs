@@ -43,6 +43,7 @@ pub mod net;
 pub mod process;
 pub mod scratch;
 pub mod scripted;
+pub mod small_disk;
 pub mod subject;
 pub mod torrent;
 pub mod tracker;
@@ -51,6 +52,7 @@ pub mod wait;
 pub mod wire;
 
 pub use scratch::Scratch;
+pub use small_disk::SmallDisk;
 pub use torrent::Torrent;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

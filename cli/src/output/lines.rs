@@ -165,7 +165,7 @@ impl News {
                 torrent,
                 error,
                 advice,
-            } => format!("{}: waiting: {error}; {advice}", torrent.name),
+            } => format!("{}: {error}; {advice}", torrent.name),
             Event::StorageRecovered { torrent } => {
                 format!("{}: the disk works again, going on", torrent.name)
             }

@@ -1,52 +1,19 @@
-//! A disk that is full in the middle: the error names the file, the process lives, and goes on when
-//! there is room again.
+//! Disks that do not take what is to be written: the error names the file and the cause. One that fills
+//! up in the middle is waited for; one that cannot be used from the start ends the run.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anabranch_tests::clients::{Anabranch, left_out};
 use anabranch_tests::data::{assert_same, write_file};
 use anabranch_tests::scripted::{Gate, content, honest_seed};
-use anabranch_tests::{Scratch, Torrent, address};
+use anabranch_tests::{Scratch, SmallDisk, Torrent, address};
 
 const MIB: usize = 1 << 20;
-
-/// A small file system of its own; only root can mount one.
-struct SmallDisk {
-    path: PathBuf,
-}
-
-impl SmallDisk {
-    fn mount(path: PathBuf, size: &str) -> Option<Self> {
-        let size = format!("size={size}");
-        let mut command = Command::new("mount");
-        command
-            .args(["-t", "tmpfs", "-o", &size, "none"])
-            .arg(&path);
-        let mounted = command.output().is_ok_and(|output| output.status.success());
-        mounted.then_some(Self { path })
-    }
-
-    fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily, since a process that is being killed may still have a file open on it.
-        let _ = Command::new("umount")
-            .arg("--lazy")
-            .arg(&self.path)
-            .status();
-    }
-}
 
 #[test]
 fn a_full_disk_stops_the_torrent_until_there_is_room() {
     let scratch = Scratch::new();
-    let Some(disk) = SmallDisk::mount(scratch.folder("disk"), "24m") else {
+    let Some(disk) = SmallDisk::mount(scratch.folder("disk"), "size=24m") else {
         return left_out("no permission to mount a small file system");
     };
     let ballast = disk.path().join("ballast");
@@ -82,4 +49,36 @@ fn a_full_disk_stops_the_torrent_until_there_is_room() {
     download.wait_complete();
     assert_same(&data, &folder.join("too large.bin"));
     download.interrupt();
+}
+
+#[test]
+fn a_read_only_disk_is_named_and_the_run_ends() {
+    let scratch = Scratch::new();
+    let Some(disk) = SmallDisk::mount(scratch.folder("disk"), "size=4m") else {
+        return left_out("no permission to mount a small file system");
+    };
+    let folder = scratch.folder("disk/downloads");
+    disk.remount("ro");
+    let data = scratch.folder("seed").join("unwelcome.bin");
+    write_file(&data, MIB, 93);
+    let torrent = Torrent::make(&data, &scratch.join("file.torrent"), 64 * 1024, &[]);
+    let (torrent, folder) = (torrent.path.to_string_lossy(), folder.to_string_lossy());
+    let args = [
+        "download",
+        &torrent,
+        "--dir",
+        &folder,
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let outcome = Anabranch::run(&scratch, args);
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    for words in [
+        "unwelcome.bin",
+        "read-only",
+        "mount the disk for writing, and start it again",
+    ] {
+        let said = outcome.stderr.to_lowercase();
+        assert!(said.contains(words), "nothing of {words:?} in {said}");
+    }
 }
