@@ -3,19 +3,20 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::num::NonZero;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
-use sha1::{Digest, Sha1};
+use anabranch_hash::{Message, digest_two};
 
 use crate::exit::Failure;
 use crate::output::{Event, Output};
 
-/// Bytes read at a time: enough for the disk, and little enough to be hashed from the cache.
-const CHUNK: usize = 256 << 10;
+/// Bytes read of a piece at a time: enough for the disk, and little enough that two pieces, which are
+/// hashed side by side, are hashed from the cache.
+const CHUNK: usize = 128 << 10;
 
 /// Where a part of the data lies; its place in the list is that in the torrent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub(crate) fn hash_pieces(
     let stop = AtomicBool::new(false);
     let threads = thread::available_parallelism()
         .map_or(1, NonZero::get)
-        .min(pieces as usize);
+        .min(pieces.div_ceil(2) as usize);
     // Bounded, so that a worker never runs far ahead of what is done with its results.
     let (sender, receiver) = mpsc::sync_channel(threads.max(1) * 4);
 
@@ -66,17 +67,21 @@ pub(crate) fn hash_pieces(
             let sender = sender.clone();
             let (ends, next, hashed, stop) = (&ends, &next, &hashed, &stop);
             scope.spawn(move || {
-                let mut reader = Reader::new(parts, ends);
+                let [mut one, mut two] = [0, 1].map(|_| Reader::new(parts, ends, hashed));
                 loop {
-                    let piece = next.fetch_add(1, Ordering::Relaxed);
-                    if piece >= pieces || stop.load(Ordering::Relaxed) {
+                    let first = next.fetch_add(2, Ordering::Relaxed);
+                    if first >= pieces || stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    let begin = u64::from(piece) * u64::from(piece_length);
-                    let end = (begin + u64::from(piece_length)).min(total);
-                    let result = reader.hash(begin, end, hashed);
-                    if sender.send((piece, result)).is_err() {
-                        return;
+                    for (reader, piece) in [(&mut one, first), (&mut two, first + 1)] {
+                        let begin = u64::from(piece) * u64::from(piece_length);
+                        reader.begin(begin, (begin + u64::from(piece_length)).min(total));
+                    }
+                    let results = digest_two(&mut one, &mut two);
+                    for (piece, result) in (first..pieces).zip(results) {
+                        if sender.send((piece, result)).is_err() {
+                            return;
+                        }
                     }
                 }
             });
@@ -113,48 +118,61 @@ pub(crate) fn hash_pieces(
     Ok(())
 }
 
-/// Reads parts one after the other. Keeps the last file open, and one buffer.
+/// Reads a piece, part after part. Keeps the last file open, and one buffer.
 struct Reader<'a> {
     parts: &'a [Part],
     ends: &'a [u64],
+    /// Counts what was read.
+    hashed: &'a AtomicU64,
+    /// What is left of the piece, among all parts.
+    left: Range<u64>,
     open: Option<(usize, File)>,
     buffer: Vec<u8>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(parts: &'a [Part], ends: &'a [u64]) -> Self {
+    fn new(parts: &'a [Part], ends: &'a [u64], hashed: &'a AtomicU64) -> Self {
         Self {
             parts,
             ends,
+            hashed,
+            left: 0..0,
             open: None,
             buffer: vec![0; CHUNK],
         }
     }
 
-    /// Hashes the bytes from `begin` to `end` of all parts. Counts those that could not be read, too:
-    /// they need no more time.
-    fn hash(&mut self, begin: u64, end: u64, hashed: &AtomicU64) -> Result<[u8; 20], ReadError> {
-        let mut digest = Sha1::new();
-        let mut at = begin;
-        while at < end {
-            let part = self.ends.partition_point(|&part_end| part_end <= at);
-            let start = part.checked_sub(1).map_or(0, |before| self.ends[before]);
-            let until = self.ends[part].min(end);
-            let len = usize::try_from(until - at).map_or(CHUNK, |len| len.min(CHUNK));
-            match self.read(part, at - start, len) {
-                Ok(()) => digest.update(&self.buffer[..len]),
-                Err(error) => {
-                    hashed.fetch_add(end - at, Ordering::Relaxed);
-                    self.open = None;
-                    return Err(ReadError { part, error });
-                }
-            }
-            at += len as u64;
-            hashed.fetch_add(len as u64, Ordering::Relaxed);
-        }
-        Ok(digest.finalize().into())
+    /// Begins with the bytes from `begin` to `end` of all parts.
+    fn begin(&mut self, begin: u64, end: u64) {
+        self.left = begin..end;
     }
+}
 
+impl Message for Reader<'_> {
+    type Error = ReadError;
+
+    fn next(&mut self) -> Result<&[u8], ReadError> {
+        if self.left.is_empty() {
+            return Ok(&[]);
+        }
+        let at = self.left.start;
+        let part = self.ends.partition_point(|&part_end| part_end <= at);
+        let start = part.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let until = self.ends[part].min(self.left.end);
+        let len = usize::try_from(until - at).map_or(CHUNK, |len| len.min(CHUNK));
+        if let Err(error) = self.read(part, at - start, len) {
+            // What could not be read needs no more time, and counts, too.
+            self.hashed.fetch_add(self.left.end - at, Ordering::Relaxed);
+            self.open = None;
+            return Err(ReadError { part, error });
+        }
+        self.left.start += len as u64;
+        self.hashed.fetch_add(len as u64, Ordering::Relaxed);
+        Ok(&self.buffer[..len])
+    }
+}
+
+impl Reader<'_> {
     /// Fills the buffer from a part.
     fn read(&mut self, part: usize, offset: u64, len: usize) -> io::Result<()> {
         let buffer = &mut self.buffer[..len];
@@ -181,6 +199,8 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use anabranch_hash::Sha1;
 
     use super::*;
 
@@ -224,7 +244,7 @@ mod tests {
             let expected: Vec<_> = data
                 .chunks(piece_length)
                 .enumerate()
-                .map(|(index, piece)| (index as u32, Ok(Sha1::digest(piece).into())))
+                .map(|(index, piece)| (index as u32, Ok(Sha1::digest(piece))))
                 .collect();
             assert_eq!(hashes(&parts, piece_length as u32), expected);
         }

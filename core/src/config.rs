@@ -111,7 +111,7 @@ pub struct Config {
     ///
     /// Memory: itself, or [`READ_LEN`](crate::limits::READ_LEN) if that is more.
     pub read_budget: u32,
-    /// Pieces of a torrent verified at a time when what is on the disk is checked. Default 16, at
+    /// Pieces of a torrent verified at a time when what is on the disk is checked. Default 64, at
     /// least 1.
     ///
     /// Memory: none here; the embedder's disk needs that of as many jobs, a piece each if it reads
@@ -167,7 +167,7 @@ impl Default for Config {
             default_peer_reqq: 250,
             write_budget: 32 << 20,
             read_budget: 16 << 20,
-            check_depth: 16,
+            check_depth: 64,
             checkpoint_interval: Duration::from_secs(30),
             limits: RateLimits {
                 download: None,

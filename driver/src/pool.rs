@@ -14,7 +14,7 @@ use anabranch_core::event::{DiskError, DiskErrorKind, OpResult};
 use anabranch_core::id::OpId;
 
 use crate::buffers::BufferPool;
-use crate::storage::{Storage, perform};
+use crate::storage::{Storage, go_together, perform, perform_two};
 use crate::sync::lock;
 
 /// How an operation ended, for [`Event::Done`](anabranch_core::Event::Done).
@@ -66,7 +66,7 @@ struct Queues {
     started: usize,
     asleep: usize,
     closing: bool,
-    /// By kind, those that may run.
+    /// By kind, those that may run, and how many threads have some of it.
     ready: [VecDeque<Job>; Kind::ALL.len()],
     running: [usize; Kind::ALL.len()],
     /// By storage, where it has any jobs.
@@ -252,17 +252,33 @@ impl Shared {
                 queues.asleep -= 1;
                 continue;
             };
+            let partner = queues.partner(kind, &job);
             // A wake-up may have been for more than one job.
             let _ = self.staff(&mut queues);
             drop(queues);
 
             let Job { op, storage, job } = job;
             let (alone, checkpoint) = (runs_alone(&job), is_checkpoint(&job));
-            let result = catch_unwind(AssertUnwindSafe(|| perform(&*storage, job, &self.buffers)))
-                .unwrap_or_else(|panic| Err(panicked(&*panic)));
-            self.complete(op, OpResult::Disk(result));
-
-            queues = lock(&self.queues);
+            match partner {
+                Some(partner) => {
+                    let jobs = [job, partner.job];
+                    let work = AssertUnwindSafe(|| perform_two(&*storage, jobs, &self.buffers));
+                    let [one, two] = catch_unwind(work).unwrap_or_else(|panic| {
+                        let error = panicked(&*panic);
+                        [Err(error.clone()), Err(error)]
+                    });
+                    self.complete(op, OpResult::Disk(one));
+                    self.complete(partner.op, OpResult::Disk(two));
+                    queues = lock(&self.queues);
+                    queues.finish(lane_key(&storage), false, false);
+                }
+                None => {
+                    let work = AssertUnwindSafe(|| perform(&*storage, job, &self.buffers));
+                    let result = catch_unwind(work).unwrap_or_else(|panic| Err(panicked(&*panic)));
+                    self.complete(op, OpResult::Disk(result));
+                    queues = lock(&self.queues);
+                }
+            }
             queues.running[kind as usize] -= 1;
             queues.finish(lane_key(&storage), alone, checkpoint);
             // It may have been the last one to hold the storage.
@@ -356,6 +372,13 @@ impl Queues {
             }
         }
         None
+    }
+
+    /// The next job, if a thread that does `job` had better do both at once.
+    fn partner(&mut self, kind: Kind, job: &Job) -> Option<Job> {
+        self.ready[kind as usize].pop_front_if(|next| {
+            Arc::ptr_eq(&next.storage, &job.storage) && go_together(&job.job, &next.job)
+        })
     }
 
     /// Takes a job back that has not begun.

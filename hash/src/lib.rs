@@ -15,6 +15,8 @@
 //! assert_eq!(another, Sha1::digest(b"another"));
 //! ```
 //!
+//! [`digest_two`] does that for messages that are read bit by bit.
+//!
 //! The single message is left to the `sha1` crate. The only unsafe code is the call of functions that
 //! need a processor's feature, after it has been looked for.
 #![deny(missing_docs)]
@@ -157,6 +159,60 @@ pub fn update_two(hashers: &mut [Sha1; 2], parts: [&[u8]; 2]) {
     }
 }
 
+/// A message that is read bit by bit.
+pub trait Message {
+    /// Why it could not be read.
+    type Error;
+
+    /// The next part; empty when there is no more, also when asked again.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read. It is not asked again then.
+    fn next(&mut self) -> Result<&[u8], Self::Error>;
+}
+
+/// The SHA-1 of a message.
+///
+/// # Errors
+///
+/// That of the message.
+pub fn digest<M: Message>(message: &mut M) -> Result<[u8; 20], M::Error> {
+    digest_rest(Sha1::new(), message)
+}
+
+/// The SHA-1 of each of two messages, side by side: see [`update_two`] on the length of their parts.
+/// When one cannot be read, that of the other is found nevertheless.
+pub fn digest_two<M: Message>(one: &mut M, two: &mut M) -> [Result<[u8; 20], M::Error>; 2] {
+    let mut hashers = [Sha1::new(), Sha1::new()];
+    loop {
+        match (one.next(), two.next()) {
+            (Ok([]), Ok([])) => return hashers.map(|hasher| Ok(hasher.finish())),
+            (Ok(first), Ok(second)) => update_two(&mut hashers, [first, second]),
+            (Err(error), Ok(second)) => {
+                let [_, mut hasher] = hashers;
+                hasher.update(second);
+                return [Err(error), digest_rest(hasher, two)];
+            }
+            (Ok(first), Err(error)) => {
+                let [mut hasher, _] = hashers;
+                hasher.update(first);
+                return [digest_rest(hasher, one), Err(error)];
+            }
+            (Err(first), Err(second)) => return [Err(first), Err(second)],
+        }
+    }
+}
+
+fn digest_rest<M: Message>(mut hasher: Sha1, message: &mut M) -> Result<[u8; 20], M::Error> {
+    loop {
+        match message.next()? {
+            [] => return Ok(hasher.finish()),
+            part => hasher.update(part),
+        }
+    }
+}
+
 /// Compresses as many blocks of one message as of the other.
 fn compress_two(states: [&mut State; 2], blocks: [&[Block]; 2]) {
     #[cfg(target_arch = "x86_64")]
@@ -198,7 +254,42 @@ mod tests {
         }
     }
 
+    /// Parts of a message, of which some may not be readable.
+    struct Cut(std::vec::IntoIter<Option<Vec<u8>>>, Vec<u8>);
+
+    impl Cut {
+        fn new(parts: &[(u8, bool)]) -> Self {
+            let parts: Vec<_> = parts
+                .iter()
+                .enumerate()
+                // An empty part is the end.
+                .map(|(at, (len, bad))| (!bad).then(|| message(usize::from(*len) + 1, at as u8)))
+                .collect();
+            Self(parts.into_iter(), Vec::new())
+        }
+
+        fn expected(&self) -> Result<[u8; 20], ()> {
+            let parts: Option<Vec<_>> = self.0.as_slice().iter().cloned().collect();
+            parts.map(|parts| expected(&parts.concat())).ok_or(())
+        }
+    }
+
+    impl Message for Cut {
+        type Error = ();
+
+        fn next(&mut self) -> Result<&[u8], ()> {
+            self.1 = self.0.next().unwrap_or(Some(Vec::new())).ok_or(())?;
+            Ok(&self.1)
+        }
+    }
+
     quickcheck! {
+        fn messages_read_side_by_side_fail_alone(one: Vec<(u8, bool)>, two: Vec<(u8, bool)>) -> bool {
+            let (mut one, mut two) = (Cut::new(&one), Cut::new(&two));
+            let expected = [one.expected(), two.expected()];
+            digest_two(&mut one, &mut two) == expected
+        }
+
         fn parts_of_any_length_make_the_same_hash(len: u16, cuts: Vec<u8>) -> bool {
             let message = message(len.into(), 1);
             let mut hasher = Sha1::new();

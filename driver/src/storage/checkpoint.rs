@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anabranch_core::Bitfield;
 use anabranch_core::event::DiskError;
 use anabranch_core::metainfo::{FileIndex, FileKind};
-use sha1::{Digest, Sha1};
+use anabranch_hash::Sha1;
 
 use super::cache::Slot;
 use super::disk_error;
@@ -64,7 +64,7 @@ impl FileStorage {
         let path = self.resume_path().join(resume_name(info_hash));
         let fail = |error: io::Error| disk_error(&path, &error);
         let bytes = state.encode(info_hash).map_err(fail)?;
-        let digest = Sha1::digest(&bytes).into();
+        let digest = Sha1::digest(&bytes);
         if recorded.last != Some(digest) {
             let folder = self.resume_folder(true).map_err(fail)?;
             resume::save(&folder, info_hash, &bytes).map_err(fail)?;

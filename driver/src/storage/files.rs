@@ -13,15 +13,15 @@ use anabranch_core::event::{DiskError, DiskErrorKind, Opened};
 use anabranch_core::metainfo::{
     FileIndex, FileKind, FileSpan, Layout, Metainfo, PieceIndex, SafePath,
 };
+use anabranch_hash::{Message, digest, digest_two};
 use bytes::Bytes;
-use sha1::{Digest, Sha1};
 
 use super::cache::{FileKey, OpenFiles, Slot};
 use super::checkpoint::Recorded;
 use super::folder::Walker;
-use super::hash::with_scratch;
+use super::hash::{self, with_scratch};
 use super::resume::{self, parts_name, resume_name};
-use super::{Storage, disk_error, not_open, out_of_range};
+use super::{Arriving, Storage, Verdict, disk_error, not_open, out_of_range};
 use crate::platform::{self, Access, Dir, Stat};
 use crate::sync::{lock, read, write};
 
@@ -298,48 +298,26 @@ impl FileStorage {
         cut.map_err(|error| disk_error(&self.slot_path(&session.metainfo, target.slot), &error))
     }
 
-    /// Hashes a piece as it is on the disk; `None` when some of it is not there.
-    fn digest(
-        &self,
-        session: &Session,
-        places: &Places,
-        spans: impl Iterator<Item = FileSpan>,
-    ) -> Result<Option<[u8; 20]>, DiskError> {
-        with_scratch(|scratch| {
-            let mut hash = Sha1::new();
-            for span in spans {
-                let mut left = u64::from(span.range.end - span.range.start);
-                let Some(mut target) = session.target(places, &span) else {
-                    scratch.fill(0);
-                    while left > 0 {
-                        let step = left.min(scratch.len() as u64);
-                        hash.update(&scratch[..step as usize]);
-                        left -= step;
-                    }
-                    continue;
-                };
-                let (file, _) = match self.file(session, places, target.slot, false) {
-                    Ok(file) => file,
-                    Err(error) if error.kind == DiskErrorKind::NotFound => return Ok(None),
-                    Err(error) => return Err(error),
-                };
-                // The descriptor also serves uploads, so it is not marked as read sequentially.
-                platform::will_need(&file, target.offset, left.min(READ_AHEAD));
-                while left > 0 {
-                    let step = left.min(scratch.len() as u64);
-                    let chunk = &mut scratch[..step as usize];
-                    let read = platform::read_at(&file, chunk, target.offset).map_err(|error| {
-                        disk_error(&self.slot_path(&session.metainfo, target.slot), &error)
-                    })?;
-                    if read < chunk.len() {
-                        return Ok(None);
-                    }
-                    hash.update(&*chunk);
-                    target.offset += step;
-                    left -= step;
-                }
-            }
-            Ok(Some(hash.finalize().into()))
+    /// A piece as it is on the disk, to be hashed; parts of it go through `scratch`.
+    fn message<'a>(
+        &'a self,
+        session: &'a Session,
+        places: &'a Places,
+        piece: PieceIndex,
+        scratch: &'a mut [u8],
+    ) -> Result<Stored<'a, impl Iterator<Item = FileSpan> + 'a>, DiskError> {
+        let spans = session
+            .layout
+            .piece_size(piece)
+            .and_then(|size| session.layout.spans(piece, 0, size))
+            .ok_or_else(|| out_of_range(piece))?;
+        Ok(Stored {
+            storage: self,
+            session,
+            places,
+            spans,
+            current: Current::Zeros { left: 0 },
+            scratch,
         })
     }
 
@@ -410,15 +388,31 @@ impl Storage for FileStorage {
         Ok(opened)
     }
 
-    fn verify(&self, piece: PieceIndex, digest: &[u8; 20]) -> Result<bool, DiskError> {
+    fn verify(&self, piece: PieceIndex, expected: &[u8; 20]) -> Result<bool, DiskError> {
         let session = self.session()?;
         let places = read(&session.places);
-        let spans = session
-            .layout
-            .piece_size(piece)
-            .and_then(|size| session.layout.spans(piece, 0, size))
-            .ok_or_else(|| out_of_range(piece))?;
-        Ok(self.digest(&session, &places, spans)? == Some(*digest))
+        with_scratch(|scratch| {
+            let found = digest(&mut self.message(&session, &places, piece, scratch)?);
+            matches(found, expected)
+        })
+    }
+
+    fn store_two(&self, pieces: [Arriving<'_>; 2]) -> [Result<Verdict, DiskError>; 2] {
+        hash::store_two(self, pieces)
+    }
+
+    fn verify_two(&self, pieces: [(PieceIndex, &[u8; 20]); 2]) -> [Result<bool, DiskError>; 2] {
+        let hash = |scratch: &mut [u8]| {
+            let session = self.session()?;
+            let places = read(&session.places);
+            let (half, other_half) = scratch.split_at_mut(scratch.len() / 2);
+            let [(one, first), (two, second)] = pieces;
+            let mut one = self.message(&session, &places, one, half)?;
+            let mut two = self.message(&session, &places, two, other_half)?;
+            let [one, two] = digest_two(&mut one, &mut two);
+            Ok([matches(one, first), matches(two, second)])
+        };
+        with_scratch(hash).unwrap_or_else(|error: DiskError| [Err(error.clone()), Err(error)])
     }
 
     fn write(&self, piece: PieceIndex, begin: u32, data: &[Bytes]) -> Result<(), DiskError> {
@@ -527,6 +521,106 @@ impl Storage for FileStorage {
             self.remove_files(&metainfo)?;
         }
         forgotten
+    }
+}
+
+/// A piece of a torrent as it is on the disk.
+struct Stored<'a, I> {
+    storage: &'a FileStorage,
+    session: &'a Session,
+    places: &'a Places,
+    spans: I,
+    current: Current,
+    scratch: &'a mut [u8],
+}
+
+/// What is left of the span that is being read.
+enum Current {
+    Zeros {
+        left: usize,
+    },
+    File {
+        file: Arc<File>,
+        target: Target,
+        left: usize,
+    },
+}
+
+/// Why a piece has no hash.
+enum Unhashed {
+    /// Some of it is not there.
+    Missing,
+    Failed(DiskError),
+}
+
+impl<I> Stored<'_, I> {
+    fn begin(&self, span: &FileSpan) -> Result<Current, Unhashed> {
+        let left = (span.range.end - span.range.start) as usize;
+        let Some(target) = self.session.target(self.places, span) else {
+            return Ok(Current::Zeros { left });
+        };
+        let opened = self
+            .storage
+            .file(self.session, self.places, target.slot, false);
+        let (file, _) = opened.map_err(|error| match error.kind {
+            DiskErrorKind::NotFound => Unhashed::Missing,
+            DiskErrorKind::NoSpace
+            | DiskErrorKind::Permission
+            | DiskErrorKind::ReadOnly
+            | DiskErrorKind::TooManyFiles
+            | DiskErrorKind::UnsafePath
+            | DiskErrorKind::Io
+            | _ => Unhashed::Failed(error),
+        })?;
+        // The descriptor also serves uploads, so it is not marked as read sequentially.
+        platform::will_need(&file, target.offset, (left as u64).min(READ_AHEAD));
+        Ok(Current::File { file, target, left })
+    }
+}
+
+impl<I: Iterator<Item = FileSpan>> Message for Stored<'_, I> {
+    type Error = Unhashed;
+
+    fn next(&mut self) -> Result<&[u8], Unhashed> {
+        let room = self.scratch.len();
+        loop {
+            match &mut self.current {
+                Current::Zeros { left: 0 } | Current::File { left: 0, .. } => {
+                    let Some(span) = self.spans.next() else {
+                        return Ok(&[]);
+                    };
+                    self.current = self.begin(&span)?;
+                }
+                Current::Zeros { left } => {
+                    let part = &mut self.scratch[..(*left).min(room)];
+                    *left -= part.len();
+                    part.fill(0);
+                    return Ok(part);
+                }
+                Current::File { file, target, left } => {
+                    let part = &mut self.scratch[..(*left).min(room)];
+                    let read = platform::read_at(file, part, target.offset).map_err(|error| {
+                        let path = self.storage.slot_path(&self.session.metainfo, target.slot);
+                        Unhashed::Failed(disk_error(&path, &error))
+                    })?;
+                    if read < part.len() {
+                        return Err(Unhashed::Missing);
+                    }
+                    target.offset += part.len() as u64;
+                    *left -= part.len();
+                    return Ok(part);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a piece has the hash that it should have. What is not there has not.
+fn matches(found: Result<[u8; 20], Unhashed>, expected: &[u8; 20]) -> Result<bool, DiskError> {
+    match found {
+        Ok(found) => Ok(found == *expected),
+        Err(Unhashed::Missing) => Ok(false),
+        Err(Unhashed::Failed(error)) => Err(error),
     }
 }
 

@@ -6,10 +6,10 @@ use anabranch_core::action::Segment;
 use anabranch_core::event::DiskError;
 use anabranch_core::limits::BLOCK_LEN;
 use anabranch_core::metainfo::PieceIndex;
+use anabranch_hash::{Message, Sha1, digest, digest_two};
 use bytes::Bytes;
-use sha1::{Digest, Sha1};
 
-use super::{Storage, Verdict, out_of_range};
+use super::{Arriving, Storage, Verdict, out_of_range};
 
 /// How much is read at a time to be hashed or copied, in bytes: small enough to stay in a core's own
 /// cache, large enough for the system call not to count.
@@ -33,66 +33,133 @@ pub(super) fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
 pub(super) fn store<S: Storage + ?Sized>(
     storage: &S,
     piece: PieceIndex,
-    digest: &[u8; 20],
+    expected: &[u8; 20],
     data: &[Segment],
     blocks: bool,
 ) -> Result<Verdict, DiskError> {
-    let mut whole = Sha1::new();
-    let mut parts = blocks.then(BlockHasher::default);
-    visit(storage, piece, data, |bytes| {
-        whole.update(bytes);
-        if let Some(parts) = &mut parts {
-            parts.update(bytes);
-        }
-    })?;
-    let matches = <[u8; 20]>::from(whole.finalize()) == *digest;
-    if matches {
-        write_memory(storage, piece, data)?;
-        return Ok(Verdict::Matched {
-            blocks: parts.map(BlockHasher::finish),
-        });
-    }
-    let parts = match parts {
-        Some(parts) => parts,
-        // Mismatches are rare enough to hash twice.
-        None => {
-            let mut parts = BlockHasher::default();
-            visit(storage, piece, data, |bytes| parts.update(bytes))?;
-            parts
-        }
-    };
-    Ok(Verdict::Mismatched {
-        blocks: parts.finish(),
+    with_scratch(|scratch| {
+        let mut message = Segments::new(storage, piece, data, scratch);
+        let (found, blocks) = if blocks {
+            let mut both = Both::default();
+            message.visit(|bytes| both.update(bytes))?;
+            let (found, blocks) = both.finish();
+            (found, Some(blocks))
+        } else {
+            (digest(&mut message)?, None)
+        };
+        conclude(message, found, expected, blocks)
     })
 }
 
-/// Shows all bytes of the segments in order.
-fn visit<S: Storage + ?Sized>(
+/// [`Storage::store_two`] in terms of `read` and `write`.
+pub(super) fn store_two<S: Storage + ?Sized>(
     storage: &S,
-    piece: PieceIndex,
-    data: &[Segment],
-    mut see: impl FnMut(&[u8]),
-) -> Result<(), DiskError> {
-    let mut begin: u32 = 0;
-    for segment in data {
-        match segment {
-            Segment::Memory(bytes) => see(bytes),
-            Segment::Stored { len } => with_scratch(|scratch| {
-                let mut done = 0;
-                while done < *len {
-                    let step = (*len - done).min(CHUNK as u32);
-                    let chunk = &mut scratch[..step as usize];
-                    let at = begin.checked_add(done).ok_or(out_of_range(piece))?;
-                    storage.read(piece, at, chunk)?;
-                    see(chunk);
-                    done += step;
-                }
-                Ok(())
-            })?,
-        }
-        begin = advance(piece, begin, segment)?;
+    pieces: [Arriving<'_>; 2],
+) -> [Result<Verdict, DiskError>; 2] {
+    with_scratch(|scratch| {
+        let (half, other_half) = scratch.split_at_mut(CHUNK / 2);
+        let [first, second] = pieces;
+        let mut one = Segments::new(storage, first.piece, first.data, half);
+        let mut two = Segments::new(storage, second.piece, second.data, other_half);
+        let [found_one, found_two] = digest_two(&mut one, &mut two);
+        [
+            found_one.and_then(|found| conclude(one, found, first.digest, None)),
+            found_two.and_then(|found| conclude(two, found, second.digest, None)),
+        ]
+    })
+}
+
+/// The hash of a piece is known: it is written, or its blocks are told.
+fn conclude<S: Storage + ?Sized>(
+    mut message: Segments<'_, S>,
+    found: [u8; 20],
+    expected: &[u8; 20],
+    blocks: Option<Vec<[u8; 20]>>,
+) -> Result<Verdict, DiskError> {
+    if found == *expected {
+        write_memory(message.storage, message.piece, message.data)?;
+        return Ok(Verdict::Matched { blocks });
     }
-    Ok(())
+    let blocks = match blocks {
+        Some(blocks) => blocks,
+        // Mismatches are rare enough to hash twice.
+        None => {
+            message.rewind();
+            let mut blocks = BlockHasher::default();
+            message.visit(|bytes| blocks.update(bytes))?;
+            blocks.finish()
+        }
+    };
+    Ok(Verdict::Mismatched { blocks })
+}
+
+/// All bytes of the segments of a piece in order.
+struct Segments<'a, S: ?Sized> {
+    storage: &'a S,
+    piece: PieceIndex,
+    data: &'a [Segment],
+    scratch: &'a mut [u8],
+    /// The segment to be read, where it begins in the piece, and what of it has been read.
+    index: usize,
+    begin: u32,
+    done: u32,
+}
+
+impl<'a, S: Storage + ?Sized> Segments<'a, S> {
+    fn new(storage: &'a S, piece: PieceIndex, data: &'a [Segment], scratch: &'a mut [u8]) -> Self {
+        Self {
+            storage,
+            piece,
+            data,
+            scratch,
+            index: 0,
+            begin: 0,
+            done: 0,
+        }
+    }
+
+    fn rewind(&mut self) {
+        (self.index, self.begin, self.done) = (0, 0, 0);
+    }
+
+    fn visit(&mut self, mut see: impl FnMut(&[u8])) -> Result<(), DiskError> {
+        loop {
+            match self.next()? {
+                [] => return Ok(()),
+                bytes => see(bytes),
+            }
+        }
+    }
+}
+
+impl<S: Storage + ?Sized> Message for Segments<'_, S> {
+    type Error = DiskError;
+
+    fn next(&mut self) -> Result<&[u8], DiskError> {
+        while let Some(segment) = self.data.get(self.index) {
+            let end = advance(self.piece, self.begin, segment)?;
+            let left = end - self.begin - self.done;
+            if left == 0 {
+                (self.index, self.begin, self.done) = (self.index + 1, end, 0);
+                continue;
+            }
+            return match segment {
+                Segment::Memory(bytes) => {
+                    self.done = left;
+                    Ok(bytes)
+                }
+                Segment::Stored { .. } => {
+                    let step = self.scratch.len().min(left as usize);
+                    let part = &mut self.scratch[..step];
+                    self.storage
+                        .read(self.piece, self.begin + self.done, part)?;
+                    self.done += step as u32;
+                    Ok(part)
+                }
+            };
+        }
+        Ok(&[])
+    }
 }
 
 /// Writes each run of segments in memory.
@@ -136,6 +203,24 @@ fn advance(piece: PieceIndex, begin: u32, segment: &Segment) -> Result<u32, Disk
         .ok_or(out_of_range(piece))
 }
 
+/// The SHA-1 of a piece, and of each of its blocks.
+#[derive(Default)]
+struct Both {
+    whole: Sha1,
+    blocks: BlockHasher,
+}
+
+impl Both {
+    fn update(&mut self, bytes: &[u8]) {
+        self.whole.update(bytes);
+        self.blocks.update(bytes);
+    }
+
+    fn finish(self) -> ([u8; 20], Vec<[u8; 20]>) {
+        (self.whole.finish(), self.blocks.finish())
+    }
+}
+
 /// The SHA-1 of each block of a piece that comes in parts of any length.
 #[derive(Default)]
 struct BlockHasher {
@@ -167,7 +252,8 @@ impl BlockHasher {
     }
 
     fn end_block(&mut self) {
-        self.done.push(self.current.finalize_reset().into());
+        let block = std::mem::take(&mut self.current);
+        self.done.push(block.finish());
         self.filled = 0;
     }
 }
@@ -191,7 +277,7 @@ mod tests {
             hasher.update(rest);
             let expected: Vec<[u8; 20]> = data
                 .chunks(BLOCK_LEN as usize)
-                .map(|block| Sha1::digest(block).into())
+                .map(Sha1::digest)
                 .collect();
             hasher.finish() == expected
         }

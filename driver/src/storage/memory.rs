@@ -6,8 +6,8 @@ use anabranch_core::Bitfield;
 use anabranch_core::action::OpenStorage;
 use anabranch_core::event::{DiskError, DiskErrorKind, Opened};
 use anabranch_core::metainfo::{Layout, PieceIndex};
+use anabranch_hash::Sha1;
 use bytes::Bytes;
-use sha1::{Digest, Sha1};
 
 use super::{Storage, not_open, out_of_range};
 use crate::sync::lock;
@@ -31,11 +31,11 @@ const NAME: &str = "memory";
 /// use anabranch_driver::core::id::StorageKey;
 /// use anabranch_driver::core::metainfo::{Creator, Metainfo, PieceIndex};
 /// use anabranch_driver::storage::{MemoryStorage, Storage, Verdict};
-/// use sha1::{Digest, Sha1};
+/// use anabranch_hash::Sha1;
 ///
 /// // A torrent of one file and one piece.
 /// let data = b"downstream";
-/// let digest: [u8; 20] = Sha1::digest(data).into();
+/// let digest = Sha1::digest(data);
 /// let torrent = Creator::single_file("file", data.len() as u64).finish(&digest)?.torrent;
 /// let open = OpenStorage {
 ///     key: StorageKey(1),

@@ -73,6 +73,18 @@ pub trait Storage: Send + Sync {
         hash::store(self, piece, digest, data, blocks)
     }
 
+    /// Two pieces verified: what [`verify`](Self::verify) says of each. Worth writing for a storage whose
+    /// pieces can be hashed side by side, as [`anabranch_hash`] does.
+    fn verify_two(&self, pieces: [(PieceIndex, &[u8; 20]); 2]) -> [Result<bool, DiskError>; 2] {
+        pieces.map(|(piece, digest)| self.verify(piece, digest))
+    }
+
+    /// Two pieces stored: what [`store`](Self::store) does to each, without the hashes of their
+    /// blocks. Worth writing where `verify_two` is.
+    fn store_two(&self, pieces: [Arriving<'_>; 2]) -> [Result<Verdict, DiskError>; 2] {
+        pieces.map(|piece| self.store(piece.piece, piece.digest, piece.data, false))
+    }
+
     /// Writes a part of a piece that is not vouched for.
     ///
     /// # Errors
@@ -124,6 +136,17 @@ pub trait Storage: Send + Sync {
     fn remove(&self, data: bool) -> Result<(), DiskError>;
 }
 
+/// A piece that is to be stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Arriving<'a> {
+    /// Which piece.
+    pub piece: PieceIndex,
+    /// The SHA-1 that it must have.
+    pub digest: &'a [u8; 20],
+    /// All of it, in order.
+    pub data: &'a [Segment],
+}
+
 /// What became of a piece that was to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -159,10 +182,7 @@ pub fn perform(
             digest,
             data,
             blocks,
-        } => match storage.store(piece, &digest, &data, blocks)? {
-            Verdict::Matched { blocks } => DiskDone::Stored { blocks },
-            Verdict::Mismatched { blocks } => DiskDone::Mismatched { blocks },
-        },
+        } => stored(storage.store(piece, &digest, &data, blocks)?),
         DiskJob::Write { piece, begin, data } => {
             storage.write(piece, begin, &data)?;
             DiskDone::Written
@@ -203,6 +223,71 @@ pub fn perform(
             DiskDone::Closed
         }
     })
+}
+
+/// Whether two jobs of one storage can be carried out by [`perform_two`] with less work than alone.
+pub(crate) fn go_together(one: &DiskJob, two: &DiskJob) -> bool {
+    let is_plain_store = |job: &DiskJob| matches!(job, DiskJob::Store { blocks: false, .. });
+    let is_verify = |job: &DiskJob| matches!(job, DiskJob::Verify { .. });
+    (is_plain_store(one) && is_plain_store(two)) || (is_verify(one) && is_verify(two))
+}
+
+/// Carries out two jobs that [go together](go_together).
+pub(crate) fn perform_two(
+    storage: &dyn Storage,
+    jobs: [DiskJob; 2],
+    buffers: &BufferPool,
+) -> [Result<DiskDone, DiskError>; 2] {
+    match jobs {
+        [
+            DiskJob::Store {
+                piece: one,
+                digest: one_digest,
+                data: one_data,
+                blocks: false,
+            },
+            DiskJob::Store {
+                piece: two,
+                digest: two_digest,
+                data: two_data,
+                blocks: false,
+            },
+        ] => {
+            let one = Arriving {
+                piece: one,
+                digest: &one_digest,
+                data: &one_data,
+            };
+            let two = Arriving {
+                piece: two,
+                digest: &two_digest,
+                data: &two_data,
+            };
+            let results = storage.store_two([one, two]);
+            results.map(|result| result.map(stored))
+        }
+        [
+            DiskJob::Verify {
+                piece: one,
+                digest: one_digest,
+            },
+            DiskJob::Verify {
+                piece: two,
+                digest: two_digest,
+            },
+        ] => {
+            let results = storage.verify_two([(one, &one_digest), (two, &two_digest)]);
+            results.map(|result| result.map(|matches| DiskDone::Verified { matches }))
+        }
+        jobs => jobs.map(|job| perform(storage, job, buffers)),
+    }
+}
+
+fn stored(verdict: Verdict) -> DiskDone {
+    match verdict {
+        Verdict::Matched { blocks } => DiskDone::Stored { blocks },
+        Verdict::Mismatched { blocks } => DiskDone::Mismatched { blocks },
+    }
 }
 
 /// What the core is told when the operating system refused something about this file.

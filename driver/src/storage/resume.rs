@@ -7,9 +7,9 @@ use std::io::{self, IoSlice, Read};
 
 use anabranch_core::Bitfield;
 use anabranch_core::metainfo::{InfoHash, Metainfo};
+use anabranch_hash::Sha1;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sha1::{Digest, Sha1};
 
 use crate::platform::{self, Access, Dir, Stat};
 

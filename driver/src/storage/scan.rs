@@ -11,7 +11,7 @@ use anabranch_core::Bitfield;
 use anabranch_core::action::OpenStorage;
 use anabranch_core::event::{DiskError, DiskErrorKind, Opened};
 use anabranch_core::metainfo::{FileIndex, FileKind, Layout, Metainfo, PieceIndex, SafePath};
-use sha1::{Digest, Sha1};
+use anabranch_hash::Sha1;
 
 use super::cache::Slot;
 use super::checkpoint::Recorded;
@@ -394,7 +394,7 @@ impl Zeros {
                 hash.update(&scratch[..step]);
                 left -= step;
             }
-            hash.finalize().into()
+            hash.finish()
         });
         self.known.push((len, digest));
         digest

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anabranch_core::action::{OpenStorage, Segment};
 use anabranch_core::id::StorageKey;
 use anabranch_core::metainfo::{Metainfo, PieceIndex};
+use anabranch_hash::Sha1;
 use bytes::Bytes;
-use sha1::{Digest, Sha1};
 
 use super::{Storage, Verdict};
 
@@ -53,7 +53,7 @@ impl Torrent {
         }
         let hashes: Vec<u8> = data
             .chunks(piece_length as usize)
-            .flat_map(|piece| <[u8; 20]>::from(Sha1::digest(piece)))
+            .flat_map(Sha1::digest)
             .collect();
         let mut info = format!(
             "d5:filesl{list}e4:name{}:{name}12:piece lengthi{piece_length}e6:pieces{}:",

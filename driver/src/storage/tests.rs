@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use anabranch_core::metainfo::{FileIndex, FileKind};
+use anabranch_hash::Sha1;
 use quickcheck::{TestResult, quickcheck};
-use sha1::{Digest, Sha1};
 use tempfile::TempDir;
 
 use super::testing::Torrent;
@@ -143,10 +143,7 @@ fn a_torrent_is_written_to_its_files_and_read_back() {
 fn a_single_file_lies_in_the_download_folder_itself() {
     let dir = temp();
     let data = Bytes::from(vec![7; 40_000]);
-    let hashes: Vec<u8> = data
-        .chunks(PIECE as usize)
-        .flat_map(|piece| <[u8; 20]>::from(Sha1::digest(piece)))
-        .collect();
+    let hashes: Vec<u8> = data.chunks(PIECE as usize).flat_map(Sha1::digest).collect();
     let creator =
         anabranch_core::metainfo::Creator::single_file("file.bin", 40_000).with_piece_length(PIECE);
     let metainfo = creator.finish(&hashes).unwrap().metainfo.into();
@@ -165,10 +162,7 @@ fn a_piece_that_does_not_match_is_not_written_and_its_blocks_are_told_apart() {
     let (storage, _) = opened(&dir, &torrent);
     let mut wrong = torrent.piece(0).to_vec();
     wrong[20_000] ^= 1;
-    let blocks: Vec<[u8; 20]> = wrong
-        .chunks(16 << 10)
-        .map(|b| Sha1::digest(b).into())
-        .collect();
+    let blocks: Vec<[u8; 20]> = wrong.chunks(16 << 10).map(Sha1::digest).collect();
     let digest = torrent.digest(0);
     let data = [Segment::Memory(wrong.into())];
     for ask in [false, true] {
@@ -191,6 +185,56 @@ fn a_piece_that_does_not_match_is_not_written_and_its_blocks_are_told_apart() {
         panic!("{stored:?}");
     };
     assert_eq!((found[0], found[1] == blocks[1]), (blocks[0], false));
+}
+
+#[test]
+fn two_pieces_at_once_fare_as_each_alone() {
+    let (dir, torrent) = (temp(), multi());
+    let (storage, _) = opened(&dir, &torrent);
+    let last = torrent.metainfo.piece_count() - 1;
+    let wrong = Bytes::from(vec![9; PIECE as usize]);
+    let pieces = [
+        (0, wrong.clone()),
+        (1, torrent.piece(1)),
+        (last, torrent.piece(last)),
+    ];
+    for (one, two) in [(0, 1), (1, 2), (2, 0)] {
+        let jobs = [one, two].map(|at: usize| {
+            let (piece, data) = &pieces[at];
+            DiskJob::Store {
+                piece: PieceIndex::new(*piece),
+                digest: torrent.digest(*piece),
+                // A part of it was written before.
+                data: {
+                    let len = data.len() / 3;
+                    let begin = data.slice(..len);
+                    storage.write(PieceIndex::new(*piece), 0, &[begin]).unwrap();
+                    let rest = Segment::Memory(data.slice(len..));
+                    vec![Segment::Stored { len: len as u32 }, rest]
+                },
+                blocks: false,
+            }
+        });
+        let alone = jobs
+            .clone()
+            .map(|job| perform(&storage, job, &BufferPool::default()));
+        let results = perform_two(&storage, jobs, &BufferPool::default());
+        assert_eq!(results, alone);
+        let right = results.map(|result| result == Ok(DiskDone::Stored { blocks: None }));
+        assert_eq!(right, [one != 0, two != 0]);
+    }
+    let verify = |piece| DiskJob::Verify {
+        piece: PieceIndex::new(piece),
+        digest: torrent.digest(piece),
+    };
+    for (one, two) in [(0, 1), (1, last), (last, 2)] {
+        let results = perform_two(&storage, [verify(one), verify(two)], &BufferPool::default());
+        let expected = [one, two].map(|piece| {
+            let matches = piece == 1 || piece == last;
+            Ok(DiskDone::Verified { matches })
+        });
+        assert_eq!(results, expected);
+    }
 }
 
 #[test]
