@@ -304,6 +304,12 @@ pub struct HttpRequest {
     pub timeout_ms: u32,
 }
 
+/// How much is allocated for small messages at a time; as long as one of them waits to be sent, it stays.
+const SCRATCH: usize = 4096;
+
+/// What must be left of that to begin with a message: most are smaller.
+const SCRATCH_LEAST: usize = 64;
+
 /// The buffer that actions are appended to. The caller owns it, drains it whenever it likes, and
 /// reuses it.
 #[derive(Debug, Default)]
@@ -355,7 +361,10 @@ impl Actions {
     pub(crate) fn send_with(&mut self, conn: ConnId, write: impl FnOnce(&mut BytesMut)) -> usize {
         if self.tail != Some(conn) {
             self.seal();
-            self.scratch.reserve(256);
+            // The messages of many calls share one allocation, which is used again once they are gone.
+            if self.scratch.capacity() < SCRATCH_LEAST {
+                self.scratch.reserve(SCRATCH);
+            }
             self.tail = Some(conn);
         }
         let before = self.scratch.len();

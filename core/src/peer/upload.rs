@@ -70,14 +70,18 @@ impl UploadQueue {
     }
 
     /// The next requests to be read together: neighbours in one piece, at most `budget` bytes but at
-    /// least one.
-    pub(crate) fn next_run(&mut self, budget: u32) -> Option<Run> {
+    /// least one. They are listed in one of the empty lists in `spare`, if there is one.
+    pub(crate) fn next_run(
+        &mut self,
+        budget: u32,
+        spare: &mut Vec<Vec<BlockRequest>>,
+    ) -> Option<Run> {
         let first = self.waiting.pop_front()?;
         let mut run = Run {
             piece: first.piece,
             begin: first.begin,
             len: first.len,
-            blocks: Vec::new(),
+            blocks: spare.pop().unwrap_or_default(),
         };
         run.blocks.push(first);
         let budget = budget.min(limits::READ_LEN);
@@ -152,14 +156,20 @@ mod tests {
         ] {
             assert_eq!(queue.admit(request, 10), Admission::Queued);
         }
-        let run = queue.next_run(u32::MAX).unwrap();
+        let run = queue.next_run(u32::MAX, &mut Vec::new()).unwrap();
         assert_eq!(
             (run.piece, run.begin, run.len),
             (0, 0, 3 * limits::BLOCK_LEN)
         );
-        assert_eq!(queue.next_run(u32::MAX).unwrap().blocks, [block(1, 3)]);
-        assert_eq!(queue.next_run(u32::MAX).unwrap().blocks, [block(1, 5)]);
-        assert_eq!(queue.next_run(u32::MAX), None);
+        assert_eq!(
+            queue.next_run(u32::MAX, &mut Vec::new()).unwrap().blocks,
+            [block(1, 3)]
+        );
+        assert_eq!(
+            queue.next_run(u32::MAX, &mut Vec::new()).unwrap().blocks,
+            [block(1, 5)]
+        );
+        assert_eq!(queue.next_run(u32::MAX, &mut Vec::new()), None);
         assert_eq!(queue.len(), 5);
     }
 
@@ -169,8 +179,11 @@ mod tests {
         for index in 0..40 {
             queue.admit(block(0, index), 100);
         }
-        assert_eq!(queue.next_run(1).unwrap().blocks.len(), 1);
-        assert_eq!(queue.next_run(u32::MAX).unwrap().len, limits::READ_LEN);
+        assert_eq!(queue.next_run(1, &mut Vec::new()).unwrap().blocks.len(), 1);
+        assert_eq!(
+            queue.next_run(u32::MAX, &mut Vec::new()).unwrap().len,
+            limits::READ_LEN
+        );
     }
 
     #[test]
@@ -178,7 +191,7 @@ mod tests {
         let mut queue = UploadQueue::default();
         queue.admit(block(0, 0), 10);
         queue.admit(block(0, 1), 10);
-        let run = queue.next_run(u32::MAX).unwrap();
+        let run = queue.next_run(u32::MAX, &mut Vec::new()).unwrap();
         assert!(queue.cancel(block(0, 1)));
         assert!(!queue.cancel(block(0, 1)));
         let wanted: Vec<bool> = run

@@ -72,6 +72,8 @@ pub(crate) struct Torrent {
     storing: BTreeMap<u32, download::Storing>,
     /// Reads under way, and which requests each serves.
     reads: BTreeMap<OpId, Vec<BlockRequest>>,
+    /// Empty lists for those to come.
+    spare_runs: Vec<Vec<BlockRequest>>,
     priorities: Vec<Priority>,
     sequential: bool,
     /// Missing pieces of each file.
@@ -138,6 +140,7 @@ impl Torrent {
             suspects: Suspects::default(),
             storing: BTreeMap::new(),
             reads: BTreeMap::new(),
+            spare_runs: Vec::new(),
             priorities,
             sequential: add.sequential,
             file_missing: Vec::new(),

@@ -118,6 +118,7 @@ impl Torrent {
                 return;
             }
         }
+        self.serve(ctx, conn);
         self.request_blocks(ctx, conn);
         self.feed(ctx, conn);
     }

@@ -21,6 +21,9 @@ use crate::wire::{BlockRequest, Message, encode_piece_header};
 /// Requests over the limit that are rejected before they count as a flood.
 const FLOOD: u32 = 1_000;
 
+/// Lists of requests that are kept for the next reads, so that these allocate nothing.
+const SPARE_RUNS: usize = 16;
+
 impl Torrent {
     /// A peer asks for a block.
     pub(super) fn on_request(
@@ -50,10 +53,8 @@ impl Torrent {
             return self.on_chatter(conn);
         }
         match peer.uploads.admit(block, ctx.config.max_peer_requests) {
-            Admission::Queued => {
-                self.serve(ctx, conn);
-                Ok(())
-            }
+            // Served when all that came with it is known: neighbours are read together.
+            Admission::Queued => Ok(()),
             Admission::Repeated => self.on_chatter(conn),
             Admission::Full => {
                 if peer.fast {
@@ -132,10 +133,10 @@ impl Torrent {
                 return;
             }
             let room = available.min(window.saturating_sub(in_transit).max(least));
-            let Some(run) = peer
-                .uploads
-                .next_run(u32::try_from(room).unwrap_or(u32::MAX))
-            else {
+            let Some(run) = peer.uploads.next_run(
+                u32::try_from(room).unwrap_or(u32::MAX),
+                &mut self.spare_runs,
+            ) else {
                 return;
             };
             let len = u64::from(run.len);
@@ -169,12 +170,12 @@ impl Torrent {
         data: Option<Bytes>,
     ) {
         ctx.stats.read_backlog = ctx.stats.read_backlog.saturating_sub(u64::from(len));
-        let blocks = self.reads.remove(&op).unwrap_or_default();
+        let mut blocks = self.reads.remove(&op).unwrap_or_default();
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
         peer.reading = peer.reading.saturating_sub(u64::from(len));
-        for block in blocks {
+        for block in blocks.drain(..) {
             if !peer.uploads.finish(block) {
                 continue;
             }
@@ -201,6 +202,9 @@ impl Torrent {
             self.up.add(ctx.now, bytes);
             self.session_uploaded += bytes;
             ctx.stats.payload_sent += bytes;
+        }
+        if self.spare_runs.len() < SPARE_RUNS {
+            self.spare_runs.push(blocks);
         }
         self.uploaded_since_checkpoint(ctx);
         self.serve(ctx, conn);
