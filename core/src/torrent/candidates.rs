@@ -165,6 +165,12 @@ impl Candidates {
                     entry.failures = 0;
                     entry.state = State::Waiting(now);
                 }
+                // A tracker has heard of it later than our last attempt, maybe.
+                if let State::Waiting(until) = entry.state
+                    && source.contains(Source::TRACKER)
+                {
+                    entry.state = State::Waiting(until.min(now + RETRY_USELESS));
+                }
             });
             return true;
         }
@@ -732,6 +738,25 @@ mod tests {
         assert_eq!(candidates.len(), 0, "a stranger that was of no use");
         candidates.on_stopped(nth(2), true, NOW);
         assert_eq!(candidates.pick(NOW, any), Some(nth(2)));
+    }
+
+    #[test]
+    fn an_address_that_a_tracker_names_again_need_not_wait_for_long() {
+        let mut candidates = candidates();
+        let mut now = NOW;
+        candidates.add(nth(1), Source::USER, now);
+        for _ in 0..8 {
+            while candidates.pick(now, |_| true).is_none() {
+                now = now + RETRY;
+            }
+            candidates.on_failed(nth(1), now);
+        }
+        candidates.add(nth(1), Source::PEX, now);
+        assert_eq!(candidates.pick(now + RETRY_USELESS, |_| true), None);
+        candidates.add(nth(1), Source::TRACKER, now);
+        assert_eq!(candidates.pick(now, |_| true), None);
+        let soon = now + RETRY_USELESS;
+        assert_eq!(candidates.pick(soon, |_| true), Some(nth(1)));
     }
 
     #[test]
