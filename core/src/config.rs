@@ -39,6 +39,7 @@ use crate::limits;
 /// - some 2 MB for tables that all share: see [`limits`](crate::limits).
 ///
 /// An embedder adds what it keeps in transit: for each connection at most
+/// [`SEND_WINDOW`](crate::limits::SEND_WINDOW) that it was given and has not sent, and
 /// [`READ_WINDOW`](crate::limits::READ_WINDOW), if it buffers what it has not told the engine yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -106,7 +107,7 @@ pub struct Config {
     /// Memory: itself, and what connections had been allowed to send when it was reached, at most
     /// [`READ_WINDOW`](crate::limits::READ_WINDOW) each.
     pub write_budget: u32,
-    /// Bytes read from the disk, or being read, for peers that have not taken them. Default 16 MiB.
+    /// Bytes that are being read from the disk for peers. Default 16 MiB.
     /// One read at a time is always possible.
     ///
     /// Memory: itself, or [`READ_LEN`](crate::limits::READ_LEN) if that is more.
