@@ -27,6 +27,8 @@ pub struct WorldConfig {
     pub give_up: Duration,
     /// How long a look-up of a name takes. Default 20 ms.
     pub dns_latency: Duration,
+    /// How long a look-up goes on that nobody answers. Default 10 s.
+    pub dns_timeout: Duration,
     /// What is checked while the world runs.
     pub checks: Checks,
 }
@@ -43,6 +45,7 @@ impl WorldConfig {
             duplicate_ppm: 0,
             give_up: Duration::from_secs(120),
             dns_latency: Duration::from_millis(20),
+            dns_timeout: Duration::from_secs(10),
             checks: Checks::default(),
         }
     }
@@ -85,6 +88,8 @@ pub struct HostConfig {
     pub engine: Config,
     /// Its way to the network.
     pub link: Link,
+    /// Which addresses it has.
+    pub family: Family,
     /// Who can reach it.
     pub nat: Nat,
     /// Its disk.
@@ -148,6 +153,18 @@ impl Default for Link {
             send_buffer: 4 << 20,
         }
     }
+}
+
+/// Which addresses a host has. Hosts that have no family in common do not reach each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// One of IPv4.
+    #[default]
+    V4,
+    /// One of IPv6.
+    V6,
+    /// One of each.
+    Both,
 }
 
 /// Who can reach a host from outside.

@@ -1,11 +1,14 @@
 //! Everything that can be in the queue.
 
+use anabranch_core::event::{CloseReason, ContactError, HttpReply, OpResult};
 use anabranch_core::id::{ConnId, OpId};
 use anabranch_core::{Event, Instant};
 
 use crate::conn::{ConnRef, Segment, Side};
 use crate::fault::Fault;
 use crate::host::Packet;
+use crate::http::Visit;
+use crate::web::{Answer, Part};
 
 /// Something that is going to happen. `life` says which start of a host it is meant for.
 #[derive(Debug)]
@@ -14,11 +17,12 @@ pub(crate) enum Happening {
     Wake { host: u32, life: u32 },
     /// A tick that nobody asked for.
     Spurious { host: u32, life: u32 },
-    /// An event for an engine.
-    Input {
+    /// The end of a disk job.
+    JobDone {
         host: u32,
         life: u32,
-        event: Box<Event>,
+        op: OpId,
+        result: Box<OpResult>,
     },
     /// The end of a name look-up or an HTTP exchange, unless it has ended.
     Contact {
@@ -77,28 +81,33 @@ pub(crate) enum Happening {
     Flush { conn: ConnRef, side: Side },
     /// A reset has come.
     Reset { conn: ConnRef, to: Side },
+    /// An end learns from its own system that the connection is no more.
+    Broken {
+        conn: ConnRef,
+        side: Side,
+        reason: CloseReason,
+    },
     /// An engine is told that a connection is closed as it wished.
     ClosedLocally { host: u32, life: u32, conn: ConnId },
     /// A packet has come to the last link.
     PacketArrive { to: u32, packet: Box<Packet> },
     /// A packet has come.
     PacketDeliver { to: u32, packet: Box<Packet> },
-    /// A request has come to a tracker.
+    /// A request has come to a tracker or a web server.
     Visit(Box<Visit>),
+    /// The end of an exchange that no engine asked for, unless it has ended.
+    Fetched {
+        fetch: u64,
+        result: Box<Result<HttpReply, ContactError>>,
+    },
+    /// A web server begins with an answer.
+    WebAnswer { web: u32, answer: Box<Answer> },
+    /// A web server's link is free.
+    WebFree { web: u32 },
+    /// A part of a web server's answer has come to the last link before its host.
+    WebChunk { part: Box<Part>, last: bool },
     /// Something goes wrong.
     Fault(Box<Fault>),
-}
-
-/// An HTTP request on its way to a tracker.
-#[derive(Clone, Debug)]
-pub(crate) struct Visit {
-    pub(crate) host: u32,
-    pub(crate) life: u32,
-    pub(crate) op: OpId,
-    pub(crate) tracker: u32,
-    pub(crate) path: String,
-    pub(crate) query: String,
-    pub(crate) body_limit: u32,
 }
 
 /// The time of something, for logs.

@@ -61,6 +61,14 @@ pub enum FailureKind {
     /// The engine holds more than it may.
     #[error("over a bound: {0}")]
     OverBound(String),
+    /// What the engine keeps in memory, and has others keep, is more than its limits add up to.
+    #[error("{held} bytes of payload in memory, and {most} are allowed")]
+    OverMemory {
+        /// Bytes held.
+        held: u64,
+        /// Bytes allowed.
+        most: u64,
+    },
     /// A piece is reported that is not there, or not right.
     #[error("not right on the disk: {0}")]
     NotOnDisk(String),

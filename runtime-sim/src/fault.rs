@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use crate::config::Link;
 use crate::disk::JobKind;
+use crate::host::NetKind;
+use crate::http::DnsMode;
 use crate::tracker::TrackerMode;
+use crate::web::{WebId, WebMode};
 use crate::world::{HostId, TrackerId};
 
 /// Something that happens to the world. See [`World::schedule`](crate::World::schedule).
@@ -30,6 +33,12 @@ pub enum Fault {
     Link(HostId, Link),
     /// Loss of packets changes, in a million.
     Loss(u32),
+    /// The next such operation but so many that a host's engine asks of the network fails.
+    NetError(HostId, NetKind, u64),
+    /// Names are looked up otherwise.
+    Dns(DnsMode),
+    /// A web server behaves otherwise.
+    Web(WebId, WebMode),
     /// A host's disk is full, or has room again.
     DiskFull(HostId, bool),
     /// The next such job of a host's disk but so many fails with an input/output error.

@@ -1,13 +1,14 @@
 //! A host: an engine or an actor, with a disk and a way to the network.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anabranch_core::command::{AddTorrent, Reply};
 use anabranch_core::error::CommandError;
 use anabranch_core::id::{ConnId, OpId, RequestId, StorageKey, Ticket, TorrentId};
-use anabranch_core::{Bitfield, Engine, Instant, Notice, Seed, Wake};
+use anabranch_core::{Action, Bitfield, Engine, Instant, Notice, Seed, Wake};
 use bytes::Bytes;
 
 use crate::actor::Actor;
@@ -26,7 +27,10 @@ const NAT_MEMORY: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub struct Host {
     pub(crate) config: HostConfig,
+    /// Of IPv6 if it has no other.
     pub(crate) address: SocketAddr,
+    /// Beside one of IPv4.
+    pub(crate) address6: Option<SocketAddr>,
     pub(crate) node: Node,
     /// Grows with every start, so that what was meant for an earlier one is known.
     pub(crate) life: u32,
@@ -43,6 +47,8 @@ pub struct Host {
     pub(crate) notices: Vec<(Instant, Notice)>,
     pub(crate) progress: u64,
     pub(crate) progress_at: Instant,
+    pub(crate) contacts: Contacts,
+    pub(crate) tamper: Option<Tamper>,
 }
 
 #[derive(Debug)]
@@ -76,6 +82,9 @@ pub(crate) struct Running {
     pub(crate) next_ticket: u64,
     /// Name look-ups and HTTP exchanges under way.
     pub(crate) contacts: BTreeSet<OpId>,
+    /// Disk jobs under way, and the payload that each holds.
+    pub(crate) jobs: BTreeMap<OpId, u64>,
+    pub(crate) job_bytes: u64,
     pub(crate) events: u64,
     /// Ticks at the same time, and ticks in a row that did nothing since a time.
     pub(crate) ticks_now: (Instant, u32),
@@ -127,6 +136,65 @@ pub(crate) struct Packet {
     pub(crate) data: Bytes,
 }
 
+/// The kinds of network operations, to count them and let them fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NetKind {
+    /// Dialling a peer: there is no way there.
+    Connect,
+    /// Sending on a connection: it breaks, for both ends.
+    Send,
+    /// Sending a UDP packet: it is lost.
+    Datagram,
+    /// An HTTP exchange: it fails.
+    Http,
+    /// Looking a name up: it fails.
+    Resolve,
+}
+
+impl NetKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Connect,
+        Self::Send,
+        Self::Datagram,
+        Self::Http,
+        Self::Resolve,
+    ];
+}
+
+/// What a host's engines asked of the network, and what of it fails.
+#[derive(Debug, Default)]
+pub(crate) struct Contacts {
+    counts: BTreeMap<NetKind, u64>,
+    fail: BTreeSet<(NetKind, u64)>,
+}
+
+impl Contacts {
+    /// Lets the next operation but so many fail.
+    pub(crate) fn fail_after(&mut self, kind: NetKind, after: u64) {
+        let nth = self.counts.get(&kind).copied().unwrap_or(0) + after + 1;
+        self.fail.insert((kind, nth));
+    }
+
+    /// Counts an operation. Says whether it fails.
+    pub(crate) fn fails(&mut self, kind: NetKind) -> bool {
+        let count = self.counts.entry(kind).or_default();
+        *count += 1;
+        self.fail.remove(&(kind, *count))
+    }
+}
+
+/// Changes what an engine says.
+pub(crate) struct Tamper(pub(crate) Box<TamperFn>);
+
+pub(crate) type TamperFn = dyn FnMut(Instant, &Engine, &mut Wake, &mut Vec<Action>) + Send;
+
+impl fmt::Debug for Tamper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tamper(..)")
+    }
+}
+
 /// What a NAT remembers.
 #[derive(Debug, Default)]
 pub(crate) struct NatTable {
@@ -136,9 +204,25 @@ pub(crate) struct NatTable {
 }
 
 impl Host {
-    /// Its address; that of its NAT, if it is behind one.
+    /// Its address; that of its NAT, if it is behind one. That of IPv4, if it has two.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// All its addresses: one, or one of IPv4 and one of IPv6.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+        std::iter::once(self.address).chain(self.address6)
+    }
+
+    /// How many operations of a kind its engines asked of the network so far.
+    pub fn net_operations(&self, kind: NetKind) -> u64 {
+        self.contacts.counts.get(&kind).copied().unwrap_or(0)
+    }
+
+    /// Which of its addresses others see when it talks to this one; none if it has none of that family.
+    pub(crate) fn address_towards(&self, to: IpAddr) -> Option<SocketAddr> {
+        self.addresses()
+            .find(|address| address.is_ipv4() == to.is_ipv4())
     }
 
     /// Its engine; none while it is off, or if it is an actor.
@@ -220,8 +304,9 @@ impl Host {
         self.next_port
     }
 
-    /// Where a packet to `to` comes from, as seen there.
-    pub(crate) fn packet_source(&mut self, now: Instant, to: SocketAddr) -> SocketAddr {
+    /// Where a packet to `to` comes from, as seen there; none if there is no way.
+    pub(crate) fn packet_source(&mut self, now: Instant, to: SocketAddr) -> Option<SocketAddr> {
+        let address = self.address_towards(to.ip())?;
         let port = match self.config.nat {
             Nat::None | Nat::Firewall => PORT,
             Nat::FullCone | Nat::Restricted => PORT + 1,
@@ -237,7 +322,7 @@ impl Host {
                 .retain(|_, (_, at)| now.since(*at) < NAT_MEMORY);
             self.nat.sent.insert(to, (port, now));
         }
-        SocketAddr::new(self.address.ip(), port)
+        Some(SocketAddr::new(address.ip(), port))
     }
 
     /// Whether a packet gets through to it.
@@ -273,11 +358,26 @@ impl Running {
             next_request: 0,
             next_ticket: 0,
             contacts: BTreeSet::new(),
+            jobs: BTreeMap::new(),
+            job_bytes: 0,
             events: 0,
             ticks_now: (Instant::ZERO, 0),
             idle_ticks: (Instant::ZERO, 0),
             leaving: None,
         }
+    }
+
+    /// A disk job begins. False if one of this name is under way.
+    pub(crate) fn begin_job(&mut self, op: OpId, bytes: u64) -> bool {
+        self.job_bytes += bytes;
+        self.jobs.insert(op, bytes).is_none()
+    }
+
+    /// A disk job ends. False if none of this name is under way.
+    pub(crate) fn end_job(&mut self, op: OpId) -> bool {
+        let ended = self.jobs.remove(&op);
+        self.job_bytes -= ended.unwrap_or(0);
+        ended.is_some()
     }
 
     pub(crate) fn attach(&mut self, attached: Attached) {

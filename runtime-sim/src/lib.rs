@@ -44,9 +44,13 @@
 //! * **UDP.** Loss, reordering by jitter, duplication, [`Nat`] kinds.
 //! * **Disks.** [`DiskConfig`] and [`DiskFaults`]: time for moving and hashing, full disks, the n-th
 //!   operation failing, silent corruption, and crashes that take what was not synced.
+//! * **Addresses** of IPv4, of IPv6, or both: [`Family`].
 //! * **Trackers** over HTTP and UDP from the core's own
-//!   [`TrackerServer`](anabranch_core::tracker::TrackerServer), with outages, slow answers and lies; names.
-//! * **Faults.** A [`FaultPlan`] is data: draw one, keep one, shrink one.
+//!   [`TrackerServer`](anabranch_core::tracker::TrackerServer), with outages, slow answers and lies.
+//! * **Web servers** that answer for ranges of a file, and all that can be wrong with them
+//!   ([`WebMode`]); **names**, and look-ups that fail, take long or end in nothing ([`DnsMode`]).
+//! * **Faults.** A [`FaultPlan`] is data: draw one, keep one, shrink one. Any operation of the network
+//!   ([`NetKind`]) or of a disk ([`JobKind`]) can be made to fail.
 //! * **Peers with a script.** [`Actor`]: raw bytes in, raw bytes out.
 //!
 //! # What is always checked
@@ -64,6 +68,7 @@
 #![forbid(unsafe_code)]
 
 mod actor;
+mod bounds;
 mod chance;
 mod config;
 mod conn;
@@ -73,6 +78,7 @@ mod event;
 mod failure;
 mod fault;
 mod host;
+mod http;
 mod life;
 mod log;
 mod packet;
@@ -82,15 +88,18 @@ mod stream;
 mod trace;
 mod tracker;
 mod watch;
+mod web;
 mod world;
 
 pub use crate::actor::{Actor, ActorEvent, Babbler, Manner, Mute, ScriptedSeed, Stage};
 pub use crate::chance::{Chance, PPM};
-pub use crate::config::{Checks, Chop, DiskConfig, HostConfig, Link, Nat, WorldConfig};
+pub use crate::config::{Checks, Chop, DiskConfig, Family, HostConfig, Link, Nat, WorldConfig};
 pub use crate::content::Content;
 pub use crate::disk::{DiskFaults, JobKind};
 pub use crate::failure::{Failure, FailureKind, SEED_VARIABLE, seeds};
 pub use crate::fault::{Fault, FaultPlan};
-pub use crate::host::Host;
+pub use crate::host::{Host, NetKind};
+pub use crate::http::{DnsMode, FetchId, HttpGet};
 pub use crate::tracker::TrackerMode;
+pub use crate::web::{WebId, WebMode};
 pub use crate::world::{HostId, TrackerId, World};

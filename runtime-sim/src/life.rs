@@ -6,13 +6,13 @@ use anabranch_core::id::StorageKey;
 use anabranch_core::{Command, Engine, Instant, UnixTime};
 
 use crate::chance::{Chance, mix};
-use crate::config::HostConfig;
+use crate::config::{Family, HostConfig};
 use crate::disk::Disk;
 use crate::event::Happening;
 use crate::failure::FailureKind;
 use crate::fault::Fault;
-use crate::host::{Attached, Host, NatTable, Node, PORT, Running, Uplink};
-use crate::world::{HostId, World, address_of};
+use crate::host::{Attached, Contacts, Host, NatTable, Node, PORT, Running, Uplink};
+use crate::world::{HostId, World, address_of, address6_of};
 
 /// The wall clock when a world begins.
 const START: UnixTime = UnixTime(1_700_000_000);
@@ -95,6 +95,11 @@ impl World {
             }
             Fault::Link(host, link) => self.change(host, |host| host.config.link = link),
             Fault::Loss(ppm) => self.config.loss_ppm = ppm,
+            Fault::NetError(host, kind, after) => {
+                self.change(host, |host| host.contacts.fail_after(kind, after));
+            }
+            Fault::Dns(mode) => self.dns = mode,
+            Fault::Web(web, mode) => self.set_web_mode(web, mode),
             Fault::DiskFull(host, full) => self.change(host, |host| host.disk.faults.full = full),
             Fault::DiskError(host, kind, after) => self.change(host, |host| {
                 let nth = host.disk.count(kind) + after + 1;
@@ -126,8 +131,16 @@ impl World {
         let index = self.hosts.len() as u32;
         let chance = Chance::new(mix(self.config.seed, u64::from(index) << 1));
         let seed = Chance::new(mix(self.config.seed, u64::from(index) << 1 | 1)).seed();
+        let v4 = SocketAddr::new(address_of(index), PORT);
+        let v6 = SocketAddr::new(address6_of(index), PORT);
+        let (address, address6) = match config.family {
+            Family::V4 => (v4, None),
+            Family::V6 => (v6, None),
+            Family::Both => (v4, Some(v6)),
+        };
         self.hosts.push(Host {
-            address: SocketAddr::new(address_of(index), PORT),
+            address,
+            address6,
             node: Node::Off,
             life: 0,
             seed,
@@ -141,6 +154,8 @@ impl World {
             notices: Vec::new(),
             progress: 0,
             progress_at: self.now,
+            contacts: Contacts::default(),
+            tamper: None,
             config,
         });
         HostId(index)

@@ -21,7 +21,9 @@ impl World {
         if this.uplink.packet_bytes + data.len() as u64 > this.config.link.queue {
             return;
         }
-        let from = this.packet_source(now, to);
+        let Some(from) = this.packet_source(now, to) else {
+            return;
+        };
         this.uplink.packet_bytes += data.len() as u64;
         this.uplink.packets.push_back(Packet { from, to, data });
         if !std::mem::replace(&mut this.uplink.packets_queued, true) {

@@ -1,22 +1,20 @@
 //! The loop around an engine or an actor: what goes in, what comes out, and what must hold.
 
 use anabranch_core::action::DiskJob;
-use anabranch_core::event::OpResult;
-use anabranch_core::id::{ConnId, StorageKey, TorrentId};
-use anabranch_core::limits::{READ_WINDOW, SEND_WINDOW};
-use anabranch_core::{Action, Engine, Event, Instant, Notice, TorrentState, Wake};
+use anabranch_core::event::{CloseReason, OpResult};
+use anabranch_core::id::{ConnId, OpId, StorageKey, TorrentId};
+use anabranch_core::limits::READ_WINDOW;
+use anabranch_core::{Action, Event, Notice, Wake};
 
 use crate::actor::{ActorEvent, Deed, Stage};
+use crate::bounds::{SEND_BOUND, has_work, over_bound, over_memory, payload_of};
 use crate::conn::{Local, Side, State};
 use crate::event::Happening;
 use crate::failure::FailureKind;
-use crate::host::{Attached, Node};
+use crate::host::{Attached, NetKind, Node, Tamper};
+use crate::http::Asker;
 use crate::trace::{describe_action, describe_event};
 use crate::world::World;
-
-/// What an engine may have handed out for a connection beyond its window: messages that are no
-/// payload.
-const MESSAGES: u64 = 1 << 20;
 
 impl World {
     /// Feeds an engine one event, checks it, and does what it wants done.
@@ -36,16 +34,22 @@ impl World {
         let tick = matches!(event, Event::Tick);
         let mut buffer = std::mem::take(&mut self.buffer);
         running.events += 1;
-        let wake = running.engine.handle(now, event, &mut buffer);
+        let mut wake = running.engine.handle(now, event, &mut buffer);
+        let mut tampered = Vec::new();
+        if let Some(Tamper(tamper)) = &mut this.tamper {
+            tampered.extend(buffer.drain());
+            tamper(now, &running.engine, &mut wake, &mut tampered);
+        }
         running.wake = wake;
         self.trace.wake(wake);
         let every = checks.invariants_every;
+        let mut found = over_bound(running);
         if every > 0 && running.events % every == 0 {
             running.engine.check();
+            found = found.or_else(|| over_memory(running, &self.conns));
         }
-        let mut found = over_bound(&running.engine);
+        let idle = buffer.is_empty() && tampered.is_empty();
         if tick {
-            let idle = buffer.is_empty();
             let ticks = &mut running.ticks_now;
             *ticks = if ticks.0 == now {
                 (now, ticks.1 + 1)
@@ -66,7 +70,7 @@ impl World {
             if often {
                 found = Some(FailureKind::Spinning(most, format!("{wake:?}")));
             }
-        } else if !buffer.is_empty() {
+        } else if !idle {
             running.idle_ticks.1 = 0;
         }
         match wake {
@@ -88,7 +92,7 @@ impl World {
         if let Some(kind) = found {
             self.fail(Some(host), kind);
         }
-        for action in buffer.drain() {
+        for action in tampered.into_iter().chain(buffer.drain()) {
             self.trace.action(&action);
             if let Some(log) = &mut self.log {
                 log.line(now, host, &describe_action(&action));
@@ -149,6 +153,9 @@ impl World {
             Action::Connect { conn, to } => {
                 let at = self.dial(host, Local::Engine(conn), to);
                 let side = Side::Dialler;
+                if self.net_fails(host, NetKind::Connect) {
+                    self.break_off(at, side, CloseReason::Unreachable);
+                }
                 if let Some(running) = self.running(host) {
                     running.attach(Attached { conn, at, side });
                 }
@@ -189,11 +196,14 @@ impl World {
                     return;
                 };
                 self.send(attached.at, attached.side, data);
+                if self.net_fails(host, NetKind::Send) {
+                    self.break_off(attached.at, attached.side, CloseReason::Reset);
+                }
                 let unsent = self
                     .conns
                     .get(attached.at)
                     .map_or(0, |found| found.end(attached.side).unaccepted());
-                if unsent > u64::from(SEND_WINDOW) + MESSAGES {
+                if unsent > SEND_BOUND {
                     let kind = FailureKind::OverBound(format!("{unsent} bytes to send on {conn}"));
                     self.fail(Some(host), kind);
                 }
@@ -201,6 +211,13 @@ impl World {
             Action::Read { conn, credit } => {
                 if let Some(attached) = self.attached(host, conn, "reads from") {
                     self.allow(attached.at, attached.side, u64::from(credit));
+                    let open = self.conns.get(attached.at);
+                    let open = open.map_or(0, |found| found.end(attached.side).credit);
+                    if open > u64::from(READ_WINDOW) {
+                        let kind =
+                            FailureKind::OverBound(format!("{open} bytes to read on {conn}"));
+                        self.fail(Some(host), kind);
+                    }
                 }
             }
             Action::Close { conn } => {
@@ -208,15 +225,21 @@ impl World {
                     self.close(attached.at, attached.side);
                 }
             }
-            Action::Datagram { to, data } => self.datagram(host, to, data),
+            Action::Datagram { to, data } => {
+                if !self.net_fails(host, NetKind::Datagram) {
+                    self.datagram(host, to, data);
+                }
+            }
             Action::Disk { op, torrent, job } => self.disk_job(host, op, torrent, job),
             Action::Resolve { op, host: name } => {
                 self.begin_contact(host, op);
-                self.look_up(host, op, &name);
+                let fails = self.net_fails(host, NetKind::Resolve);
+                self.look_up(host, op, &name, fails);
             }
             Action::Http { op, request } => {
                 self.begin_contact(host, op);
-                self.exchange(host, op, &request);
+                let fails = self.net_fails(host, NetKind::Http);
+                self.exchange(host, Asker::Engine(op), (*request).into(), fails);
             }
             Action::Cancel { op } => {
                 let (now, life) = (self.now, self.life(host));
@@ -258,13 +281,7 @@ impl World {
         }
     }
 
-    fn disk_job(
-        &mut self,
-        host: u32,
-        op: anabranch_core::id::OpId,
-        torrent: TorrentId,
-        job: DiskJob,
-    ) {
+    fn disk_job(&mut self, host: u32, op: OpId, torrent: TorrentId, job: DiskJob) {
         let now = self.now;
         let Some(this) = self.hosts.get_mut(host as usize) else {
             return;
@@ -276,21 +293,44 @@ impl World {
         if let DiskJob::Open(open) = &job {
             running.bind(torrent, open.key);
         }
+        let known = running.begin_job(op, payload_of(&job));
         // Without a key nothing was ever opened.
         let key = running.key(torrent).unwrap_or(StorageKey(u64::MAX));
         let contents = &self.contents;
         let outcome = this.disk.perform(now, key, job, |open| {
             contents.get(&open.metainfo.info_hash()).cloned()
         });
-        let event = Box::new(Event::Done {
+        let result = Box::new(OpResult::Disk(outcome.result));
+        let done = Happening::JobDone {
+            host,
+            life,
             op,
-            result: OpResult::Disk(outcome.result),
-        });
-        self.queue
-            .push(outcome.at, Happening::Input { host, life, event });
+            result,
+        };
+        self.queue.push(outcome.at, done);
+        if !known {
+            self.contract(host, format!("begins {op} twice"));
+        }
         if let Some(violation) = outcome.violation {
             self.contract(host, violation);
         }
+    }
+
+    /// A disk job has ended.
+    pub(crate) fn on_job_done(&mut self, host: u32, op: OpId, result: OpResult) {
+        let Some(running) = self.running(host) else {
+            return;
+        };
+        if !running.end_job(op) {
+            self.contract(host, format!("{op} is completed twice"));
+        }
+        self.feed(host, Event::Done { op, result });
+    }
+
+    /// Counts what an engine asks of the network. Says whether it fails.
+    fn net_fails(&mut self, host: u32, kind: NetKind) -> bool {
+        let host = self.hosts.get_mut(host as usize);
+        host.is_some_and(|host| host.contacts.fails(kind))
     }
 
     fn on_notice(&mut self, host: u32, notice: Notice) {
@@ -305,6 +345,7 @@ impl World {
         };
         let key = running.key(torrent);
         let mut wrong = None;
+        let mut early = false;
         match (&notice, key) {
             (Notice::Piece { piece, .. }, Some(key))
                 if !this.disk.vouches_for(key, piece.get()) =>
@@ -317,6 +358,11 @@ impl World {
                     let mut have = view.have().iter();
                     have.find(|piece| !this.disk.vouches_for(key, *piece))
                 });
+                early = matches!(notice, Notice::Completed { .. })
+                    && running.engine.torrent(torrent).is_some_and(|view| {
+                        let status = view.status(now);
+                        status.have < status.wanted
+                    });
                 if matches!(notice, Notice::Completed { .. })
                     && let Some(added) = this.torrents.get_mut(key.0 as usize)
                     && added.completed.is_none()
@@ -330,13 +376,17 @@ impl World {
         if keep {
             this.notices.push((now, notice));
         }
+        if early {
+            let kind = FailureKind::NotOnDisk(format!("{torrent} is said to be complete"));
+            self.fail(Some(host), kind);
+        }
         if let Some(piece) = wrong {
             let kind = FailureKind::NotOnDisk(format!("piece {piece} of {torrent}"));
             self.fail(Some(host), kind);
         }
     }
 
-    fn begin_contact(&mut self, host: u32, op: anabranch_core::id::OpId) {
+    fn begin_contact(&mut self, host: u32, op: OpId) {
         if let Some(running) = self.running(host)
             && !running.contacts.insert(op)
         {
@@ -435,44 +485,4 @@ impl World {
             }
         }
     }
-}
-
-/// Gauges of an engine against its limits.
-fn over_bound(engine: &Engine) -> Option<FailureKind> {
-    let (stats, config) = (engine.stats(), engine.config());
-    let connections = engine.connection_count();
-    if connections > config.max_connections {
-        return Some(FailureKind::OverBound(format!("{connections} connections")));
-    }
-    // What was allowed to come before the disk fell behind still comes.
-    let coming = u64::from(connections) * u64::from(READ_WINDOW);
-    let writes = stats.partial_backlog + stats.write_backlog;
-    if writes > u64::from(config.write_budget) + coming {
-        return Some(FailureKind::OverBound(format!("{writes} bytes to write")));
-    }
-    let reads = stats.read_backlog;
-    let largest = u64::from(anabranch_core::limits::READ_LEN);
-    if reads > u64::from(config.read_budget) + largest {
-        return Some(FailureKind::OverBound(format!("{reads} bytes read")));
-    }
-    if stats.stale_ops > 0 || stats.stale_conns > 0 || stats.clock_went_back > 0 {
-        return Some(FailureKind::Contract(format!(
-            "ids forgotten before their last event: {} operations, {} connections",
-            stats.stale_ops, stats.stale_conns
-        )));
-    }
-    None
-}
-
-/// Whether there is somebody to get on with: a torrent without peers and trackers may sleep.
-fn has_work(engine: &Engine, now: Instant) -> bool {
-    engine
-        .torrents()
-        .filter_map(|id| engine.torrent(id))
-        .any(|torrent| {
-            let status = torrent.status(now);
-            let somebody = status.peers > 0 || status.candidates > 0;
-            status.state == TorrentState::Downloading
-                && (somebody || !torrent.trackers(now).is_empty())
-        })
 }

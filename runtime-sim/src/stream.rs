@@ -81,7 +81,12 @@ impl World {
             black_hole: false,
             to,
         });
-        self.send_syn(at, 0);
+        let family = self.hosts.get(host as usize);
+        if family.is_some_and(|host| host.address_towards(to.ip()).is_none()) {
+            self.break_off(at, Side::Dialler, CloseReason::Unreachable);
+        } else {
+            self.send_syn(at, 0);
+        }
         at
     }
 
@@ -260,6 +265,7 @@ impl World {
         let Some(conn) = self.conns.get(at) else {
             return;
         };
+        let to = conn.to;
         let (Some(from), Some(there)) = (conn.dialler.host, conn.listener.host) else {
             return;
         };
@@ -267,7 +273,10 @@ impl World {
             return;
         }
         let source = match self.hosts.get_mut(from as usize) {
-            Some(host) => SocketAddr::new(host.address.ip(), host.ephemeral_port()),
+            Some(host) => match host.address_towards(to.ip()) {
+                Some(address) => SocketAddr::new(address.ip(), host.ephemeral_port()),
+                None => return,
+            },
             None => return,
         };
         let life = self.life(there);
@@ -316,6 +325,20 @@ impl World {
 
     pub(crate) fn on_reset(&mut self, at: ConnRef, to: Side) {
         self.end_with(at, to, CloseReason::Reset);
+    }
+
+    /// Ends a connection as soon as an end can be told.
+    pub(crate) fn break_off(&mut self, conn: ConnRef, side: Side, reason: CloseReason) {
+        let broken = Happening::Broken { conn, side, reason };
+        self.queue.push(self.now, broken);
+    }
+
+    pub(crate) fn on_broken(&mut self, at: ConnRef, side: Side, reason: CloseReason) {
+        let open = |conn: &Conn| conn.end(side).state == State::Open;
+        if self.conns.get(at).is_some_and(open) {
+            self.send_reset(at, side.other());
+        }
+        self.end_with(at, side, reason);
     }
 
     /// A segment has come to the last link.
@@ -735,6 +758,9 @@ impl World {
 
     /// The host with an address.
     pub(crate) fn host_at(&self, address: IpAddr) -> Option<u32> {
-        host_number(address).filter(|index| (*index as usize) < self.hosts.len())
+        let index = host_number(address)?;
+        let host = self.hosts.get(index as usize)?;
+        let has = host.addresses().any(|own| own.ip() == address);
+        has.then_some(index)
     }
 }

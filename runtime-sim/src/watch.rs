@@ -5,7 +5,7 @@ use std::time::Duration;
 use anabranch_core::{Engine, Instant, TorrentState};
 
 use crate::failure::FailureKind;
-use crate::host::Node;
+use crate::host::{Host, Node};
 use crate::world::{HostId, World};
 
 impl World {
@@ -60,7 +60,13 @@ impl World {
                         found.have().is_full() && found.state() == TorrentState::Seeding
                     })
                 });
-                seeding && other.group == this.group && (other.is_dialable() || this.is_dialable())
+                let reachable = |from: &Host, to: &Host| {
+                    let mut addresses = to.addresses();
+                    to.is_dialable() && addresses.any(|to| from.address_towards(to.ip()).is_some())
+                };
+                seeding
+                    && other.group == this.group
+                    && (reachable(this, other) || reachable(other, this))
             });
             if let Some(found) = found {
                 return Some(found as u32);

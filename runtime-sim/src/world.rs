@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use anabranch_core::command::{AddTorrent, Reply};
 use anabranch_core::error::CommandError;
+use anabranch_core::event::{ContactError, HttpReply};
 use anabranch_core::id::{RequestId, StorageKey, TorrentId};
 use anabranch_core::metainfo::InfoHash;
-use anabranch_core::{Actions, Command, Event, Instant};
+use anabranch_core::{Action, Actions, Command, Engine, Event, Instant, Wake};
 
 use crate::actor::{Actor, ActorEvent};
 use crate::chance::{Chance, mix};
@@ -20,12 +21,14 @@ use crate::content::Content;
 use crate::event::Happening;
 use crate::failure::{Failure, FailureKind, repeat_command};
 use crate::fault::{Fault, FaultPlan};
-use crate::host::{Acting, Added, Host, Node, Running};
+use crate::host::{Acting, Added, Host, Node, Running, Tamper};
+use crate::http::DnsMode;
 use crate::log::Log;
 use crate::queue::Queue;
 use crate::stream::Conns;
 use crate::trace::Trace;
 use crate::tracker::Tracker;
+use crate::web::WebServer;
 
 /// Set in the number of a place on the network that is a tracker, not a host.
 pub(crate) const TRACKER_BIT: u32 = 1 << 31;
@@ -79,6 +82,9 @@ pub struct World {
     pub(crate) conns: Conns,
     pub(crate) trackers: Vec<Tracker>,
     pub(crate) names: BTreeMap<String, Vec<IpAddr>>,
+    pub(crate) dns: DnsMode,
+    pub(crate) webs: Vec<WebServer>,
+    pub(crate) fetches: Vec<Option<Result<HttpReply, ContactError>>>,
     pub(crate) contents: BTreeMap<InfoHash, Content>,
     pub(crate) chance: Chance,
     pub(crate) trace: Trace,
@@ -110,6 +116,9 @@ impl World {
             conns: Conns::default(),
             trackers: Vec::new(),
             names: BTreeMap::new(),
+            dns: DnsMode::default(),
+            webs: Vec::new(),
+            fetches: Vec::new(),
             contents: BTreeMap::new(),
             trace: Trace::default(),
             log: None,
@@ -232,6 +241,16 @@ impl World {
         for (after, fault) in plan {
             self.schedule(*after, fault.clone());
         }
+    }
+
+    /// Lets `tamper` change what a host's engines answer from now on, their deadlines and their actions:
+    /// a way to see what becomes of an engine that breaks its contract.
+    pub fn tamper(
+        &mut self,
+        host: HostId,
+        tamper: impl FnMut(Instant, &Engine, &mut Wake, &mut Vec<Action>) + Send + 'static,
+    ) {
+        self.host_mut(host).tamper = Some(Tamper(Box::new(tamper)));
     }
 
     /// The time.
@@ -410,9 +429,14 @@ impl World {
                     self.feed(host, Event::Tick);
                 }
             }
-            Happening::Input { host, life, event } => {
+            Happening::JobDone {
+                host,
+                life,
+                op,
+                result,
+            } => {
                 if self.life(host) == life {
-                    self.feed(host, *event);
+                    self.on_job_done(host, op, *result);
                 }
             }
             Happening::Contact {
@@ -459,6 +483,7 @@ impl World {
             Happening::Accepted { conn, side } => self.on_accepted(conn, side),
             Happening::Flush { conn, side } => self.on_flush(conn, side),
             Happening::Reset { conn, to } => self.on_reset(conn, to),
+            Happening::Broken { conn, side, reason } => self.on_broken(conn, side, reason),
             Happening::ClosedLocally { host, life, conn } => {
                 if self.life(host) == life {
                     self.on_closed_locally(host, conn);
@@ -467,6 +492,10 @@ impl World {
             Happening::PacketArrive { to, packet } => self.on_packet_arrive(to, packet),
             Happening::PacketDeliver { to, packet } => self.on_packet_deliver(to, *packet),
             Happening::Visit(visit) => self.on_visit(*visit),
+            Happening::Fetched { fetch, result } => self.on_fetched(fetch, *result),
+            Happening::WebAnswer { web, answer } => self.on_web_answer(web, *answer),
+            Happening::WebFree { web } => self.on_web_free(web),
+            Happening::WebChunk { part, last } => self.on_web_chunk(*part, last),
             Happening::Fault(fault) => self.strike(*fault),
         }
     }
@@ -593,6 +622,13 @@ impl World {
     }
 }
 
+/// The same host's address of IPv6.
+pub(crate) fn address6_of(host: u32) -> IpAddr {
+    let [_, high, middle, low] = (host + 1).to_be_bytes();
+    let [network, subnet] = [[low, middle], [high, 0]].map(u16::from_be_bytes);
+    IpAddr::from([0x2a05, network, subnet, 0, 0, 0, 0, 1])
+}
+
 /// Hosts next to each other are far apart on the network: what goes by networks should not take them
 /// for one.
 pub(crate) fn address_of(host: u32) -> IpAddr {
@@ -602,12 +638,18 @@ pub(crate) fn address_of(host: u32) -> IpAddr {
 
 /// The number of the host with an address.
 pub(crate) fn host_number(address: IpAddr) -> Option<u32> {
-    let IpAddr::V4(ip) = address else {
-        return None;
-    };
-    match ip.octets() {
-        [5, low, middle, high] => u32::from_be_bytes([0, high, middle, low]).checked_sub(1),
-        _ => None,
+    let number = |high, middle, low| u32::from_be_bytes([0, high, middle, low]).checked_sub(1);
+    match address {
+        IpAddr::V4(ip) => match ip.octets() {
+            [5, low, middle, high] => number(high, middle, low),
+            _ => None,
+        },
+        IpAddr::V6(ip) => match ip.octets() {
+            [0x2a, 5, low, middle, high, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1] => {
+                number(high, middle, low)
+            }
+            _ => None,
+        },
     }
 }
 

@@ -5,7 +5,9 @@ mod common;
 use std::time::Duration;
 
 use anabranch_core::{Instant, Notice};
-use anabranch_sim::{Chop, Content, Fault, HostId, JobKind, PPM, WorldConfig, seeds};
+use anabranch_sim::{
+    Chop, Content, Fault, HostConfig, HostId, JobKind, NetKind, PPM, WorldConfig, seeds,
+};
 use common::{HOUR, Swarm, real, strict};
 
 /// A world in which everything is left to chance that can be.
@@ -123,27 +125,117 @@ fn any_disk_operation_may_fail_once() {
     }
 }
 
+/// Trackers by name and by number, over both protocols, that in which `kind` occurs first.
+fn networked(seed: u64, content: &Content, kind: NetKind) -> Swarm {
+    let mut swarm = Swarm::empty(strict(seed), content);
+    let port = swarm.world.tracker_address(swarm.tracker).port();
+    let ip = swarm.world.tracker_address(swarm.tracker).ip();
+    swarm.world.set_name("tracker.test", vec![ip]);
+    let mut tiers = vec![
+        vec![format!("udp://tracker.test:{port}")],
+        vec![swarm.world.http_url(swarm.tracker)],
+    ];
+    if kind == NetKind::Http {
+        tiers.reverse();
+    }
+    swarm.add.trackers = Some(tiers);
+    swarm.fill(2, |_| {});
+    swarm
+}
+
+#[test]
+fn any_network_operation_may_fail_once() {
+    let content = real(150_000, 32_768);
+    for seed in seeds(2) {
+        for kind in NetKind::ALL {
+            let mut failed = 0;
+            loop {
+                let mut swarm = networked(seed, &content, kind);
+                let victims = [swarm.seed, swarm.leechers[0]];
+                let count = |swarm: &Swarm| {
+                    let counts = victims.map(|host| swarm.world.host(host).net_operations(kind));
+                    counts.into_iter().max().unwrap_or(0)
+                };
+                let before = count(&swarm);
+                for victim in victims {
+                    let fault = Fault::NetError(victim, kind, failed);
+                    swarm.world.schedule(Duration::ZERO, fault);
+                }
+                if let Err(failure) = swarm.complete(HOUR) {
+                    panic!("{kind:?} number {}: {failure}", failed + 1);
+                }
+                if count(&swarm) < before + failed + 1 {
+                    break;
+                }
+                failed += 1;
+            }
+            // Dialling and looking up happen a few times, sending for every block.
+            let least = match kind {
+                NetKind::Send => 10,
+                NetKind::Connect | NetKind::Datagram | NetKind::Http | NetKind::Resolve => 1,
+            };
+            assert!(failed >= least, "{kind:?} failed {failed} times");
+        }
+    }
+}
+
+/// Every single step, and each host in turn.
 #[test]
 fn a_host_may_crash_at_any_step_and_goes_on_from_its_disk() {
-    let content = real(200_000, 32_768);
-    for seed in seeds(2) {
+    let content = real(60_000, 16_384);
+    let tune = |host: &mut HostConfig| {
+        host.engine.checkpoint_interval = Duration::from_secs(1);
+    };
+    for seed in seeds(1) {
         let steps = {
-            let mut swarm = Swarm::new(strict(seed), &content, 2, |_| {});
+            let mut swarm = Swarm::new(strict(seed), &content, 2, tune);
             swarm.complete(HOUR).unwrap();
             swarm.world.happened()
         };
-        for crash_at in (1..steps).step_by(11) {
-            let mut swarm = Swarm::new(strict(seed), &content, 2, |host| {
-                host.engine.checkpoint_interval = Duration::from_millis(200);
-            });
-            while swarm.world.happened() < crash_at && swarm.world.step().unwrap() {}
+        assert!(steps > 100, "{steps}");
+        for crash_at in 1..=steps {
             // The seed can crash, too: it has everything on its disk.
+            for victim in 0..3 {
+                let mut swarm = Swarm::new(strict(seed), &content, 2, tune);
+                while swarm.world.happened() < crash_at && swarm.world.step().unwrap() {}
+                let victim = HostId::new(victim);
+                swarm.world.crash(victim);
+                swarm
+                    .world
+                    .schedule(Duration::from_secs(1), Fault::Restart(victim));
+                if let Err(failure) = swarm.complete_again(HOUR) {
+                    panic!("{victim} crashed at step {crash_at}: {failure}");
+                }
+            }
+        }
+    }
+}
+
+/// A longer run, whose disk writes parts of pieces and is in no hurry, at some of its steps.
+#[test]
+fn a_host_with_a_slow_disk_may_crash_and_goes_on_from_it() {
+    let content = real(500_000, 65_536);
+    let tune = |host: &mut HostConfig| {
+        host.engine.checkpoint_interval = Duration::from_secs(1);
+        host.engine.write_budget = 64 << 10;
+        host.disk.latency = Duration::from_millis(30);
+        host.disk.shuffle = Duration::from_millis(300);
+    };
+    for seed in seeds(2) {
+        let steps = {
+            let mut swarm = Swarm::new(strict(seed), &content, 2, tune);
+            swarm.complete(HOUR).unwrap();
+            swarm.world.happened()
+        };
+        for crash_at in (1 + seed..steps).step_by(31) {
+            let mut swarm = Swarm::new(strict(seed), &content, 2, tune);
+            while swarm.world.happened() < crash_at && swarm.world.step().unwrap() {}
             let victim = HostId::new((crash_at % 3) as u32);
             swarm.world.crash(victim);
             swarm
                 .world
                 .schedule(Duration::from_secs(1), Fault::Restart(victim));
-            if let Err(failure) = swarm.complete(HOUR) {
+            if let Err(failure) = swarm.complete_again(HOUR) {
                 panic!("{victim} crashed at step {crash_at}: {failure}");
             }
         }

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use anabranch_core::TorrentState;
 use anabranch_core::command::AddTorrent;
 use anabranch_sim::{Content, Failure, HostConfig, HostId, TrackerId, World, WorldConfig};
 
@@ -31,38 +32,63 @@ impl Swarm {
         leechers: u32,
         tune: impl Fn(&mut HostConfig),
     ) -> Self {
+        let mut swarm = Self::empty(config, content);
+        swarm.fill(leechers, tune);
+        swarm
+    }
+
+    /// A tracker, and nobody yet.
+    pub(crate) fn empty(config: WorldConfig, content: &Content) -> Self {
         let mut world = World::with_config(config);
         let tracker = world.add_tracker(Duration::from_secs(120));
         let add = AddTorrent {
             trackers: Some(vec![vec![world.udp_url(tracker), world.http_url(tracker)]]),
             ..AddTorrent::default()
         };
-        let mut config = HostConfig::with_rate(1_000_000);
-        tune(&mut config);
-        let seed = world.add_host(config.clone());
-        world
-            .seed_torrent(seed, content, add.clone())
-            .expect("the seed takes the torrent on");
-        let leechers = (0..leechers)
-            .map(|_| {
-                let host = world.add_host(config.clone());
-                world
-                    .add_torrent(host, content, add.clone())
-                    .expect("a leecher takes the torrent on");
-                host
-            })
-            .collect();
         Self {
             world,
             content: content.clone(),
             tracker,
             add,
-            seed,
-            leechers,
+            seed: HostId::new(0),
+            leechers: Vec::new(),
         }
     }
 
-    /// Runs until everybody has everything, and looks at the disks.
+    /// Lets the seed and the leechers in.
+    pub(crate) fn fill(&mut self, leechers: u32, tune: impl Fn(&mut HostConfig)) {
+        let mut config = HostConfig::with_rate(1_000_000);
+        tune(&mut config);
+        self.seed = self.world.add_host(config.clone());
+        self.world
+            .seed_torrent(self.seed, &self.content, self.add.clone())
+            .expect("the seed takes the torrent on");
+        for _ in 0..leechers {
+            let host = self.world.add_host(config.clone());
+            self.world
+                .add_torrent(host, &self.content, self.add.clone())
+                .expect("a leecher takes the torrent on");
+            self.leechers.push(host);
+        }
+    }
+
+    /// Runs until everybody is there and has everything, what a crash took after it was complete among
+    /// it, and looks at the disks.
+    pub(crate) fn complete_again(&mut self, limit: Duration) -> Result<(), Failure> {
+        let everybody = [&[self.seed], &self.leechers[..]].concat();
+        self.world.run_until(limit, |world| {
+            everybody.iter().all(|host| {
+                let engine = world.host(*host).engine();
+                engine.is_some_and(|engine| {
+                    let mut torrents = engine.torrents().filter_map(|id| engine.torrent(id));
+                    torrents.all(|torrent| torrent.state() == TorrentState::Seeding)
+                })
+            })
+        })?;
+        self.complete(limit)
+    }
+
+    /// Runs until everybody has had everything once, and looks at the disks.
     pub(crate) fn complete(&mut self, limit: Duration) -> Result<(), Failure> {
         self.world.run_until_complete(limit)?;
         for host in &self.leechers {
