@@ -42,6 +42,7 @@ use crate::limits;
 /// [`SEND_WINDOW`](crate::limits::SEND_WINDOW) that it was given and has not sent, and
 /// [`READ_WINDOW`](crate::limits::READ_WINDOW), if it buffers what it has not told the engine yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Config {
     /// The first bytes of the peer-id (BEP 20): `-`, two letters of the client, four digits of its
