@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use anabranch_core::command::{AddTorrent, Priority, RateLimits, Reply, SeedGoal};
 use anabranch_core::id::{RequestId, TorrentId};
-use anabranch_core::{Command, Config, Engine, Event, Seed, Stats};
+use anabranch_core::{Command, Config, Event, Seed, Stats};
+use anabranch_replay::Start;
 use bytes::Bytes;
 
 use crate::error::{Error, StartError};
@@ -14,6 +15,7 @@ use crate::io::Options;
 use crate::net::{self, Bound};
 use crate::notices::Notices;
 use crate::policy::Policy;
+use crate::record::{Recording, Tape};
 use crate::remote::Remote;
 use crate::run::{Clock, EngineMachine, Loop};
 use crate::runtime::Runtime;
@@ -37,6 +39,7 @@ pub struct ClientBuilder<R> {
     options: Options,
     download_dir: Option<PathBuf>,
     resume_dir: Option<PathBuf>,
+    record: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -70,6 +73,7 @@ impl<R: Runtime> ClientBuilder<R> {
             options: Options::default(),
             download_dir: None,
             resume_dir: None,
+            record: None,
         }
     }
 
@@ -118,6 +122,15 @@ impl<R: Runtime> ClientBuilder<R> {
         self
     }
 
+    /// Records all that the engine is told to a file, which must not be there yet, so that the run can
+    /// be replayed: see `anabranch-replay`. Payload is left out. The file is good up to
+    /// [`FLUSH_INTERVAL`](crate::FLUSH_INTERVAL) ago whatever happens; [`Client::recording`] says how
+    /// it fares. It holds the addresses of peers, what trackers said, and the engine's seed.
+    pub fn record(mut self, path: impl Into<PathBuf>) -> Self {
+        self.record = Some(path.into());
+        self
+    }
+
     /// Binds the sockets, and starts the loop in the background.
     ///
     /// # Errors
@@ -128,8 +141,19 @@ impl<R: Runtime> ClientBuilder<R> {
         getrandom::fill(&mut seed).map_err(StartError::Entropy)?;
         let bound = bind(&self.listen, self.options.from)?;
         let clock = Clock::start();
-        let engine = Engine::new(self.config, Seed(seed), clock.now(), Clock::wall());
-        let machine = EngineMachine::new(engine);
+        let start = Start {
+            config: self.config,
+            seed: Seed(seed),
+            now: clock.now(),
+            wall: Clock::wall(),
+        };
+        let mut machine = EngineMachine::new(start.engine());
+        let mut recording = None;
+        if let Some(path) = &self.record {
+            let (tape, status) = Tape::start(path, &start)?;
+            machine = machine.record(tape);
+            recording = Some(status);
+        }
         let (mut run, remote) = Loop::new(self.runtime.clone(), machine, clock, self.options);
         let mut addresses = Vec::new();
         for (address, bound) in bound {
@@ -152,6 +176,7 @@ impl<R: Runtime> ClientBuilder<R> {
                 addresses,
                 download_dir: self.download_dir,
                 resume_dir: self.resume_dir,
+                recording,
                 open_files: OpenFiles::default(),
             }),
         })
@@ -176,6 +201,7 @@ struct Shared {
     addresses: Vec<SocketAddr>,
     download_dir: Option<PathBuf>,
     resume_dir: Option<PathBuf>,
+    recording: Option<Recording>,
     /// Shared, so that the limit on open files holds for all torrents together.
     open_files: OpenFiles,
 }
@@ -279,6 +305,11 @@ impl Client {
             limits,
         };
         self.remote.command(command).await.map(|_| ())
+    }
+
+    /// How the recording fares, if the client is recorded.
+    pub fn recording(&self) -> Option<&Recording> {
+        self.shared.recording.as_ref()
     }
 
     /// The engine's counters.

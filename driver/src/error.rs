@@ -20,6 +20,14 @@ pub enum StartError {
         /// The operating system's words.
         source: io::Error,
     },
+    /// The file to record to cannot be made: it is there already, or the folder is not.
+    #[error("cannot record to {}: {source}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's words.
+        source: io::Error,
+    },
     /// The operating system gave no random bytes.
     #[error("no random bytes from the operating system: {0}")]
     Entropy(getrandom::Error),

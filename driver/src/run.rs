@@ -25,6 +25,7 @@ use crate::error::StartError;
 use crate::io::{Io, Options};
 use crate::net::Bound;
 use crate::ready::{Flag, Signal, Source};
+use crate::record::Tape;
 use crate::remote::{Message, Query, Remote};
 use crate::runtime::{Runtime, Timer};
 
@@ -70,6 +71,7 @@ pub trait Machine: Send + 'static {
 pub struct EngineMachine {
     engine: Engine,
     actions: Actions,
+    tape: Option<Tape>,
 }
 
 impl EngineMachine {
@@ -78,7 +80,14 @@ impl EngineMachine {
         Self {
             engine,
             actions: Actions::new(),
+            tape: None,
         }
+    }
+
+    /// Records what goes by from now on; nothing must have gone by before.
+    pub(crate) fn record(mut self, tape: Tape) -> Self {
+        self.tape = Some(tape);
+        self
     }
 
     /// The engine.
@@ -89,7 +98,10 @@ impl EngineMachine {
 
 impl Machine for EngineMachine {
     fn handle(&mut self, now: Instant, event: Event) -> Wake {
-        self.engine.handle(now, event, &mut self.actions)
+        match &mut self.tape {
+            None => self.engine.handle(now, event, &mut self.actions),
+            Some(tape) => tape.handle(&mut self.engine, now, event, &mut self.actions),
+        }
     }
 
     fn actions(&mut self) -> impl Iterator<Item = Action> + '_ {

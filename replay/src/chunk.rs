@@ -79,19 +79,23 @@ impl<W: Write> ChunkWriter<W> {
         Ok(self.out.flush()?)
     }
 
-    /// Ends the recording in good order.
+    /// Ends the recording in good order. Nothing may be written after it.
     ///
     /// # Errors
     ///
     /// Those of writing.
-    pub fn finish(mut self, totals: &Totals) -> Result<W, RecordError> {
+    pub fn finish(&mut self, totals: &Totals) -> Result<(), RecordError> {
         let mut body = Vec::new();
         number::put(&mut body, totals.events);
         number::put(&mut body, totals.actions);
         body.extend(totals.hash.to_le_bytes());
         self.chunk(Kind::End, &body)?;
-        self.out.flush()?;
-        Ok(self.out)
+        Ok(self.out.flush()?)
+    }
+
+    /// What was written to.
+    pub fn into_inner(self) -> W {
+        self.out
     }
 
     /// Bytes written so far.
@@ -245,9 +249,10 @@ mod tests {
         let mut writer = ChunkWriter::new(Vec::new(), &testing::start()).unwrap();
         writer.write(&[5; 300_000]).unwrap();
         writer.write(b"abc").unwrap();
+        writer.finish(&Totals::default()).unwrap();
         let written = writer.written();
         assert_eq!(written, writer.out.len() as u64);
-        writer.finish(&Totals::default()).unwrap()
+        writer.into_inner()
     }
 
     fn kinds(file: &[u8]) -> Result<Vec<Kind>, ReadError> {

@@ -529,7 +529,8 @@ mod tests {
             }
         }
         writer.write(&encoder.take()).unwrap();
-        writer.finish(&encoder.totals()).unwrap()
+        writer.finish(&encoder.totals()).unwrap();
+        writer.into_inner()
     }
 
     fn read(file: &[u8]) -> Result<(Vec<(u64, String)>, Ending), ReadError> {
@@ -563,7 +564,8 @@ mod tests {
             let start = testing::start();
             let mut writer = ChunkWriter::new(Vec::new(), &start).unwrap();
             writer.write(&records).unwrap();
-            let file = writer.finish(&Totals::default()).unwrap();
+            writer.finish(&Totals::default()).unwrap();
+            let file = writer.into_inner();
             read(&file).is_err() || records.is_empty()
         }
 

@@ -77,7 +77,8 @@ impl<W: Write> Recorder<W> {
     pub fn finish(mut self) -> Result<W, RecordError> {
         self.flush()?;
         let totals = self.encoder.totals();
-        self.chunks.finish(&totals)
+        self.chunks.finish(&totals)?;
+        Ok(self.chunks.into_inner())
     }
 
     /// What has been recorded.
