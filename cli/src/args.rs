@@ -43,6 +43,7 @@ pub(crate) enum Command {
     Create(Create),
     Show(Show),
     Verify(Verify),
+    Replay(Replay),
     Demo(Demo),
     Completions(Completions),
     Man(Man),
@@ -151,6 +152,11 @@ pub(crate) struct Network {
     /// What the engine runs on.
     #[arg(long, value_name = "NAME", value_enum, default_value_t)]
     pub(crate) runtime: Choice,
+
+    /// Record the run to a new file, without payload, for `anabranch replay`. It holds the addresses of
+    /// peers and what trackers said.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) record: Option<PathBuf>,
 }
 
 /// Make a torrent of a file or a folder.
@@ -227,6 +233,26 @@ pub(crate) struct Verify {
     pub(crate) dir: PathBuf,
 
     /// Write one JSON object a line to standard output instead of progress for people.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Replay a run that was recorded with --record.
+///
+/// Feeds what was recorded to a fresh engine, without network or disk, and compares each of its actions
+/// with what was recorded. Exit code 0 means that all of them are the same, 4 that one is not: it then
+/// shows the event at which they part. A recording that was cut off is replayed as far as it goes.
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// The recording.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+
+    /// Tell every event and what came of it, with the time on the run's clock.
+    #[arg(long)]
+    pub(crate) trace: bool,
+
+    /// Write JSON objects, one a line, to standard output.
     #[arg(long)]
     pub(crate) json: bool,
 }

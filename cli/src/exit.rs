@@ -13,6 +13,7 @@ Exit codes:
   1    something failed; the message says what, and what to do
   2    the command line is wrong
   3    data is missing or does not match the torrent
+  4    a replay does something else than what was recorded
   130  interrupted (Ctrl-C) before it was done
   143  terminated (SIGTERM) before it was done";
 
@@ -27,6 +28,8 @@ pub(crate) enum Exit {
     Usage,
     /// Data is missing or does not match.
     Incomplete,
+    /// A replay does something else than what was recorded.
+    Diverged,
     /// The user interrupted it.
     Interrupted,
     /// The system, or a script, asked it to end.
@@ -40,6 +43,7 @@ impl Exit {
             Self::Failure => 1,
             Self::Usage => 2,
             Self::Incomplete => 3,
+            Self::Diverged => 4,
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }
@@ -79,6 +83,13 @@ impl Failure {
     pub(crate) fn incomplete(message: impl Into<String>) -> Self {
         Self {
             exit: Exit::Incomplete,
+            ..Self::new(message)
+        }
+    }
+
+    pub(crate) fn diverged(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Diverged,
             ..Self::new(message)
         }
     }
@@ -158,6 +169,7 @@ mod tests {
             Exit::Failure,
             Exit::Usage,
             Exit::Incomplete,
+            Exit::Diverged,
             Exit::Interrupted,
             Exit::Terminated,
         ] {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anabranch_core::command::{Priority, SeedGoal};
@@ -71,6 +72,8 @@ pub(crate) struct Session<'a> {
     notices: Notices,
     output: &'a mut Output,
     entries: BTreeMap<TorrentId, Entry>,
+    /// Whether it was told that the recording ended too early.
+    told_of_recording: bool,
 }
 
 #[derive(Debug)]
@@ -98,11 +101,15 @@ struct Entry {
 struct Public {
     config: Config,
     listen: Option<SocketAddr>,
+    record: Option<PathBuf>,
 }
 
 impl Setup for Public {
     fn start<R: Runtime>(self, builder: ClientBuilder<R>) -> Result<Client, StartError> {
-        let builder = builder.config(self.config);
+        let mut builder = builder.config(self.config);
+        if let Some(file) = self.record {
+            builder = builder.record(file);
+        }
         match self.listen {
             Some(address) => builder.listen([address]).start(),
             None => match builder.clone().port(USUAL_PORT).start() {
@@ -117,15 +124,28 @@ impl Setup for Public {
     }
 }
 
-/// Starts a client on an address, or on the usual port if that is free, and else on another.
+/// Starts a client on an address, or on the usual port if that is free, and else on another. Records it
+/// if a file is named.
 pub(crate) fn start(
     on: Choice,
     config: Config,
     listen: Option<SocketAddr>,
+    record: Option<PathBuf>,
 ) -> Result<Client, Failure> {
-    let result = on.start(Public { config, listen });
+    let result = on.start(Public {
+        config,
+        listen,
+        record,
+    });
     result.map_err(|error| {
         let failure = Failure::new(error.to_string());
+        if let StartError::Record { path, source } = &error {
+            let failure = Failure::io("record to", path, source);
+            return match source.kind() == io::ErrorKind::AlreadyExists {
+                true => failure.advise("choose another name, or remove the file"),
+                false => failure,
+            };
+        }
         let StartError::Listen { source, .. } = &error else {
             return failure;
         };
@@ -155,6 +175,7 @@ impl<'a> Session<'a> {
             client,
             output,
             entries: BTreeMap::new(),
+            told_of_recording: false,
         })
     }
 
@@ -280,6 +301,7 @@ impl<'a> Session<'a> {
             )),
         };
         self.output.clear();
+        self.tell_of_recording()?;
         for entry in self.entries.values() {
             let Some(status) = &entry.status else {
                 continue;
@@ -319,7 +341,22 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// A recording that cannot go on is worth a word, and no more.
+    fn tell_of_recording(&mut self) -> Result<(), Failure> {
+        let recording = self.client.recording();
+        match recording.and_then(|recording| Some((recording.path(), recording.failure()?))) {
+            Some((path, failure)) if !self.told_of_recording => {
+                self.told_of_recording = true;
+                let path = path.display();
+                let message = format!("the recording {path} ends here: {failure}");
+                self.output.tell(&Event::Warning { message })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     async fn on_tick(&mut self) -> Result<(), Failure> {
+        self.tell_of_recording()?;
         self.look().await?;
         for entry in self.entries.values() {
             if let Some(status) = &entry.status {

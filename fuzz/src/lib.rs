@@ -13,6 +13,8 @@ use anabranch_core::wire::{
     Decoder, ExtendedHandshake, Frame, Handshake, HandshakeDecoder, Limits, WireError,
     tracker::Answer, tracker_http, tracker_http_server, tracker_udp,
 };
+use anabranch_core::{Actions, Config, Event, Instant, Seed, UnixTime};
+use anabranch_replay::{ChunkWriter, MAX_RECEIVED_LEN, Recording, Replayer, Start};
 use bytes::Bytes;
 
 /// Runs a target's function on the files named on the command line.
@@ -143,6 +145,39 @@ pub fn tracker_udp(data: &[u8]) {
     }
 }
 
+/// A recording is read to an end or an error, be the input the whole file or, since no fuzzer finds a
+/// checksum, the records in it; and a fresh engine takes all that it is told.
+pub fn recording(data: &[u8]) {
+    read_recording(data);
+    let start = Start {
+        config: Config::default(),
+        seed: Seed([0; 32]),
+        now: Instant::ZERO,
+        wall: UnixTime(0),
+    };
+    let mut writer = ChunkWriter::new(Vec::new(), &start).unwrap();
+    writer.write(data).unwrap();
+    read_recording(&writer.into_inner());
+}
+
+fn read_recording(file: &[u8]) {
+    let Ok(mut recording) = Recording::open(file) else {
+        return;
+    };
+    let mut engine = Start::engine(recording.start());
+    let mut actions = Actions::new();
+    while let Ok(Some(record)) = recording.next_record() {
+        if let Event::Received { data, .. } = &record.event {
+            assert!(data.len() <= MAX_RECEIVED_LEN);
+        }
+        let _ = engine.handle(record.at, record.event, &mut actions);
+        actions.drain().for_each(drop);
+    }
+    if let Ok(recording) = Recording::open(file) {
+        let _ = Replayer::new(recording).run();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -185,6 +220,11 @@ mod tests {
     #[test]
     fn tracker_http_corpus() {
         replay("tracker_http", tracker_http);
+    }
+
+    #[test]
+    fn recording_corpus() {
+        replay("recording", recording);
     }
 
     #[test]

@@ -217,7 +217,7 @@ impl Encoder {
         self.payload
     }
 
-    fn event(&mut self, now: Instant, event: &Event) -> Result<(), RecordError> {
+    pub(crate) fn event(&mut self, now: Instant, event: &Event) -> Result<(), RecordError> {
         let begin = self.records.len();
         let result = self.put_event(now, event).and_then(|()| {
             let len = self.records.len() - begin;
@@ -345,7 +345,7 @@ impl Encoder {
         blob(out, &rest)
     }
 
-    fn outcome(&mut self, actions: &[Action], wake: Wake, closed: Option<ConnId>) {
+    pub(crate) fn outcome(&mut self, actions: &[Action], wake: Wake, closed: Option<ConnId>) {
         number::put(&mut self.records, actions.len() as u64);
         for action in actions.iter().take(crate::MAX_SUMMARIES) {
             ActionSummary::of(action).encode(&mut self.records);

@@ -258,6 +258,8 @@ fn describe_result(result: &OpResult) -> String {
         OpResult::Disk(Ok(done)) => match done {
             DiskDone::Read { data } => format!("read {} B", data.len()),
             DiskDone::Stored { .. } => "stored".to_owned(),
+            DiskDone::Verified { matches: true } => "verified, it matches".to_owned(),
+            DiskDone::Verified { matches: false } => "verified, it does not match".to_owned(),
             DiskDone::Mismatched { .. } => "does not match its digest".to_owned(),
             DiskDone::Opened(opened) => format!(
                 "opened, {} pieces trusted, {} doubtful",
@@ -282,7 +284,7 @@ fn describe_result(result: &OpResult) -> String {
 )]
 fn describe_job(job: &DiskJob) -> String {
     match job {
-        DiskJob::Open(open) => format!("open {:?}", open.metainfo.info_hash()),
+        DiskJob::Open(open) => format!("open {}", open.metainfo.info_hash()),
         DiskJob::Verify { piece, .. } => format!("verify piece {}", piece.get()),
         DiskJob::Store { piece, .. } => format!("store piece {}", piece.get()),
         DiskJob::Write { piece, begin, data } => {

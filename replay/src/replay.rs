@@ -237,3 +237,82 @@ impl<R: Read> Replayer<R> {
         })))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use anabranch_core::Command;
+    use anabranch_core::id::RequestId;
+
+    use super::*;
+    use crate::chunk::ChunkWriter;
+    use crate::encode::Encoder;
+    use crate::outcome::ActionKind;
+    use crate::testing;
+
+    fn command(request: u64) -> Event {
+        Event::Command {
+            request: RequestId(request),
+            command: Box::new(Command::Pause {
+                torrent: crate::number::take_id(&mut [1, 1].as_slice()).unwrap(),
+            }),
+        }
+    }
+
+    /// Ten commands, the fifth of which is another in the file than the engine was told; and whether the
+    /// run ends in the middle of the last.
+    fn recording(fifth: u64, ends_within: bool) -> Vec<u8> {
+        let start = testing::start();
+        let mut engine = start.engine();
+        let mut encoder = Encoder::new(&start);
+        let mut writer = ChunkWriter::new(Vec::new(), &start).unwrap();
+        for number in 1..=10 {
+            let now = Instant::from_millis(number * 10);
+            let told = if number == 5 { fifth } else { number };
+            encoder.event(now, &command(told)).unwrap();
+            if number < 10 || !ends_within {
+                let mut actions = Actions::new();
+                let wake = engine.handle(now, command(number), &mut actions);
+                encoder.outcome(actions.as_slice(), wake, None);
+            }
+        }
+        writer.write(&encoder.take()).unwrap();
+        if !ends_within {
+            writer.finish(&encoder.totals()).unwrap();
+        }
+        writer.into_inner()
+    }
+
+    #[test]
+    fn the_event_that_was_altered_is_the_one_that_is_named() {
+        let file = recording(5, false);
+        let ending = Replayer::new(Recording::open(&file[..]).unwrap()).run();
+        assert!(matches!(ending, Ok(Ending::Complete(_))));
+        let file = recording(99, false);
+        let mut replayer = Replayer::new(Recording::open(&file[..]).unwrap());
+        let Err(ReplayError::Diverged(divergence)) = replayer.run() else {
+            panic!("no divergence");
+        };
+        let found = (divergence.number, divergence.at);
+        assert_eq!(found, (5, Instant::from_millis(50)));
+        let reply = |request| ActionSummary {
+            kind: ActionKind::Reply,
+            subject: request,
+            amount: 1,
+        };
+        assert_eq!(divergence.recorded.actions, [reply(5)]);
+        assert_eq!(divergence.replayed(), [reply(99)]);
+    }
+
+    #[test]
+    fn a_run_that_ended_within_a_call_is_replayed_with_that_call() {
+        let file = recording(5, true);
+        let mut replayer = Replayer::new(Recording::open(&file[..]).unwrap());
+        let mut compared = Vec::new();
+        while let Some(step) = replayer.step().unwrap() {
+            compared.push(step.compared);
+        }
+        assert_eq!(compared, [[true; 9].as_slice(), &[false]].concat());
+        assert_eq!(replayer.ending(), Some(Ending::Cut));
+        assert_eq!(replayer.engine().stats().events, 10);
+    }
+}

@@ -5,6 +5,7 @@ mod create;
 mod demo;
 mod download;
 mod man;
+mod replay;
 mod seed;
 mod show;
 mod verify;
@@ -28,6 +29,7 @@ pub(crate) fn run(command: Command) -> Exit {
         Command::Create(args) => (args.json, create::run(&args)),
         Command::Show(args) => (args.json, show::run(&args)),
         Command::Verify(args) => (args.json, verify::run(&args)),
+        Command::Replay(args) => (args.json, replay::run(&args)),
         Command::Demo(args) => (false, demo::run(&args)),
         Command::Completions(args) => (false, completions::run(&args)),
         Command::Man(_) => (false, man::run()),

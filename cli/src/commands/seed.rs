@@ -33,6 +33,7 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
         args.network.runtime,
         config(&args.network),
         args.network.listen,
+        args.network.record.clone(),
     )?;
     smol::block_on(async {
         let mut session = Session::new(client, output)?;

@@ -3,7 +3,7 @@
 //! asked to print, to standard output.
 
 mod bars;
-mod event;
+pub(crate) mod event;
 pub(crate) mod json;
 pub(crate) mod lines;
 pub(crate) mod text;
