@@ -265,10 +265,10 @@ impl Drop for Over<'_> {
 }
 
 fn io_error(error: RecordError) -> io::Error {
-    match error {
-        RecordError::Io(error) => error,
-        error => io::Error::other(error),
+    if let RecordError::Io(error) = error {
+        return error;
     }
+    io::Error::other(error)
 }
 
 #[cfg(test)]
