@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anabranch_core::id::TorrentId;
 use anabranch_core::status::TorrentStatus;
-use anabranch_core::{Action, Notice};
+use anabranch_core::{Action, Notice, TorrentState};
 use anabranch_replay::{
     Divergence, Ending, Narrator, ReadError, Recording, ReplayError, Replayer, Step,
 };
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Replay) -> Result<Exit, Failure> {
         let changed = changed(step.actions);
         for torrent in changed {
             if let Some(view) = replayer.engine().torrent(torrent) {
-                torrents.0.insert(torrent, view.status(now));
+                torrents.note(view.status(now));
             }
         }
     };
@@ -114,11 +114,21 @@ fn changed(actions: &[Action]) -> Vec<TorrentId> {
 struct Torrents(BTreeMap<TorrentId, TorrentStatus>);
 
 impl Torrents {
+    /// That a torrent is on its way out says nothing of it: what it had been doing does.
+    fn note(&mut self, mut status: TorrentStatus) {
+        if status.state == TorrentState::Removing
+            && let Some(before) = self.0.get(&status.torrent)
+        {
+            status.state = before.state;
+        }
+        self.0.insert(status.torrent, status);
+    }
+
     fn look(&mut self, replayer: &Run) {
         let engine = replayer.engine();
         for id in engine.torrents() {
             if let Some(view) = engine.torrent(id) {
-                self.0.insert(id, view.status(replayer.now()));
+                self.note(view.status(replayer.now()));
             }
         }
     }
