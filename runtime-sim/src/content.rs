@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use anabranch_core::metainfo::{Creation, Creator, InfoHash, Metainfo, PieceIndex};
+use anabranch_core::metainfo::{Creation, Creator, InfoHash, Metainfo, MetainfoError, PieceIndex};
 use bytes::{Bytes, BytesMut};
 use sha1::{Digest, Sha1};
+use thiserror::Error;
 
 use crate::chance::{Chance, mix};
 
@@ -27,6 +28,21 @@ const PATTERN_LEN: usize = 2 << 20;
 /// Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct Content(Arc<Inner>);
+
+/// Why a torrent and its bytes do not go together.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ContentError {
+    /// It is no torrent.
+    #[error(transparent)]
+    Torrent(#[from] MetainfoError),
+    /// The files are of another length.
+    #[error("{0} bytes are not as many as the torrent's files have")]
+    Length(usize),
+    /// A piece does not match its digest.
+    #[error("piece {0} is not what the torrent says")]
+    Piece(u32),
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -70,6 +86,34 @@ impl Content {
             .flat_map(Sha1::digest)
             .collect();
         Self::new(&creator, &digests, Kind::Real { data })
+    }
+
+    /// A torrent of any kind that others made, and its files' bytes, end to end.
+    ///
+    /// # Errors
+    ///
+    /// It is no torrent, or the bytes are not its.
+    pub fn of_torrent(
+        torrent: impl Into<Bytes>,
+        data: impl Into<Bytes>,
+    ) -> Result<Self, ContentError> {
+        let (torrent, data) = (torrent.into(), data.into());
+        let metainfo = Metainfo::parse(torrent.clone())?;
+        let kind = Kind::Real { data: data.clone() };
+        let content = Self(Arc::new(Inner {
+            torrent,
+            metainfo,
+            kind,
+        }));
+        if content.length() != data.len() as u64 {
+            return Err(ContentError::Length(data.len()));
+        }
+        let wrong = (0..content.pieces())
+            .find(|piece| !content.matches(*piece, &[content.slice(*piece, 0, u32::MAX)]));
+        match wrong {
+            Some(piece) => Err(ContentError::Piece(piece)),
+            None => Ok(content),
+        }
     }
 
     /// The bytes of the torrent file. It names no trackers: they are given when a torrent is added.
@@ -241,6 +285,24 @@ mod tests {
         let other = Content::synthetic(2, 4 << 20, 64 << 10);
         assert!(!other.is_right(5, 16_384, &block));
         assert_ne!(content.info_hash(), other.info_hash());
+    }
+
+    #[test]
+    fn a_torrent_of_others_goes_with_its_bytes_and_no_others() {
+        let made = Content::real("file", vec![7; 100_000], 65_536);
+        let torrent = made.torrent();
+        let same = Content::of_torrent(torrent.clone(), vec![7; 100_000]);
+        assert_eq!(
+            same.map(|same| same.info_hash()).ok(),
+            Some(made.info_hash())
+        );
+        let of = |data: Vec<u8>| Content::of_torrent(torrent.clone(), data).err();
+        assert_eq!(of(vec![7; 99_999]), Some(ContentError::Length(99_999)));
+        let mut wrong = vec![7; 100_000];
+        wrong[70_000] = 8;
+        assert_eq!(of(wrong), Some(ContentError::Piece(1)));
+        let rubbish = Content::of_torrent(&b"rubbish"[..], vec![]).err();
+        assert!(matches!(rubbish, Some(ContentError::Torrent(_))));
     }
 
     #[test]

@@ -107,7 +107,7 @@ pub(crate) struct Disk {
 
 /// A torrent's data on a disk. No bytes of right pieces are kept: they follow from the content.
 #[derive(Debug)]
-struct Store {
+pub(crate) struct Store {
     content: Content,
     /// Pieces that are there and right.
     right: Bitfield,
@@ -194,6 +194,29 @@ impl Disk {
             store.tampered.insert(piece);
         }
         there
+    }
+
+    /// Takes a torrent's data out, to be put into another disk.
+    pub(crate) fn take_out(&mut self, key: StorageKey) -> Option<Store> {
+        self.stores.remove(&key)
+    }
+
+    /// Puts in what was taken out of another disk.
+    pub(crate) fn put_in(&mut self, key: StorageKey, store: Store) {
+        self.stores.insert(key, store);
+    }
+
+    /// Whoever worked on it is gone: what was not done is never done, and of parts of pieces nobody
+    /// knows any more.
+    pub(crate) fn abandon(&mut self, now: Instant) {
+        self.free_at = now;
+        self.hashing_until = now;
+        for store in self.stores.values_mut() {
+            store.settle(now);
+            store.pending = None;
+            store.parts.clear();
+            store.last_done = now;
+        }
     }
 
     /// The machine lost power: of what was not synced, some is there, some is gone, some is half there.

@@ -94,7 +94,7 @@ mod world;
 pub use crate::actor::{Actor, ActorEvent, Babbler, Manner, Mute, ScriptedSeed, Stage};
 pub use crate::chance::{Chance, PPM};
 pub use crate::config::{Checks, Chop, DiskConfig, Family, HostConfig, Link, Nat, WorldConfig};
-pub use crate::content::Content;
+pub use crate::content::{Content, ContentError};
 pub use crate::disk::{DiskFaults, JobKind};
 pub use crate::failure::{Failure, FailureKind, SEED_VARIABLE, seeds};
 pub use crate::fault::{Fault, FaultPlan};

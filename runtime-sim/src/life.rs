@@ -27,6 +27,16 @@ impl World {
         }
     }
 
+    /// A host's process is killed, and the machine runs on: what was written stays, synced or not.
+    /// Nothing happens if it is off already.
+    pub fn kill(&mut self, host: HostId) {
+        let now = self.now;
+        if self.hosts.get(host.0 as usize).is_some_and(Host::is_up) {
+            self.switch_off(host.0);
+            self.change(host, |host| host.disk.abandon(now));
+        }
+    }
+
     /// A host comes up again with what is on its disk, and takes on the torrents that it had. Nothing
     /// happens if it is up.
     pub fn restart(&mut self, host: HostId) {

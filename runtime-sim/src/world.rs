@@ -203,6 +203,26 @@ impl World {
         self.add_known(host, key)
     }
 
+    /// Moves what one host has of a torrent on its disk to the disk of another, resume data and all.
+    /// Nothing happens if there is nothing.
+    ///
+    /// # Panics
+    ///
+    /// When the other host is of another world.
+    pub fn move_data(&mut self, content: &Content, from: HostId, to: HostId) {
+        let source = self.hosts.get_mut(from.0 as usize);
+        let Some(store) = source.and_then(|host| {
+            let (key, _) = host.added(content)?;
+            host.disk.take_out(key)
+        }) else {
+            return;
+        };
+        let key = self.know(to, content, &AddTorrent::default());
+        if let Some(host) = self.hosts.get_mut(to.0 as usize) {
+            host.disk.put_in(key, store);
+        }
+    }
+
     /// Gives an engine a command. The answer, if it comes at once, else none; see [`Host::reply`].
     ///
     /// # Panics
@@ -510,6 +530,13 @@ impl World {
             panic!("there is no {host}");
         };
         if let Some((key, _)) = this.added(content) {
+            // It is taken on otherwise this time.
+            if let Some(added) = this.torrents.get_mut(key.0 as usize) {
+                added.add = AddTorrent {
+                    storage: key,
+                    ..add
+                };
+            }
             return key;
         }
         let key = StorageKey(this.torrents.len() as u64);

@@ -1,7 +1,8 @@
 //! What the suites have in common. There are three kinds:
 //!
 //! - `tests/tests/runtime`: what the loop asks of a runtime adapter, on each of them;
-//! - `tests/tests/conformance`: whole clients in scenarios, on each runtime ([`subject::Subject`]);
+//! - `tests/tests/conformance`: whole clients in scenarios, on each runtime ([`subject::Subject`]), and
+//!   the same scenarios in the simulator;
 //! - `tests/tests/interop_*.rs`: the `anabranch` command against programs that others wrote.
 //!
 //! # The interop suite

@@ -1,45 +1,40 @@
 //! What stays on the disk, and what happens when it fails.
 
-use std::sync::atomic::Ordering;
-
 use anabranch_driver::core::event::DiskErrorKind;
 use anabranch_driver::core::status::Hindrance;
 use anabranch_driver::core::{Notice, TorrentState};
-use anabranch_tests::data;
-use anabranch_tests::subject::Subject;
 
-use crate::stage::{Ear, PIECE, Stage, client, is_piece, spoil};
+use crate::ground::{AnyClient, AnyDisk, AnyPeer, AnyTorrent, Ground};
+use crate::stage::{Ear, PIECE, Stage, client, is_piece};
 
-pub(crate) async fn a_kill_loses_nothing_that_was_saved<S: Subject>() {
+pub(crate) async fn a_kill_loses_nothing_that_was_saved<G: Ground>() {
     const BLOCKS: u32 = 100;
     let stage = Stage::file(64 * 65_536);
-    let (seed, rest) = stage.halting_seed(BLOCKS);
-    let leecher = client::<S>();
-    let mut heard = Ear::new(leecher.notices());
-    let (disk, faults) = stage.disk("copy");
+    let (seed, rest) = stage.halting_seed::<G>(BLOCKS);
+    let leecher = client::<G>();
+    let mut heard = Ear::new(leecher.hear());
     let options = stage.fetched("copy", &[seed.address()]);
-    let torrent = leecher.add_with(stage.source(), options, disk).await;
-    let torrent = torrent.expect("added");
+    let torrent = leecher.take_on_disk(&stage, options).await;
+    let (torrent, disk) = torrent.expect("added");
     heard.times(10, is_piece).await;
     torrent.checkpoint().await.expect("durable");
     // All that is whole is in there, and maybe what came in the meantime.
     let saved = heard.count(is_piece);
     heard.times(saved + 1, is_piece).await;
-    faults.dead.store(true, Ordering::SeqCst);
+    disk.kill();
     drop((torrent, leecher));
     heard.until_the_end().await;
     rest.open();
 
-    let again = client::<S>();
-    let mut heard = Ear::new(again.notices());
-    let (disk, faults) = stage.disk("copy");
+    let again = client::<G>();
+    let mut heard = Ear::new(again.hear());
     let options = stage.fetched("copy", &[seed.address()]);
-    let torrent = again.add_with(stage.source(), options, disk).await;
-    let torrent = torrent.expect("added");
+    let torrent = again.take_on_disk(&stage, options).await;
+    let (torrent, disk) = torrent.expect("added");
     let (have, pieces) = heard.until(checked).await;
     assert_eq!(pieces, 64);
     assert!(have as usize > saved, "{have} of {saved} and more");
-    let verified = faults.verified.load(Ordering::SeqCst);
+    let verified = disk.verified();
     assert!(verified as usize <= 64 - saved, "what was saved is trusted");
     torrent.wait_complete().await.expect("downloaded");
     let status = torrent.status().await.expect("there");
@@ -47,26 +42,26 @@ pub(crate) async fn a_kill_loses_nothing_that_was_saved<S: Subject>() {
         status.session_downloaded - status.wasted,
         u64::from(64 - have) * PIECE
     );
-    again.shutdown().await.expect("a good end");
-    stage.assert_copied("copy");
+    again.end().await.expect("a good end");
+    G::assert_copied(&stage, "copy");
 }
 
-pub(crate) async fn a_recheck_finds_what_was_spoiled<S: Subject>() {
+pub(crate) async fn a_recheck_finds_what_was_spoiled<G: Ground>() {
     let stage = Stage::file(20 * 65_536);
-    let seeder = stage.seeder::<S>().await;
-    let leecher = client::<S>();
-    let mut heard = Ear::new(leecher.notices());
-    let options = stage.fetched("copy", seeder.listen_addrs());
-    let torrent = leecher.add(stage.source(), options).await.expect("added");
+    let seeder = stage.seeder::<G>().await;
+    let leecher = client::<G>();
+    let mut heard = Ear::new(leecher.hear());
+    let options = stage.fetched("copy", &seeder.addresses());
+    let torrent = leecher.take(&stage, options).await.expect("added");
     torrent.wait_complete().await.expect("downloaded");
-    spoil(&stage.copy("copy"), 7 * 65_536);
+    G::spoil(&stage, "copy", 7 * 65_536);
     torrent.recheck().await.expect("there");
     heard
         .times(2, |notice| matches!(notice, Notice::Completed { .. }))
         .await;
-    leecher.shutdown().await.expect("a good end");
+    leecher.end().await.expect("a good end");
     heard.until_the_end().await;
-    stage.assert_copied("copy");
+    G::assert_copied(&stage, "copy");
     assert_eq!(
         heard.story(),
         [
@@ -87,17 +82,16 @@ pub(crate) async fn a_recheck_finds_what_was_spoiled<S: Subject>() {
     assert_eq!(heard.count(is_piece), 21);
 }
 
-pub(crate) async fn a_full_disk_is_told_and_waited_for<S: Subject>() {
+pub(crate) async fn a_full_disk_is_told_and_waited_for<G: Ground>() {
     let stage = Stage::file(40 * 65_536);
-    let (seed, rest) = stage.halting_seed(50);
-    let leecher = client::<S>();
-    let mut heard = Ear::new(leecher.notices());
-    let (disk, faults) = stage.disk("copy");
+    let (seed, rest) = stage.halting_seed::<G>(50);
+    let leecher = client::<G>();
+    let mut heard = Ear::new(leecher.hear());
     let options = stage.fetched("copy", &[seed.address()]);
-    let torrent = leecher.add_with(stage.source(), options, disk).await;
-    let torrent = torrent.expect("added");
+    let torrent = leecher.take_on_disk(&stage, options).await;
+    let (torrent, disk) = torrent.expect("added");
     heard.times(5, is_piece).await;
-    faults.full.store(true, Ordering::SeqCst);
+    disk.fill(true);
     rest.open();
     let error = heard
         .until(|notice| match notice {
@@ -116,13 +110,13 @@ pub(crate) async fn a_full_disk_is_told_and_waited_for<S: Subject>() {
     assert_eq!(status.hindrance, Some(Hindrance::Disk(error)));
     let kept = status.pieces_have;
     assert!(kept >= 5);
-    faults.full.store(false, Ordering::SeqCst);
+    disk.fill(false);
     torrent.wait_complete().await.expect("downloaded");
     let status = torrent.status().await.expect("there");
     assert_eq!(status.pieces_have, 40);
-    leecher.shutdown().await.expect("a good end");
+    leecher.end().await.expect("a good end");
     heard.until_the_end().await;
-    stage.assert_copied("copy");
+    G::assert_copied(&stage, "copy");
     assert_eq!(heard.count(is_piece), 40, "no piece was needed twice");
     assert_eq!(
         heard.story(),
@@ -142,28 +136,26 @@ pub(crate) async fn a_full_disk_is_told_and_waited_for<S: Subject>() {
     );
 }
 
-pub(crate) async fn removing_deletes_what_was_downloaded_and_nothing_else<S: Subject>() {
+pub(crate) async fn removing_deletes_what_was_downloaded_and_nothing_else<G: Ground>() {
     let stage = Stage::folder(&[("a/b", 100_000), ("c", 200_000)]);
-    let seeder = stage.seeder::<S>().await;
-    let leecher = client::<S>();
-    let mut heard = Ear::new(leecher.notices());
+    let seeder = stage.seeder::<G>().await;
+    let leecher = client::<G>();
+    let mut heard = Ear::new(leecher.hear());
     let add = async || {
-        let options = stage.fetched("copy", seeder.listen_addrs());
-        let torrent = leecher.add(stage.source(), options).await.expect("added");
+        let options = stage.fetched("copy", &seeder.addresses());
+        let torrent = leecher.take(&stage, options).await.expect("added");
         torrent.wait_complete().await.expect("downloaded");
         torrent
     };
     let torrent = add().await;
     torrent.remove(false).await.expect("removed");
-    stage.assert_copied("copy");
+    G::assert_copied(&stage, "copy");
     let torrent = add().await;
-    data::write_file(&stage.copy("copy").join("a/mine"), 10, 9);
+    G::add_file(&stage, "copy", "a/mine");
     torrent.remove(true).await.expect("removed");
-    let left = data::files(&stage.scratch.join("copy"));
-    let left: Vec<_> = left.keys().map(|path| path.to_str()).collect();
-    assert_eq!(left, [Some("folder/a/mine")]);
-    assert!(leecher.torrents().await.expect("running").is_empty());
-    leecher.shutdown().await.expect("a good end");
+    G::assert_gone(&stage, "copy", "a/mine");
+    assert_eq!(leecher.count().await.expect("running"), 0);
+    leecher.end().await.expect("a good end");
     heard.until_the_end().await;
     assert_eq!(
         heard.story(),

@@ -1,10 +1,14 @@
-//! Bad use gets a clear error, and never a hang.
+//! Bad use gets a clear error, and never a hang. All of this is about handles, files and sockets, which
+//! the simulator has none of.
 
 use std::fs;
+use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use anabranch_driver::core::Notice;
 use anabranch_driver::core::command::{Priority, RateLimits, SeedGoal};
@@ -16,7 +20,9 @@ use anabranch_tests::net::free_port;
 use anabranch_tests::subject::Subject;
 
 use crate::disk::checked;
-use crate::stage::{Ear, Stage, builder, client, is_piece};
+use crate::ground::{AnyDisk, Ground};
+use crate::real::{builder, disk};
+use crate::stage::{Ear, Stage, client, is_piece};
 
 pub(crate) async fn a_torrent_is_taken_on_once<S: Subject>() {
     let stage = Stage::file(100_000);
@@ -51,7 +57,7 @@ pub(crate) async fn handles_outlive_what_they_are_handles_to<S: Subject>() {
     let mut waiting = Box::pin(torrent.wait_complete());
     std::future::poll_fn(|cx| {
         assert!(waiting.as_mut().poll(cx).is_pending(), "nobody has it");
-        std::task::Poll::Ready(())
+        Poll::Ready(())
     })
     .await;
     torrent.remove(true).await.expect("removed");
@@ -141,7 +147,7 @@ pub(crate) async fn a_folder_that_cannot_be_written_is_named<S: Subject>() {
         mend(&place).expect("ours");
         torrent.wait_complete().await.expect("downloaded");
         leecher.shutdown().await.expect("a good end");
-        stage.assert_copied(folder);
+        S::assert_copied(&stage, folder);
     }
 }
 
@@ -200,7 +206,7 @@ pub(crate) async fn what_is_no_torrent_is_refused<S: Subject>() {
 
 pub(crate) async fn a_client_that_is_dropped_saves_what_it_has<S: Subject>() {
     let stage = Stage::file(64 * 65_536);
-    let (seed, _rest) = stage.halting_seed(100);
+    let (seed, _rest) = stage.halting_seed::<S>(100);
     let leecher = client::<S>();
     let mut heard = Ear::new(leecher.notices());
     let options = stage.fetched("copy", &[seed.address()]);
@@ -215,13 +221,13 @@ pub(crate) async fn a_client_that_is_dropped_saves_what_it_has<S: Subject>() {
     let told = heard.count(is_piece) as u32;
     let again = client::<S>();
     let mut heard = Ear::new(again.notices());
-    let (disk, faults) = stage.disk("copy");
+    let (disk, faults) = disk(stage.scratch.join("copy"));
     let options = stage.fetched("copy", stage.seeder::<S>().await.listen_addrs());
     let torrent = again.add_with(stage.source(), options, disk).await;
     let torrent = torrent.expect("added");
     let (have, pieces) = heard.until(checked).await;
     assert!(have >= told, "{have} of {told}");
-    let verified = faults.verified.load(std::sync::atomic::Ordering::SeqCst);
+    let verified = faults.verified();
     assert!(verified <= pieces - told, "what was saved is trusted");
     torrent.remove(false).await.expect("removed");
     // What is there is right.
@@ -233,4 +239,60 @@ pub(crate) async fn a_client_that_is_dropped_saves_what_it_has<S: Subject>() {
     let (found, _) = heard.until(checked).await;
     assert!(found >= have, "{found} of {have}");
     again.shutdown().await.expect("a good end");
+}
+
+pub(crate) async fn calls_that_are_given_up_do_no_harm<S: Subject>() {
+    let stage = Stage::file(1_000_000);
+    let seeder = stage.seeder::<S>().await;
+    let leecher = client::<S>();
+    let mut notices = leecher.notices();
+    let options = AddOptions {
+        paused: true,
+        ..stage.fetched("copy", seeder.listen_addrs())
+    };
+    let torrent = leecher.add(stage.source(), options).await.expect("added");
+    for _ in 0..1_000 {
+        // The messages find the queue full now and then, and their answers nobody.
+        give_up(torrent.status()).await;
+        give_up(torrent.pause()).await;
+        give_up(torrent.wait_complete()).await;
+        give_up(leecher.torrents()).await;
+        give_up(leecher.stats()).await;
+    }
+    // Given up, and done nevertheless: it had been sent.
+    torrent.pause().await.expect("there");
+    give_up(torrent.resume()).await;
+    torrent.wait_complete().await.expect("downloaded");
+    // A reader that was given up in the middle of waiting misses nothing.
+    let mut told = Vec::new();
+    leecher.shutdown().await.expect("a good end");
+    loop {
+        give_up_unless_ready(notices.next(), &mut told);
+        match notices.next().await {
+            Some(notice) => told.push(notice),
+            None => break,
+        }
+    }
+    let done = told
+        .iter()
+        .filter(|notice| matches!(notice, Notice::Completed { .. }));
+    assert_eq!(done.count(), 1);
+    assert_eq!(told.iter().filter(|notice| is_piece(notice)).count(), 16);
+    S::assert_copied(&stage, "copy");
+}
+
+/// Polls a future once, and drops it.
+async fn give_up(future: impl Future) {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        let _ = future.as_mut().poll(cx);
+        Poll::Ready(())
+    })
+    .await;
+}
+
+fn give_up_unless_ready(next: impl Future<Output = Option<Notice>>, told: &mut Vec<Notice>) {
+    if let Poll::Ready(notice) = pin!(next).poll(&mut Context::from_waker(Waker::noop())) {
+        told.extend(notice);
+    }
 }

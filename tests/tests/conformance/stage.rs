@@ -1,41 +1,21 @@
 //! What the scenarios have in common: torrents, clients, and an ear for what clients tell.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use anabranch_driver::core::action::OpenStorage;
-use anabranch_driver::core::event::{DiskError, DiskErrorKind, Opened};
-use anabranch_driver::core::metainfo::PieceIndex;
-use anabranch_driver::core::{Bitfield, Notice};
-use anabranch_driver::storage::{FileOptions, FileStorage};
-use anabranch_driver::{
-    AddOptions, Client, ClientBuilder, Contact, Notices, Source, Storage, Torrent,
-};
-use anabranch_tests::scripted::{self, Gate, Listener};
-use anabranch_tests::subject::Subject;
-use anabranch_tests::{Scratch, address, data};
-use bytes::Bytes;
+use anabranch_driver::core::Notice;
+use anabranch_driver::{AddOptions, Source};
+use anabranch_tests::scripted::Gate;
+use anabranch_tests::{Scratch, data};
+
+use crate::ground::{AnyClient, AnyNotices, AnyTorrent, Ground, Script, Setup};
 
 /// Bytes in a piece of the torrents here: four blocks.
 pub(crate) const PIECE: u64 = 64 << 10;
 
-/// A client that talks to nobody but this machine, and listens there.
-pub(crate) fn builder<S: Subject>() -> ClientBuilder<S::Runtime> {
-    ClientBuilder::new()
-        .listen([SocketAddr::from((Ipv4Addr::LOCALHOST, 0))])
-        .policy(|contact: &Contact<'_>| match contact {
-            Contact::Connect(to) | Contact::Accept(to) | Contact::Datagram(to) => {
-                to.ip().is_loopback()
-            }
-            Contact::Http { address, .. } => address.ip().is_loopback(),
-            _ => false,
-        })
-}
-
-pub(crate) fn client<S: Subject>() -> Client {
-    builder::<S>().start().expect("a client")
+/// A client that has just been started.
+pub(crate) fn client<G: Ground>() -> G::Client {
+    G::start(Setup::default())
 }
 
 /// A torrent, with its files, and room for copies of them.
@@ -101,63 +81,39 @@ impl Stage {
     }
 
     /// A client that has the torrent whole.
-    pub(crate) async fn seeder<S: Subject>(&self) -> Client {
-        let client = client::<S>();
+    pub(crate) async fn seeder<G: Ground>(&self) -> G::Client {
+        let client = client::<G>();
         self.seed(&client).await;
         client
     }
 
     /// Has a client seed the origin.
-    pub(crate) async fn seed(&self, client: &Client) -> Torrent {
-        let torrent = client.add(self.source(), self.below("origin")).await;
+    pub(crate) async fn seed<C: AnyClient>(&self, client: &C) -> <C::Ground as Ground>::Torrent {
+        let torrent = client.take(self, self.below("origin")).await;
         let torrent = torrent.expect("added");
         torrent.wait_complete().await.expect("it is all there");
         torrent
     }
 
-    pub(crate) fn assert_copied(&self, dir: &str) {
-        data::assert_same(&self.origin, &self.copy(dir));
-    }
-
     /// A scripted peer that gives `blocks` blocks away, and the others when the gate is opened.
-    pub(crate) fn halting_seed(&self, blocks: u32) -> (Listener, Gate) {
+    pub(crate) fn halting_seed<G: Ground>(&self, blocks: u32) -> (G::Peer, Gate) {
         let gate = Gate::default();
-        let rest = gate.clone();
-        let given = AtomicU32::new(0);
-        let listener = scripted::seed_with(
-            address::HONEST,
-            &self.torrent,
-            scripted::content(&self.origin),
-            Gate::opened(),
-            move |_, _, _| {
-                if given.fetch_add(1, Ordering::Relaxed) >= blocks {
-                    rest.wait("the test to go on");
-                }
-            },
-        );
-        (listener, gate)
-    }
-
-    /// A storage on real files that can be made to fail.
-    pub(crate) fn disk(&self, dir: &str) -> (Arc<Disk>, Arc<Faults>) {
-        let faults = Arc::new(Faults::default());
-        let disk = Disk {
-            files: FileStorage::new(self.scratch.join(dir), FileOptions::default()),
-            dir: self.scratch.join(dir),
-            faults: Arc::clone(&faults),
+        let script = Script {
+            halt: Some((blocks, gate.clone())),
+            ..Script::default()
         };
-        (Arc::new(disk), faults)
+        (G::scripted(self, script), gate)
     }
 }
 
 /// What a client tells, from before anything happened.
-pub(crate) struct Ear {
-    notices: Notices,
+pub(crate) struct Ear<N> {
+    notices: N,
     pub(crate) heard: Vec<Notice>,
 }
 
-impl Ear {
-    pub(crate) fn new(notices: Notices) -> Self {
+impl<N: AnyNotices> Ear<N> {
+    pub(crate) fn new(notices: N) -> Self {
         Self {
             notices,
             heard: Vec::new(),
@@ -216,7 +172,7 @@ fn tell(notice: &Notice) -> Option<String> {
         Notice::Checked { have, pieces, .. } => format!("checked {have}/{pieces}"),
         Notice::Completed { .. } => "completed".into(),
         Notice::GoalReached { .. } => "goal".into(),
-        Notice::PeerBanned { address, blame, .. } => format!("banned {}: {blame}", address.ip()),
+        Notice::PeerBanned { blame, .. } => format!("banned: {blame}"),
         Notice::StorageFailed { error, .. } => format!("storage: {}", error.kind),
         Notice::StorageRecovered { .. } => "storage recovered".into(),
         _ => return None,
@@ -225,105 +181,4 @@ fn tell(notice: &Notice) -> Option<String> {
 
 pub(crate) fn is_piece(notice: &Notice) -> bool {
     matches!(notice, Notice::Piece { .. })
-}
-
-/// What is wrong with a [`Disk`], and what was done on it.
-#[derive(Debug, Default)]
-pub(crate) struct Faults {
-    /// Whether there is no room.
-    pub(crate) full: AtomicBool,
-    /// Whether the power is gone: nothing reaches the files any more.
-    pub(crate) dead: AtomicBool,
-    /// How many pieces were read back to see whether they are right.
-    pub(crate) verified: AtomicU32,
-}
-
-/// Files behind faults.
-#[derive(Debug)]
-pub(crate) struct Disk {
-    files: FileStorage,
-    dir: PathBuf,
-    faults: Arc<Faults>,
-}
-
-impl Disk {
-    fn error(&self, kind: DiskErrorKind) -> DiskError {
-        DiskError {
-            kind,
-            file: self.dir.display().to_string(),
-            message: "as the test wants it".into(),
-        }
-    }
-
-    fn power(&self) -> Result<(), DiskError> {
-        if self.faults.dead.load(Ordering::SeqCst) {
-            return Err(self.error(DiskErrorKind::Io));
-        }
-        Ok(())
-    }
-
-    fn room(&self) -> Result<(), DiskError> {
-        if self.faults.full.load(Ordering::SeqCst) {
-            return Err(self.error(DiskErrorKind::NoSpace));
-        }
-        Ok(())
-    }
-}
-
-// `store` is left to the trait, which hashes and then writes here.
-impl Storage for Disk {
-    fn open(&self, open: &OpenStorage) -> Result<Opened, DiskError> {
-        self.power()?;
-        self.files.open(open)
-    }
-
-    fn verify(&self, piece: PieceIndex, digest: &[u8; 20]) -> Result<bool, DiskError> {
-        self.power()?;
-        self.faults.verified.fetch_add(1, Ordering::SeqCst);
-        self.files.verify(piece, digest)
-    }
-
-    fn write(&self, piece: PieceIndex, begin: u32, data: &[Bytes]) -> Result<(), DiskError> {
-        self.power()?;
-        self.room()?;
-        self.files.write(piece, begin, data)
-    }
-
-    fn read(&self, piece: PieceIndex, begin: u32, buf: &mut [u8]) -> Result<(), DiskError> {
-        self.power()?;
-        self.files.read(piece, begin, buf)
-    }
-
-    fn select(&self, wanted: &[bool]) -> Result<(), DiskError> {
-        self.power()?;
-        self.files.select(wanted)
-    }
-
-    fn checkpoint(&self, have: &Bitfield, uploaded: u64, downloaded: u64) -> Result<(), DiskError> {
-        self.power()?;
-        self.files.checkpoint(have, uploaded, downloaded)
-    }
-
-    fn probe(&self, space: u64) -> Result<(), DiskError> {
-        self.power()?;
-        self.room()?;
-        self.files.probe(space)
-    }
-
-    fn close(&self) -> Result<(), DiskError> {
-        // Lets go of the files even so.
-        self.files.close()
-    }
-
-    fn remove(&self, data: bool) -> Result<(), DiskError> {
-        self.power()?;
-        self.files.remove(data)
-    }
-}
-
-/// Overwrites one byte of a file with another.
-pub(crate) fn spoil(file: &Path, at: usize) {
-    let mut bytes = std::fs::read(file).expect("readable");
-    bytes[at] ^= 0xff;
-    std::fs::write(file, bytes).expect("writable");
 }

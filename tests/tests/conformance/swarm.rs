@@ -1,23 +1,18 @@
 //! Data between peers.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::Instant;
+use std::net::SocketAddr;
 
+use anabranch_driver::AddOptions;
 use anabranch_driver::core::command::{Priority, RateLimits};
 use anabranch_driver::core::metainfo::FileIndex;
 use anabranch_driver::core::{Config, Notice, TorrentState};
-use anabranch_driver::{AddOptions, Client, Torrent};
-use anabranch_tests::address;
-use anabranch_tests::scripted::{self, Gate, Listener};
-use anabranch_tests::subject::Subject;
-use anabranch_tests::wire::{self, Wire, id};
+use anabranch_tests::scripted::Gate;
 
-use crate::stage::{Ear, Stage, builder, client, is_piece};
+use crate::ground::{AnyClient, AnyPeer, AnyTorrent, Ground, Script, Setup};
+use crate::stage::{Ear, Stage, client, is_piece};
 
-pub(crate) async fn a_torrent_travels_from_one_client_to_another<S: Subject>() {
+pub(crate) async fn a_torrent_travels_from_one_client_to_another<G: Ground>() {
     let stage = Stage::folder(&[
         ("a/empty", 0),
         ("a/one byte", 1),
@@ -25,13 +20,13 @@ pub(crate) async fn a_torrent_travels_from_one_client_to_another<S: Subject>() {
         ("c", 3 * 65_536),
         ("d", 65_537),
     ]);
-    let seeder = client::<S>();
-    let mut seen = Ear::new(seeder.notices());
+    let seeder = client::<G>();
+    let mut seen = Ear::new(seeder.hear());
     let seeding = stage.seed(&seeder).await;
-    let leecher = client::<S>();
-    let mut heard = Ear::new(leecher.notices());
-    let options = stage.fetched("copy", seeder.listen_addrs());
-    let torrent = leecher.add(stage.source(), options).await.expect("added");
+    let leecher = client::<G>();
+    let mut heard = Ear::new(leecher.hear());
+    let options = stage.fetched("copy", &seeder.addresses());
+    let torrent = leecher.take(&stage, options).await.expect("added");
     assert_eq!(torrent.info_hash(), seeding.info_hash());
     assert_eq!(torrent.name(), "folder");
     torrent.wait_complete().await.expect("downloaded");
@@ -42,9 +37,9 @@ pub(crate) async fn a_torrent_travels_from_one_client_to_another<S: Subject>() {
     let files = torrent.files().await.expect("there");
     assert_eq!(files.len(), 5);
     assert!(files.iter().all(|file| file.have == file.length));
-    leecher.shutdown().await.expect("a good end");
-    seeder.shutdown().await.expect("a good end");
-    stage.assert_copied("copy");
+    leecher.end().await.expect("a good end");
+    seeder.end().await.expect("a good end");
+    G::assert_copied(&stage, "copy");
     heard.until_the_end().await;
     seen.until_the_end().await;
     let pieces = stage.torrent.count();
@@ -69,27 +64,27 @@ pub(crate) async fn a_torrent_travels_from_one_client_to_another<S: Subject>() {
     assert_eq!(heard.count(is_piece), pieces as usize);
 }
 
-pub(crate) async fn many_peers_share_what_one_has<S: Subject>() {
+pub(crate) async fn many_peers_share_what_one_has<G: Ground>() {
     const LEECHERS: usize = 6;
     let stage = Stage::file(4 << 20);
     // Slow enough that the others have something for each other before they have it all from the seed.
-    let seeder = client::<S>();
+    let seeder = client::<G>();
     let limits = RateLimits {
         download: None,
         upload: Some(4 << 20),
     };
-    seeder.set_limits(limits).await.expect("running");
+    seeder.limit(limits).await.expect("running");
     let seeding = stage.seed(&seeder).await;
-    let clients: Vec<Client> = (0..LEECHERS).map(|_| client::<S>()).collect();
+    let clients: Vec<G::Client> = (0..LEECHERS).map(|_| client::<G>()).collect();
     let everybody: Vec<SocketAddr> = clients
         .iter()
         .chain([&seeder])
-        .flat_map(|client| client.listen_addrs().to_vec())
+        .flat_map(|client| client.addresses())
         .collect();
     let mut torrents = Vec::new();
     for (number, client) in clients.iter().enumerate() {
         let options = stage.fetched(&format!("copy{number}"), &everybody);
-        torrents.push(client.add(stage.source(), options).await.expect("added"));
+        torrents.push(client.take(&stage, options).await.expect("added"));
     }
     for torrent in &torrents {
         torrent.wait_complete().await.expect("downloaded");
@@ -104,28 +99,26 @@ pub(crate) async fn many_peers_share_what_one_has<S: Subject>() {
         "the seed gave {seeded}, the others {shared}"
     );
     for (number, client) in clients.iter().enumerate() {
-        client.shutdown().await.expect("a good end");
-        stage.assert_copied(&format!("copy{number}"));
+        client.end().await.expect("a good end");
+        G::assert_copied(&stage, &format!("copy{number}"));
     }
 }
 
-pub(crate) async fn only_selected_files_are_downloaded<S: Subject>() {
+pub(crate) async fn only_selected_files_are_downloaded<G: Ground>() {
     // The borders of files are within pieces, so that a piece of two files is needed for one of them.
     let stage = Stage::folder(&[("a", 100_000), ("b", 500_000), ("c", 100_000)]);
-    let seeder = stage.seeder::<S>().await;
-    let leecher = client::<S>();
-    let mut heard = Ear::new(leecher.notices());
+    let seeder = stage.seeder::<G>().await;
+    let leecher = client::<G>();
+    let mut heard = Ear::new(leecher.hear());
     let options = AddOptions {
         priorities: vec![Priority::High, Priority::Skip],
-        ..stage.fetched("copy", seeder.listen_addrs())
+        ..stage.fetched("copy", &seeder.addresses())
     };
-    let torrent = leecher.add(stage.source(), options).await.expect("added");
+    let torrent = leecher.take(&stage, options).await.expect("added");
     torrent.wait_complete().await.expect("downloaded");
-    let copy = stage.copy("copy");
-    for name in ["a", "c"] {
-        anabranch_tests::data::assert_same(&stage.origin.join(name), &copy.join(name));
-    }
-    assert!(!copy.join("b").exists(), "nobody asked for it");
+    G::assert_file(&stage, "copy", "a");
+    G::assert_file(&stage, "copy", "c");
+    G::assert_no_file(&stage, "copy", "b");
     let status = torrent.status().await.expect("there");
     assert!(status.have == status.wanted && status.have < status.total);
     let some = heard.count(is_piece);
@@ -134,9 +127,9 @@ pub(crate) async fn only_selected_files_are_downloaded<S: Subject>() {
     heard
         .times(2, |notice| matches!(notice, Notice::Completed { .. }))
         .await;
-    leecher.shutdown().await.expect("a good end");
+    leecher.end().await.expect("a good end");
     heard.until_the_end().await;
-    stage.assert_copied("copy");
+    G::assert_copied(&stage, "copy");
     assert!(some < heard.count(is_piece));
     assert_eq!(heard.count(is_piece), stage.torrent.count() as usize);
     assert_eq!(
@@ -156,74 +149,72 @@ pub(crate) async fn only_selected_files_are_downloaded<S: Subject>() {
     );
 }
 
-pub(crate) async fn a_sequential_download_asks_in_order<S: Subject>() {
+pub(crate) async fn a_sequential_download_asks_in_order<G: Ground>() {
     let stage = Stage::file(40 * 65_536);
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let ours = Arc::clone(&asked);
-    let seed = scripted::seed_with(
-        address::HONEST,
-        &stage.torrent,
-        scripted::content(&stage.origin),
-        Gate::opened(),
-        move |piece, begin, _| ours.lock().expect("no panic").push((piece, begin)),
-    );
-    let leecher = client::<S>();
+    let script = Script::default();
+    let seed = G::scripted(&stage, script.clone());
+    let leecher = client::<G>();
     let options = AddOptions {
         sequential: true,
         ..stage.fetched("copy", &[seed.address()])
     };
-    let torrent = leecher.add(stage.source(), options).await.expect("added");
+    let torrent = leecher.take(&stage, options).await.expect("added");
     torrent.wait_complete().await.expect("downloaded");
-    let asked = asked.lock().expect("no panic").clone();
+    let asked = script.asked.lock().expect("no panic").clone();
     assert_eq!(asked.len(), 160, "every block once");
     assert!(asked.is_sorted(), "{asked:?}");
-    leecher.shutdown().await.expect("a good end");
-    stage.assert_copied("copy");
+    leecher.end().await.expect("a good end");
+    G::assert_copied(&stage, "copy");
 }
 
 /// The limit counts what goes over the wire, so the payload is always within it. A tenth of a second's
 /// worth may come at once. On the other side, half of what is allowed is the least that counts as using
 /// it, on a machine that has other things to do.
-pub(crate) async fn rate_limits_are_obeyed<S: Subject>() {
+pub(crate) async fn rate_limits_are_obeyed<G: Ground>() {
     const RATE: u64 = 1 << 20;
     let stage = Stage::file(3 << 20);
-    let seeder = stage.seeder::<S>().await;
+    let seeder = stage.seeder::<G>().await;
     let slow = RateLimits {
         download: Some(RATE),
         upload: None,
     };
     let download_of_torrent = AddOptions {
         limits: slow,
-        ..stage.fetched("one", seeder.listen_addrs())
+        ..stage.fetched("one", &seeder.addresses())
     };
-    let leecher = client::<S>();
-    assert_paced(&leecher, &stage, download_of_torrent, RATE).await;
-    leecher.shutdown().await.expect("a good end");
-    let leecher = client::<S>();
-    leecher.set_limits(slow).await.expect("running");
-    let options = stage.fetched("two", seeder.listen_addrs());
-    assert_paced(&leecher, &stage, options, RATE).await;
-    leecher.shutdown().await.expect("a good end");
+    let leecher = client::<G>();
+    assert_paced::<G>(&leecher, &stage, download_of_torrent, RATE).await;
+    leecher.end().await.expect("a good end");
+    let leecher = client::<G>();
+    leecher.limit(slow).await.expect("running");
+    let options = stage.fetched("two", &seeder.addresses());
+    assert_paced::<G>(&leecher, &stage, options, RATE).await;
+    leecher.end().await.expect("a good end");
     let upload = RateLimits {
         download: None,
         upload: Some(RATE),
     };
-    seeder.set_limits(upload).await.expect("running");
-    let leecher = client::<S>();
-    let options = stage.fetched("three", seeder.listen_addrs());
-    assert_paced(&leecher, &stage, options, RATE).await;
-    leecher.shutdown().await.expect("a good end");
+    seeder.limit(upload).await.expect("running");
+    let leecher = client::<G>();
+    let options = stage.fetched("three", &seeder.addresses());
+    assert_paced::<G>(&leecher, &stage, options, RATE).await;
+    leecher.end().await.expect("a good end");
     for copy in ["one", "two", "three"] {
-        stage.assert_copied(copy);
+        G::assert_copied(&stage, copy);
     }
 }
 
-async fn assert_paced(client: &Client, stage: &Stage, options: AddOptions, rate: u64) {
+async fn assert_paced<G: Ground>(
+    client: &G::Client,
+    stage: &Stage,
+    options: AddOptions,
+    rate: u64,
+) {
     // From before the first byte, so that the measured time is never too short.
-    let began = Instant::now();
-    let torrent = client.add(stage.source(), options).await.expect("added");
+    let began = G::now();
+    let torrent = client.take(stage, options).await.expect("added");
     torrent.wait_complete().await.expect("downloaded");
-    let millis = u64::try_from(began.elapsed().as_millis()).expect("not so long");
+    let millis = u64::try_from((G::now() - began).as_millis()).expect("not so long");
     let payload = stage.torrent.length;
     let most = rate * (millis + 1) / 1000 + rate / 10;
     let least = rate * millis / 2000;
@@ -233,32 +224,24 @@ async fn assert_paced(client: &Client, stage: &Stage, options: AddOptions, rate:
     );
 }
 
-pub(crate) async fn no_more_peers_are_unchoked_than_there_are_slots<S: Subject>() {
+pub(crate) async fn no_more_peers_are_unchoked_than_there_are_slots<G: Ground>() {
     // Nobody earns a slot here, so all are there to try somebody out, and none is added.
     const SLOTS: usize = 2;
     const LEECHERS: usize = 4;
     let stage = Stage::file(1 << 20);
     let mut config = Config::default();
     config.unchoke_slots = SLOTS as u32;
-    let seeder = builder::<S>().config(config).start().expect("a client");
-    let mut seen = Ear::new(seeder.notices());
+    let seeder = G::start(Setup {
+        config,
+        ..Setup::default()
+    });
+    let mut seen = Ear::new(seeder.hear());
     let seeding = stage.seed(&seeder).await;
     let (tell, unchoked) = async_channel::unbounded();
-    let to = seeder.listen_addrs()[0];
+    let to = seeder.addresses()[0];
     let leave: Vec<Gate> = (0..LEECHERS).map(|_| Gate::default()).collect();
     for (number, leave) in leave.iter().cloned().enumerate() {
-        let (tell, hash) = (tell.clone(), stage.torrent.info_hash);
-        thread::spawn(move || -> std::io::Result<()> {
-            let from = format!("127.0.0.{}", 100 + number);
-            let mut wire = Wire::connect(&from, to)?;
-            wire.send_handshake(hash)?;
-            wire.read_handshake()?;
-            wire.send(id::INTERESTED, &[])?;
-            while wire.read()?.id != id::UNCHOKE {}
-            let _ = tell.try_send(number);
-            leave.wait("the test to let a leecher go");
-            Ok(())
-        });
+        G::leech(&stage, number, to, tell.clone(), leave);
     }
     seen.times(LEECHERS, |notice| {
         matches!(notice, Notice::PeerConnected { .. })
@@ -278,89 +261,68 @@ pub(crate) async fn no_more_peers_are_unchoked_than_there_are_slots<S: Subject>(
         assert!(unchoked_peers(&seeding).await <= SLOTS);
     }
     leave.iter().for_each(Gate::open);
-    seeder.shutdown().await.expect("a good end");
+    seeder.end().await.expect("a good end");
 }
 
-async fn unchoked_peers(torrent: &Torrent) -> usize {
+async fn unchoked_peers(torrent: &impl AnyTorrent) -> usize {
     let peers = torrent.peers().await.expect("there");
     peers.iter().filter(|peer| !peer.am_choking).count()
 }
 
-pub(crate) async fn the_last_blocks_are_asked_of_everybody<S: Subject>() {
+pub(crate) async fn the_last_blocks_are_asked_of_everybody<G: Ground>() {
     let stage = Stage::file(8 * 65_536);
-    let (hash, pieces) = (stage.torrent.info_hash, stage.torrent.count());
     // It takes requests and never answers one.
     let (tell, cancels) = async_channel::unbounded();
     let asked = Gate::default();
-    let open = asked.clone();
-    let staller = Listener::start(address::HOSTILE, move |mut wire| {
-        wire.read_handshake()?;
-        wire.send_handshake(hash)?;
-        wire.send(id::BITFIELD, &wire::full_bitfield(pieces))?;
-        let mut waiting = BTreeSet::new();
-        loop {
-            let message = wire.read()?;
-            match message.id {
-                id::INTERESTED => wire.send(id::UNCHOKE, &[])?,
-                id::REQUEST => {
-                    waiting.insert(message.payload);
-                    open.open();
-                }
-                id::CANCEL if waiting.remove(&message.payload) => {
-                    let _ = tell.try_send(message.payload);
-                }
-                _ => {}
-            }
-        }
-    });
-    let honest = scripted::honest_seed(
-        address::HONEST,
-        &stage.torrent,
-        scripted::content(&stage.origin),
-        asked,
-    );
-    let leecher = client::<S>();
+    let staller = G::staller(&stage, asked.clone(), tell);
+    let script = Script {
+        unchoke: asked,
+        ..Script::default()
+    };
+    let honest = G::scripted(&stage, script);
+    let leecher = client::<G>();
     let options = stage.fetched("copy", &[staller.address(), honest.address()]);
-    let torrent = leecher.add(stage.source(), options).await.expect("added");
+    let torrent = leecher.take(&stage, options).await.expect("added");
     torrent.wait_complete().await.expect("downloaded");
     cancels.recv().await.expect("what came from the other");
-    leecher.shutdown().await.expect("a good end");
-    stage.assert_copied("copy");
+    leecher.end().await.expect("a good end");
+    G::assert_copied(&stage, "copy");
 }
 
-pub(crate) async fn a_peer_that_sends_corrupt_data_is_banned<S: Subject>() {
+pub(crate) async fn a_peer_that_sends_corrupt_data_is_banned<G: Ground>() {
     let stage = Stage::file(20 * 65_536);
-    let content = scripted::content(&stage.origin);
-    let hostile = scripted::seed_with(
-        address::HOSTILE,
-        &stage.torrent,
-        content.clone(),
-        Gate::opened(),
-        |_, _, block| block[0] ^= 1,
-    );
-    let honest = scripted::honest_seed(address::HONEST, &stage.torrent, content, Gate::opened());
-    let leecher = client::<S>();
-    let mut heard = Ear::new(leecher.notices());
+    let script = Script {
+        corrupt: true,
+        ..Script::default()
+    };
+    let hostile = G::scripted(&stage, script);
+    let honest = G::scripted(&stage, Script::default());
+    let leecher = client::<G>();
+    let mut heard = Ear::new(leecher.hear());
     let options = stage.fetched("copy", &[hostile.address()]);
-    let torrent = leecher.add(stage.source(), options).await.expect("added");
-    heard
-        .until(|notice| matches!(notice, Notice::PeerBanned { .. }).then_some(()))
+    let torrent = leecher.take(&stage, options).await.expect("added");
+    let banned = heard
+        .until(|notice| match notice {
+            Notice::PeerBanned { address, .. } => Some(*address),
+            _ => None,
+        })
         .await;
+    assert_eq!(banned.ip(), hostile.address().ip());
     assert_eq!(heard.count(is_piece), 0);
     torrent.add_peer(honest.address()).await.expect("there");
     torrent.wait_complete().await.expect("downloaded");
     let peers = torrent.peers().await.expect("there");
     assert!(peers.iter().all(|peer| peer.address != hostile.address()));
-    leecher.shutdown().await.expect("a good end");
+    leecher.end().await.expect("a good end");
     heard.until_the_end().await;
-    stage.assert_copied("copy");
+    G::assert_copied(&stage, "copy");
     assert_eq!(
         heard.story(),
         [
             "added",
             "checked 0/20",
             "downloading",
-            "banned 127.0.0.66: sent corrupt data",
+            "banned: sent corrupt data",
             "seeding",
             "completed",
             "removing",
@@ -369,46 +331,48 @@ pub(crate) async fn a_peer_that_sends_corrupt_data_is_banned<S: Subject>() {
     );
 }
 
-pub(crate) async fn fifty_torrents_complete_at_once<S: Subject>() {
+pub(crate) async fn fifty_torrents_complete_at_once<G: Ground>() {
     const TORRENTS: usize = 50;
     let stages: Vec<Stage> = (0..TORRENTS)
         .map(|number| Stage::file(100_000 + number))
         .collect();
-    let seeder = client::<S>();
+    let seeder = client::<G>();
     for stage in &stages {
         stage.seed(&seeder).await;
     }
-    let leecher = client::<S>();
+    let leecher = client::<G>();
     let mut torrents = Vec::new();
     for stage in &stages {
-        let options = stage.fetched("copy", seeder.listen_addrs());
-        torrents.push(leecher.add(stage.source(), options).await.expect("added"));
+        let options = stage.fetched("copy", &seeder.addresses());
+        torrents.push(leecher.take(&stage, options).await.expect("added"));
     }
     for torrent in &torrents {
         torrent.wait_complete().await.expect("downloaded");
     }
-    assert_eq!(leecher.torrents().await.expect("running").len(), TORRENTS);
-    leecher.shutdown().await.expect("a good end");
-    seeder.shutdown().await.expect("a good end");
+    assert_eq!(leecher.count().await.expect("running"), TORRENTS);
+    leecher.end().await.expect("a good end");
+    seeder.end().await.expect("a good end");
     for stage in &stages {
-        stage.assert_copied("copy");
+        G::assert_copied(&stage, "copy");
     }
 }
 
-pub(crate) async fn a_torrent_travels_over_ipv6<S: Subject>() {
-    let here = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
-    if TcpListener::bind(here).is_err() {
-        eprintln!("LEFT OUT: this machine has no IPv6");
+pub(crate) async fn a_torrent_travels_over_ipv6<G: Ground>() {
+    if !G::has_ipv6() {
         return;
     }
+    let setup = Setup {
+        ipv6: true,
+        ..Setup::default()
+    };
     let stage = Stage::file(1_000_000);
-    let seeder = builder::<S>().listen([here]).start().expect("a client");
+    let seeder = G::start(setup.clone());
     stage.seed(&seeder).await;
-    assert!(seeder.listen_addrs()[0].is_ipv6());
-    let leecher = builder::<S>().listen([here]).start().expect("a client");
-    let options = stage.fetched("copy", seeder.listen_addrs());
-    let torrent = leecher.add(stage.source(), options).await.expect("added");
+    assert!(seeder.addresses()[0].is_ipv6());
+    let leecher = G::start(setup);
+    let options = stage.fetched("copy", &seeder.addresses());
+    let torrent = leecher.take(&stage, options).await.expect("added");
     torrent.wait_complete().await.expect("downloaded");
-    leecher.shutdown().await.expect("a good end");
-    stage.assert_copied("copy");
+    leecher.end().await.expect("a good end");
+    G::assert_copied(&stage, "copy");
 }

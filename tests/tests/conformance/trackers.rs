@@ -2,22 +2,21 @@
 
 use anabranch_driver::AddOptions;
 use anabranch_driver::core::Notice;
-use anabranch_tests::subject::Subject;
-use anabranch_tests::tracker::Tracker;
 
+use crate::ground::{AnyClient, AnyNotices, AnyTorrent, AnyTracker, Ground};
 use crate::stage::{Ear, Stage, client};
 
-pub(crate) async fn a_tracker_of_a_later_tier_takes_over<S: Subject>() {
+pub(crate) async fn a_tracker_of_a_later_tier_takes_over<G: Ground>() {
     let stage = Stage::file(500_000);
-    let tracker = Tracker::start();
+    let tracker = G::tracker();
     let (http, udp, dead) = (tracker.http(), tracker.udp(), tracker.dead());
-    let seeder = client::<S>();
-    let mut seen = Ear::new(seeder.notices());
+    let seeder = client::<G>();
+    let mut seen = Ear::new(seeder.hear());
     let options = AddOptions {
         trackers: Some(vec![vec![http.clone()]]),
         ..stage.below("origin")
     };
-    seeder.add(stage.source(), options).await.expect("added");
+    seeder.take(&stage, options).await.expect("added");
     seen.until(|notice| matches!(notice, Notice::TrackerReplied { .. }).then_some(()))
         .await;
     let tiers = [
@@ -26,13 +25,13 @@ pub(crate) async fn a_tracker_of_a_later_tier_takes_over<S: Subject>() {
     ];
     for (way, tiers) in tiers {
         let alive = tiers[1][0].clone();
-        let leecher = client::<S>();
-        let mut heard = Ear::new(leecher.notices());
+        let leecher = client::<G>();
+        let mut heard = Ear::new(leecher.hear());
         let options = AddOptions {
             trackers: Some(tiers),
             ..stage.below(way)
         };
-        let torrent = leecher.add(stage.source(), options).await.expect("added");
+        let torrent = leecher.take(&stage, options).await.expect("added");
         torrent.wait_complete().await.expect("downloaded");
         let told: Vec<String> = heard_of_trackers(&mut heard).await;
         assert_eq!(
@@ -45,24 +44,24 @@ pub(crate) async fn a_tracker_of_a_later_tier_takes_over<S: Subject>() {
         assert_eq!((trackers[0].tier, trackers[0].working), (0, false));
         assert!(trackers[0].message.is_some(), "it says why");
         assert_eq!((trackers[1].tier, trackers[1].working), (1, true));
-        leecher.shutdown().await.expect("a good end");
-        stage.assert_copied(way);
+        leecher.end().await.expect("a good end");
+        G::assert_copied(&stage, way);
     }
     // Within a tier the one that works is found whichever is asked first.
-    let leecher = client::<S>();
+    let leecher = client::<G>();
     let options = AddOptions {
         trackers: Some(vec![vec![dead, http]]),
         ..stage.below("same tier")
     };
-    let torrent = leecher.add(stage.source(), options).await.expect("added");
+    let torrent = leecher.take(&stage, options).await.expect("added");
     torrent.wait_complete().await.expect("downloaded");
-    leecher.shutdown().await.expect("a good end");
-    stage.assert_copied("same tier");
-    seeder.shutdown().await.expect("a good end");
+    leecher.end().await.expect("a good end");
+    G::assert_copied(&stage, "same tier");
+    seeder.end().await.expect("a good end");
 }
 
 /// What was told of trackers up to the first answer.
-async fn heard_of_trackers(heard: &mut Ear) -> Vec<String> {
+async fn heard_of_trackers(heard: &mut Ear<impl AnyNotices>) -> Vec<String> {
     heard
         .times(1, |notice| matches!(notice, Notice::TrackerReplied { .. }))
         .await;
