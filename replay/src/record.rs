@@ -13,9 +13,10 @@ use crate::error::RecordError;
 /// Writes when [`CHUNK_LEN`] bytes of records have gathered, and when told to [flush](Self::flush). A
 /// loop that must not wait for a disk uses an [`Encoder`], and a [`ChunkWriter`] on another thread.
 #[derive(Debug)]
-pub struct Recorder<W> {
+pub struct Recorder<W: Write> {
     encoder: Encoder,
-    chunks: ChunkWriter<W>,
+    /// Until it is finished.
+    chunks: Option<ChunkWriter<W>>,
     error: Option<RecordError>,
 }
 
@@ -28,7 +29,7 @@ impl<W: Write> Recorder<W> {
     pub fn new(out: W, start: &Start) -> Result<Self, RecordError> {
         Ok(Self {
             encoder: Encoder::new(start),
-            chunks: ChunkWriter::new(out, start)?,
+            chunks: Some(ChunkWriter::new(out, start)?),
             error: None,
         })
     }
@@ -49,7 +50,7 @@ impl<W: Write> Recorder<W> {
         }
         let (wake, recorded) = self.encoder.handle(engine, now, event, actions);
         let written = recorded.and_then(|()| match self.encoder.pending() {
-            CHUNK_LEN.. => self.chunks.write(&self.encoder.take()),
+            CHUNK_LEN.. => self.write(),
             _ => Ok(()),
         });
         self.error = written.err();
@@ -64,12 +65,12 @@ impl<W: Write> Recorder<W> {
     pub fn flush(&mut self) -> Result<(), RecordError> {
         match self.error.take() {
             Some(error) => Err(error),
-            None => self.chunks.write(&self.encoder.take()),
+            None => self.write(),
         }
     }
 
-    /// Ends the recording in good order. Dropped without it, the recording is good up to what was last
-    /// written.
+    /// Ends the recording in good order. Dropped without it, the recording holds everything all the
+    /// same, and says of itself that it was cut off.
     ///
     /// # Errors
     ///
@@ -77,8 +78,10 @@ impl<W: Write> Recorder<W> {
     pub fn finish(mut self) -> Result<W, RecordError> {
         self.flush()?;
         let totals = self.encoder.totals();
-        self.chunks.finish(&totals)?;
-        Ok(self.chunks.into_inner())
+        // Nobody but this function takes it away, and it has `self` for itself.
+        let mut chunks = self.chunks.take().expect("not finished before");
+        chunks.finish(&totals)?;
+        Ok(chunks.into_inner())
     }
 
     /// What has been recorded.
@@ -93,6 +96,45 @@ impl<W: Write> Recorder<W> {
 
     /// Bytes written so far.
     pub fn written(&self) -> u64 {
-        self.chunks.written()
+        self.chunks.as_ref().map_or(0, ChunkWriter::written)
+    }
+
+    fn write(&mut self) -> Result<(), RecordError> {
+        match &mut self.chunks {
+            Some(chunks) => chunks.write(&self.encoder.take()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<W: Write> Drop for Recorder<W> {
+    fn drop(&mut self) {
+        // Nobody is left to be told of a failure. After a panic of the engine this writes the event
+        // that brought it about.
+        let _ = self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anabranch_core::UnixTime;
+
+    use super::*;
+    use crate::{Ending, Recording, Replayer, testing};
+
+    #[test]
+    fn a_recorder_that_is_dropped_has_written_everything() {
+        let mut file = Vec::new();
+        let mut engine = testing::start().engine();
+        let mut recorder = Recorder::new(&mut file, &testing::start()).unwrap();
+        for at in 0..7 {
+            let event = Event::Wall(UnixTime(at));
+            let now = Instant::from_millis(at);
+            let _ = recorder.handle(&mut engine, now, event, &mut Actions::new());
+        }
+        drop(recorder);
+        let mut replayer = Replayer::new(Recording::open(&file[..]).unwrap());
+        assert_eq!(replayer.run().unwrap(), Ending::Cut);
+        assert_eq!(replayer.totals().events, 7);
     }
 }

@@ -16,6 +16,7 @@ use crate::config::{HostConfig, Nat};
 use crate::conn::{ConnRef, Side};
 use crate::content::Content;
 use crate::disk::{Disk, DiskFaults, JobKind};
+use crate::record::Tape;
 
 /// The port that every host listens on.
 pub(crate) const PORT: u16 = 6_881;
@@ -70,6 +71,7 @@ pub(crate) enum Node {
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) engine: Engine,
+    pub(crate) tape: Option<Tape>,
     pub(crate) wake: Wake,
     /// When the wake that counts is in the queue.
     pub(crate) queued: Option<Instant>,
@@ -346,9 +348,10 @@ impl Host {
 }
 
 impl Running {
-    pub(crate) fn new(engine: Engine) -> Self {
+    pub(crate) fn new(engine: Engine, tape: Option<Tape>) -> Self {
         Self {
             engine,
+            tape,
             wake: Wake::Idle,
             queued: None,
             conns: Vec::new(),

@@ -84,6 +84,7 @@ mod log;
 mod packet;
 mod perform;
 mod queue;
+mod record;
 mod stream;
 mod trace;
 mod tracker;

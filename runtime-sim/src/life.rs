@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use anabranch_core::id::StorageKey;
-use anabranch_core::{Command, Engine, Instant, UnixTime};
+use anabranch_core::{Command, Instant, UnixTime};
+use anabranch_replay::Start;
 
 use crate::chance::{Chance, mix};
 use crate::config::{Family, HostConfig};
@@ -12,6 +13,7 @@ use crate::event::Happening;
 use crate::failure::FailureKind;
 use crate::fault::Fault;
 use crate::host::{Attached, Contacts, Host, NatTable, Node, PORT, Running, Uplink};
+use crate::record::{Sink, Tape};
 use crate::world::{HostId, World, address_of, address6_of};
 
 /// The wall clock when a world begins.
@@ -172,6 +174,11 @@ impl World {
     }
 
     pub(crate) fn boot(&mut self, host: u32) {
+        self.boot_recorded(host, None);
+    }
+
+    /// The same, and records the engine.
+    pub(crate) fn boot_recorded(&mut self, host: u32, out: Option<Sink>) {
         let now = self.now;
         let Some(this) = self.hosts.get_mut(host as usize) else {
             return;
@@ -182,8 +189,15 @@ impl World {
             *byte ^= life;
         }
         let wall = UnixTime(START.0 + now.since(Instant::ZERO).as_secs());
-        let engine = Engine::new(this.config.engine.clone(), seed, now, wall);
-        this.node = Node::Engine(Box::new(Running::new(engine)));
+        let start = Start {
+            config: this.config.engine.clone(),
+            seed,
+            now,
+            wall,
+        };
+        // What can't be written to is the embedder's concern, and none of the run's.
+        let tape = out.and_then(|out| Tape::new(out, &start).ok());
+        this.node = Node::Engine(Box::new(Running::new(start.engine(), tape)));
         this.progress_at = now;
         let address = Some(this.address);
         self.command(HostId(host), Command::Listening { address });
@@ -198,7 +212,14 @@ impl World {
             Node::Actor(acting) => acting.conns.values().copied().collect(),
             Node::Off | Node::Engine(_) => Vec::new(),
         };
-        this.node = Node::Off;
+        let node = std::mem::replace(&mut this.node, Node::Off);
+        if let Node::Engine(running) = node
+            && running.engine.is_down()
+            && let Some(tape) = running.tape
+        {
+            // As above. Who crashes leaves a recording that is cut off.
+            let _ = tape.finish();
+        }
         // What was meant for it is for nobody now.
         this.life += 1;
         this.uplink.active.clear();

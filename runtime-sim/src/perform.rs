@@ -34,7 +34,10 @@ impl World {
         let tick = matches!(event, Event::Tick);
         let mut buffer = std::mem::take(&mut self.buffer);
         running.events += 1;
-        let mut wake = running.engine.handle(now, event, &mut buffer);
+        let mut wake = match &mut running.tape {
+            None => running.engine.handle(now, event, &mut buffer),
+            Some(tape) => tape.handle(&mut running.engine, now, event, &mut buffer),
+        };
         let mut tampered = Vec::new();
         if let Some(Tamper(tamper)) = &mut this.tamper {
             tampered.extend(buffer.drain());

@@ -25,6 +25,7 @@ use crate::host::{Acting, Added, Host, Node, Running, Tamper};
 use crate::http::DnsMode;
 use crate::log::Log;
 use crate::queue::Queue;
+use crate::record::Sink;
 use crate::stream::Conns;
 use crate::trace::Trace;
 use crate::tracker::Tracker;
@@ -142,6 +143,21 @@ impl World {
     pub fn add_host(&mut self, config: HostConfig) -> HostId {
         let id = self.add_place(config);
         self.boot(id.0);
+        id
+    }
+
+    /// Adds a host with an engine, and records to `out` what the engine is told and does, without
+    /// payload, to be replayed by [`anabranch_replay`] or the command. Of its first life, until it
+    /// crashes or leaves; what cannot be written is left out, and changes nothing in the world.
+    ///
+    /// The recording is complete when the host has left or the world is dropped.
+    pub fn add_recorded_host(
+        &mut self,
+        config: HostConfig,
+        out: impl std::io::Write + Send + 'static,
+    ) -> HostId {
+        let id = self.add_place(config);
+        self.boot_recorded(id.0, Some(Sink::new(out)));
         id
     }
 
