@@ -3,7 +3,7 @@
 mod common;
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anabranch_replay::{Ending, Recording, Replayer};
@@ -16,7 +16,8 @@ struct Shared(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Shared {
     fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(data);
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        file.extend_from_slice(data);
         Ok(data.len())
     }
 
@@ -36,17 +37,18 @@ fn record(seed: u64, last: impl Fn(anabranch_sim::HostId) -> Fault) -> Vec<u8> {
     swarm
         .world
         .add_torrent(host, &content, swarm.add.clone())
-        .unwrap();
-    swarm.complete(HOUR).unwrap();
+        .expect("a torrent that is not there yet");
+    swarm.complete(HOUR).expect("a complete swarm");
     swarm.world.schedule(Duration::from_secs(1), last(host));
-    swarm.world.run_for(MINUTE).unwrap();
+    swarm.world.run_for(MINUTE).expect("a calm minute");
     drop(swarm);
-    Arc::try_unwrap(file.0).unwrap().into_inner().unwrap()
+    let file = file.0.lock().unwrap_or_else(PoisonError::into_inner);
+    file.clone()
 }
 
 fn replay(file: &[u8]) -> (u64, Ending) {
-    let mut replayer = Replayer::new(Recording::open(file).unwrap());
-    let ending = replayer.run().unwrap();
+    let mut replayer = Replayer::new(Recording::open(file).expect("a recording"));
+    let ending = replayer.run().expect("the same again");
     (replayer.engine().stats().pieces_verified, ending)
 }
 
