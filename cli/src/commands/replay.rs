@@ -429,6 +429,10 @@ fn diverged(path: &Path, divergence: &Divergence, program: &str) -> Failure {
     ))
 }
 
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "there is advice for some errors, and none for those to come"
+)]
 fn unreadable(path: &Path, error: &ReadError, events: u64) -> Failure {
     let path = path.display();
     let mut message = format!("{path}: {error}");
@@ -474,15 +478,17 @@ mod tests {
         recorder.finish().unwrap()
     }
 
-    fn replay(file: &[u8]) -> Result<Exit, Failure> {
+    /// A file, and the folder that it is in.
+    fn written(file: &[u8]) -> (Replay, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run");
         std::fs::write(&path, file).unwrap();
-        run(&Replay {
+        let args = Replay {
             file: path,
             trace: false,
             json: false,
-        })
+        };
+        (args, dir)
     }
 
     #[test]
@@ -497,7 +503,8 @@ mod tests {
             (newer, "format 200"),
             (damaged, "damaged"),
         ] {
-            let failure = replay(&file).unwrap_err();
+            let (args, _dir) = written(&file);
+            let failure = run(&args).unwrap_err();
             assert_eq!(failure.exit(), Exit::Failure);
             assert!(failure.message().contains(word), "{failure}");
             assert!(failure.advice().is_some(), "{failure}");
@@ -507,7 +514,9 @@ mod tests {
     #[test]
     fn a_whole_recording_and_one_that_is_cut_off_are_replayed() {
         let file = recorded();
-        assert_eq!(replay(&file).unwrap(), Exit::Done);
-        assert_eq!(replay(&file[..file.len() - 3]).unwrap(), Exit::Done);
+        for len in [file.len(), file.len() - 3] {
+            let (args, _dir) = written(&file[..len]);
+            assert_eq!(run(&args).unwrap(), Exit::Done);
+        }
     }
 }
