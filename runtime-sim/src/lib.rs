@@ -60,6 +60,7 @@
 //! when they are right on the disk, one completion for each operation, torrents that get on while a
 //! seed is within reach, and its own invariants. The first thing that does not hold ends the run with a
 //! [`Failure`]: the seed, the virtual time, and the command that repeats it.
+//! [`World::tamper`] breaks an engine on purpose, to see a check fire.
 //!
 //! # Repeating
 //!

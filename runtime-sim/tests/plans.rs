@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use anabranch_sim::{
@@ -54,6 +55,11 @@ enum Kind {
     Narrow,
     Lossy,
     NoNames,
+}
+
+thread_local! {
+    /// The seed of which plans are drawn at present.
+    static DRAWN_FROM: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 /// The faults have ended by then.
@@ -247,6 +253,13 @@ impl Plan {
         config.duplicate_ppm = self.duplicate_ppm;
         config.checks.invariants_every = 4;
         let mut swarm = Swarm::empty(config, &content);
+        if let Some(drawn_from) = DRAWN_FROM.get() {
+            // The world's seed alone does not name the plan.
+            let test = std::thread::current().name().unwrap_or_default().to_owned();
+            swarm.world.set_repeat_command(format!(
+                "{SEED_VARIABLE}={drawn_from} cargo test -p anabranch-sim --test plans -- --exact {test}"
+            ));
+        }
         let tracker = swarm.tracker;
         let ips = [
             swarm.world.tracker_address(tracker).ip(),
@@ -298,6 +311,7 @@ fn whatever_went_wrong_everybody_completes_once_it_is_over() {
         25
     };
     for seed in seeds(4) {
+        DRAWN_FROM.set(Some(seed));
         QuickCheck::new()
             .rng(Gen::from_size_and_seed(24, seed))
             .tests(tests)

@@ -344,7 +344,7 @@ pub(crate) async fn fifty_torrents_complete_at_once<G: Ground>() {
     let mut torrents = Vec::new();
     for stage in &stages {
         let options = stage.fetched("copy", &seeder.addresses());
-        torrents.push(leecher.take(&stage, options).await.expect("added"));
+        torrents.push(leecher.take(stage, options).await.expect("added"));
     }
     for torrent in &torrents {
         torrent.wait_complete().await.expect("downloaded");
@@ -353,7 +353,7 @@ pub(crate) async fn fifty_torrents_complete_at_once<G: Ground>() {
     leecher.end().await.expect("a good end");
     seeder.end().await.expect("a good end");
     for stage in &stages {
-        G::assert_copied(&stage, "copy");
+        G::assert_copied(stage, "copy");
     }
 }
 
