@@ -49,34 +49,49 @@ pub(crate) fn parse_rate(text: &str) -> Result<u64, String> {
     Ok(rate)
 }
 
-/// Reads a duration: `90s`, `10m`, `2h`, `1d`, or several of them together: `1h30m`.
+/// Reads a duration: `200ms`, `90s`, `10m`, `2h`, `1d`, or several of them together: `1h30m`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || "not a duration; write for example 90s, 10m, 2h or 1h30m".to_owned();
     let mut rest = text.trim();
-    let mut seconds: u64 = 0;
+    let mut millis: u64 = 0;
     if rest.is_empty() {
         return Err(wrong());
     }
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
         let (number, tail) = rest.split_at(digits);
-        let mut chars = tail.chars();
-        let scale = match chars.next() {
-            Some('s' | 'S') => 1,
-            Some('m' | 'M') => 60,
-            Some('h' | 'H') => 3600,
-            Some('d' | 'D') => 86_400,
-            Some(_) | None => return Err(wrong()),
+        let unit = tail
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit);
+        let scale = match unit.to_ascii_lowercase().as_str() {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(wrong()),
         };
-        rest = chars.as_str();
-        seconds = number
+        rest = tail;
+        millis = number
             .parse::<u64>()
             .ok()
             .and_then(|number| number.checked_mul(scale))
-            .and_then(|part| part.checked_add(seconds))
+            .and_then(|part| part.checked_add(millis))
             .ok_or_else(wrong)?;
     }
-    Ok(Duration::from_secs(seconds))
+    Ok(Duration::from_millis(millis))
+}
+
+/// Reads percent, `1%` or `0.05%`, into millionths; a hundred percent at most.
+#[cfg(feature = "simulate")]
+pub(crate) fn parse_percent(text: &str) -> Result<u32, String> {
+    text.trim()
+        .strip_suffix('%')
+        .and_then(|number| scaled(number.trim_end(), 10_000))
+        .and_then(|ppm| u32::try_from(ppm).ok())
+        .filter(|ppm| *ppm <= 1_000_000)
+        .ok_or_else(|| "not a percentage from 0% to 100%; write for example 1% or 0.5%".to_owned())
 }
 
 /// Reads a share ratio, `1` or `2.5`, into thousandths.
@@ -271,6 +286,7 @@ mod tests {
             ("1d", 86_400),
             ("1h30m", 5400),
             ("0s", 0),
+            ("1S1000ms1M", 62),
         ] {
             assert_eq!(
                 parse_duration(text),
@@ -286,9 +302,22 @@ mod tests {
             "-1s",
             "1.5h",
             "1h30",
+            "1mm",
+            "ms",
             "99999999999999999999d",
         ] {
             assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[cfg(feature = "simulate")]
+    #[test]
+    fn percentages_become_millionths() {
+        assert_eq!(parse_percent("1%"), Ok(10_000));
+        assert_eq!(parse_percent("0.0501 %"), Ok(501));
+        assert_eq!(parse_percent("100%"), Ok(1_000_000));
+        for text in ["1", "%", "100.0001%", "-1%", "0.5", "1%%"] {
+            assert!(parse_percent(text).is_err(), "{text}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::Link;
+use crate::config::{DiskConfig, Link};
 use crate::disk::JobKind;
 use crate::host::NetKind;
 use crate::http::DnsMode;
@@ -31,6 +31,8 @@ pub enum Fault {
     BlackHole(HostId),
     /// A host's link changes.
     Link(HostId, Link),
+    /// A host's disk becomes slower, faster, smaller or larger.
+    Disk(HostId, DiskConfig),
     /// Loss of packets changes, in a million.
     Loss(u32),
     /// The next such operation but so many that a host's engine asks of the network fails.

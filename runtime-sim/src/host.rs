@@ -8,7 +8,7 @@ use std::time::Duration;
 use anabranch_core::command::{AddTorrent, Reply};
 use anabranch_core::error::CommandError;
 use anabranch_core::id::{ConnId, OpId, RequestId, StorageKey, Ticket, TorrentId};
-use anabranch_core::{Action, Bitfield, Engine, Instant, Notice, Seed, Wake};
+use anabranch_core::{Action, Bitfield, Engine, Instant, Notice, Seed, Stats, Wake};
 use bytes::Bytes;
 
 use crate::actor::Actor;
@@ -46,10 +46,54 @@ pub struct Host {
     /// What it works on, by storage key.
     pub(crate) torrents: Vec<Added>,
     pub(crate) notices: Vec<(Instant, Notice)>,
+    /// What its engines moved that are no more.
+    pub(crate) past: Traffic,
     pub(crate) progress: u64,
     pub(crate) progress_at: Instant,
     pub(crate) contacts: Contacts,
     pub(crate) tamper: Option<Tamper>,
+}
+
+/// What a host has moved to and from other peers since it was made, through all crashes and restarts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Bytes sent, payload and protocol.
+    pub sent: u64,
+    /// Bytes received, payload and protocol.
+    pub received: u64,
+    /// Payload bytes handed out to be sent.
+    pub payload_sent: u64,
+    /// Payload bytes received that were asked for.
+    pub payload_received: u64,
+    /// Payload bytes received that were of no use: not asked for, come twice, or of a piece that failed.
+    pub wasted: u64,
+}
+
+impl Traffic {
+    /// This and that together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            sent: self.sent + other.sent,
+            received: self.received + other.received,
+            payload_sent: self.payload_sent + other.payload_sent,
+            payload_received: self.payload_received + other.payload_received,
+            wasted: self.wasted + other.wasted,
+        }
+    }
+}
+
+impl From<&Stats> for Traffic {
+    fn from(stats: &Stats) -> Self {
+        Self {
+            sent: stats.sent,
+            received: stats.received,
+            payload_sent: stats.payload_sent,
+            payload_received: stats.payload_received,
+            wasted: stats.wasted,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -243,6 +287,17 @@ impl Host {
     /// What its engines said, and when.
     pub fn notices(&self) -> &[(Instant, Notice)] {
         &self.notices
+    }
+
+    /// What it has moved so far.
+    pub fn traffic(&self) -> Traffic {
+        let present = self.engine().map(|engine| Traffic::from(engine.stats()));
+        self.past.plus(present.unwrap_or_default())
+    }
+
+    /// Connections that its engine holds, those being set up included.
+    pub fn connections(&self) -> u32 {
+        self.engine().map_or(0, Engine::connection_count)
     }
 
     /// The answer to a command, if it has come.

@@ -12,7 +12,7 @@ use crate::disk::Disk;
 use crate::event::Happening;
 use crate::failure::FailureKind;
 use crate::fault::Fault;
-use crate::host::{Attached, Contacts, Host, NatTable, Node, PORT, Running, Uplink};
+use crate::host::{Attached, Contacts, Host, NatTable, Node, PORT, Running, Traffic, Uplink};
 use crate::record::{Sink, Tape};
 use crate::world::{HostId, World, address_of, address6_of};
 
@@ -106,6 +106,7 @@ impl World {
                 }
             }
             Fault::Link(host, link) => self.change(host, |host| host.config.link = link),
+            Fault::Disk(host, disk) => self.change(host, |host| host.disk.config = disk),
             Fault::Loss(ppm) => self.config.loss_ppm = ppm,
             Fault::NetError(host, kind, after) => {
                 self.change(host, |host| host.contacts.fail_after(kind, after));
@@ -164,6 +165,7 @@ impl World {
             next_port: 32_767,
             torrents: Vec::new(),
             notices: Vec::new(),
+            past: Traffic::default(),
             progress: 0,
             progress_at: self.now,
             contacts: Contacts::default(),
@@ -212,6 +214,7 @@ impl World {
             Node::Actor(acting) => acting.conns.values().copied().collect(),
             Node::Off | Node::Engine(_) => Vec::new(),
         };
+        this.past = this.traffic();
         let node = std::mem::replace(&mut this.node, Node::Off);
         if let Node::Engine(running) = node
             && running.engine.is_down()

@@ -367,6 +367,13 @@ impl World {
         self.log = Some(Log::new(out));
     }
 
+    /// From now on, what happens is written to `out` as CSV, which begins with the line
+    /// `time_s,host,direction,event,detail`. The direction is `in` for what an engine is told, `out` for
+    /// what it does about it, and `world` for what happens to the world as a whole.
+    pub fn log_csv_to(&mut self, out: impl std::io::Write + Send + 'static) {
+        self.log = Some(Log::csv(out));
+    }
+
     /// Runs for a time.
     ///
     /// # Errors
@@ -377,6 +384,34 @@ impl World {
         self.guarded(|world| while world.step_before(until) {})?;
         self.now = until;
         Ok(())
+    }
+
+    /// Runs for a time, or until `done`, which is asked after everything that happens. Says whether it
+    /// is done.
+    ///
+    /// # Errors
+    ///
+    /// A check did not hold.
+    pub fn run_for_or_until(
+        &mut self,
+        time: Duration,
+        mut done: impl FnMut(&Self) -> bool,
+    ) -> Result<bool, Failure> {
+        let until = self.now + time;
+        let finished = self.guarded(|world| {
+            loop {
+                if done(world) {
+                    return true;
+                }
+                if !world.step_before(until) {
+                    return false;
+                }
+            }
+        })?;
+        if !finished {
+            self.now = until;
+        }
+        Ok(finished)
     }
 
     /// Runs until `done`, which is asked after everything that happens.

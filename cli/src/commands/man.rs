@@ -110,6 +110,11 @@ fn examples(page: &mut dyn Write) -> io::Result<()> {
             "Only the third file and all subtitles, at 2 MiB a second at most:",
             "anabranch download film.torrent --files '3,*.srt' --limit-down 2MiB",
         ),
+        #[cfg(feature = "simulate")]
+        (
+            "A simulated swarm of 50 peers that crash and come back, as a picture:",
+            "anabranch simulate --peers 50 --faults crashes --plot swarm.svg",
+        ),
     ] {
         roff.control("PP", []);
         roff.text([roman(what)]);

@@ -8,6 +8,8 @@ mod man;
 mod replay;
 mod seed;
 mod show;
+#[cfg(feature = "simulate")]
+mod simulate;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -31,6 +33,8 @@ pub(crate) fn run(command: Command) -> Exit {
         Command::Verify(args) => (args.json, verify::run(&args)),
         Command::Replay(args) => (args.json, replay::run(&args)),
         Command::Demo(args) => (false, demo::run(&args)),
+        #[cfg(feature = "simulate")]
+        Command::Simulate(args) => (args.json, simulate::run(&args)),
         Command::Completions(args) => (false, completions::run(&args)),
         Command::Man(_) => (false, man::run()),
     };

@@ -90,6 +90,14 @@ impl Bars {
         }
     }
 
+    #[cfg(feature = "simulate")]
+    pub(crate) fn gauge(&mut self, done: u64, total: u64, text: &str) {
+        let bar = self.bar(String::new());
+        bar.set_length(total);
+        bar.set_position(done);
+        bar.set_message(text.to_owned());
+    }
+
     /// Writes a line above the bars.
     fn print(&mut self, event: &Event) {
         if let Some(line) = self.news.line(event) {

@@ -33,6 +33,11 @@ impl Lines {
         }
     }
 
+    #[cfg(feature = "simulate")]
+    pub(crate) fn gauge(&mut self, text: &str) {
+        self.tell_at_pace("", text);
+    }
+
     fn tell_at_pace(&mut self, key: &str, line: &str) {
         if self.is_due(key, line) {
             eprint_line(line);

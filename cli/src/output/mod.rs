@@ -61,6 +61,16 @@ impl Output {
         line.map_or(Ok(()), |line| print(&(line + "\n")))
     }
 
+    /// Tells how far a long computation is: people only, as one line or bar that changes.
+    #[cfg(feature = "simulate")]
+    pub(crate) fn gauge(&mut self, done: u64, total: u64, text: &str) {
+        match self {
+            Self::Json => {}
+            Self::Lines(lines) => lines.gauge(text),
+            Self::Bars(bars) => bars.gauge(done, total, text),
+        }
+    }
+
     /// How often progress is worth telling.
     pub(crate) fn interval(&self) -> Duration {
         match self {
