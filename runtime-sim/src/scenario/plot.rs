@@ -21,7 +21,7 @@ const RIGHT: f64 = 972.0;
 
 /// Where the first panel begins, and how much lies between panels.
 const TOP: f64 = 146.0;
-const GAP: f64 = 54.0;
+const GAP: f64 = 60.0;
 
 /// Lines for single peers, at most; of more, some are left out evenly.
 const MOST_LINES: usize = 600;
@@ -93,7 +93,7 @@ struct Panel {
     top: f64,
     height: f64,
     span: f64,
-    most: f64,
+    ticks: Ticks,
 }
 
 /// What an entry of a legend looks like.
@@ -122,7 +122,7 @@ impl Page {
 
     fn finish(self) -> String {
         // Writing to a string cannot fail, here and below.
-        let height = self.top - GAP + 52.0;
+        let height = self.top - GAP + 54.0;
         let mut svg = String::with_capacity(self.out.len() + STYLE.len() + 512);
         let _ = write!(
             svg,
@@ -223,7 +223,7 @@ impl Page {
             legend.push((Sign::Line("mark"), "fault"));
         }
         let ticks = Ticks::of(100.0, 5);
-        let panel = self.panel("Completion", 270.0, &legend, &ticks, |value| {
+        let panel = self.panel("Completion", 270.0, &legend, ticks, |value| {
             format!("{value:.0} %")
         });
         let samples = run.metrics.samples();
@@ -314,13 +314,13 @@ impl Page {
     fn availability(&mut self, run: &Run) {
         let samples = run.metrics.samples();
         let most = samples.iter().map(|sample| sample.up).max().unwrap_or(1);
-        let ticks = Ticks::of(f64::from(most), 4);
+        let ticks = Ticks::of_orders(f64::from(most));
         let legend = [
             (Sign::Area("mean"), "of a piece, on average"),
             (Sign::Area("rare"), "of the rarest piece"),
         ];
         let name = "Availability, in copies";
-        let panel = self.panel(name, 140.0, &legend, &ticks, |value| format!("{value}"));
+        let panel = self.panel(name, 140.0, &legend, ticks, |value| format!("{value}"));
         let curve = |value: &dyn Fn(&Sample) -> f64| -> Vec<Point> {
             let points = samples.iter();
             points
@@ -374,7 +374,7 @@ impl Page {
         }
         legend.push((Sign::Line("ideal"), "the shortest time possible"));
         let name = format!("Throughput, in {unit}/s");
-        let panel = self.panel(&name, 180.0, &legend, &ticks, |value| format!("{value}"));
+        let panel = self.panel(&name, 180.0, &legend, ticks, |value| format!("{value}"));
         let mut points = vec![panel.point(0.0, 0.0)];
         points.extend(
             rates
@@ -418,7 +418,7 @@ impl Page {
         name: &str,
         height: f64,
         legend: &[(Sign, &str)],
-        ticks: &Ticks,
+        ticks: Ticks,
         label: impl Fn(f64) -> String,
     ) -> Panel {
         let top = self.top;
@@ -427,7 +427,7 @@ impl Page {
             top,
             height,
             span: self.span,
-            most: ticks.most,
+            ticks,
         };
         self.text(LEFT, top - 14.0, "name", "start", name);
         self.legend(top - 14.0, legend);
@@ -437,21 +437,21 @@ impl Page {
             self.out,
             "<rect class=\"panel\" x=\"{LEFT}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"/>"
         );
-        for value in ticks.values() {
-            let Point { y, .. } = panel.point(0.0, value);
+        for value in panel.ticks.values() {
+            let Point { y, .. } = panel.point(0.0, *value);
             let _ = writeln!(
                 self.out,
                 "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{RIGHT}\"/>"
             );
-            self.text(LEFT - 9.0, y + 4.0, "small", "end", &label(value));
+            self.text(LEFT - 9.0, y + 4.0, "small", "end", &label(*value));
         }
         for at in Ticks::of_time(self.span).values() {
-            let Point { x, .. } = panel.point(at, 0.0);
+            let Point { x, .. } = panel.point(*at, 0.0);
             let _ = writeln!(
                 self.out,
                 "<path class=\"grid\" d=\"M{x:.1} {top}V{bottom}\"/>"
             );
-            let label = time_label(Duration::from_secs_f64(at));
+            let label = time_label(Duration::from_secs_f64(*at));
             self.text(x, bottom + 17.0, "small", "middle", &label);
         }
         let marks: String = self
@@ -473,10 +473,10 @@ impl Page {
     fn legend(&mut self, y: f64, entries: &[(Sign, &str)]) {
         let mut x = RIGHT;
         for (sign, text) in entries.iter().rev() {
-            self.text(x, y, "small", "end", text);
             // A guess at how wide the text is, on the safe side.
-            x -= text.chars().count() as f64 * 6.6 + 8.0;
-            let (from, middle) = (x - 22.0, y - 4.0);
+            x -= text.chars().count() as f64 * 6.4;
+            self.text(x, y, "small", "start", text);
+            let (from, middle) = (x - 29.0, y - 4.0);
             match sign {
                 Sign::Line(class) => {
                     let _ = writeln!(
@@ -504,7 +504,7 @@ impl Page {
                     }
                 }
             }
-            x = from - 18.0;
+            x = from - 16.0;
         }
     }
 
@@ -546,10 +546,9 @@ impl Page {
 impl Panel {
     /// Where a value lies at a time, in seconds.
     fn point(&self, at: f64, value: f64) -> Point {
-        let share = (value / self.most).clamp(0.0, 1.0);
         Point {
             x: LEFT + (RIGHT - LEFT) * (at / self.span).clamp(0.0, 1.0),
-            y: self.top + self.height * (1.0 - share),
+            y: self.top + self.height * (1.0 - self.ticks.place(value)),
         }
     }
 }

@@ -2,53 +2,81 @@
 
 use std::time::Duration;
 
-/// Where an axis has lines, from 0 on.
-#[derive(Clone, Copy, Debug)]
+/// Where an axis has lines, from 0 on, and where values lie between its ends.
+#[derive(Clone, Debug)]
 pub(super) struct Ticks {
-    step: f64,
+    values: Vec<f64>,
     /// The largest value that the axis shows.
-    pub(super) most: f64,
+    most: f64,
+    logarithmic: bool,
 }
 
 impl Ticks {
-    /// Steps of 1, 2 or 5 times a power of ten, some `count` of them; the axis ends with one.
+    /// Steps of 1, 2 or 5 times a power of ten, `count` of them at most.
     pub(super) fn of(most: f64, count: u32) -> Self {
         let most = if most > 0.0 { most } else { 1.0 };
-        let rough = most / f64::from(count);
+        let rough = most / f64::from(count) * 0.999;
         let power = 10_f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0]
+        let step = [1.0, 2.0, 5.0]
             .into_iter()
             .map(|factor| factor * power)
-            .find(|step| *step >= rough * 0.999)
-            .unwrap_or(10.0 * power);
-        Self {
-            step,
-            most: (most / step).ceil() * step,
-        }
+            .find(|step| *step >= rough);
+        Self::every(step.unwrap_or(10.0 * power), most)
     }
 
-    /// Steps that times are told in, some eight of them, within so many seconds.
+    /// Steps that times are told in, ten of them at most, within so many seconds.
     pub(super) fn of_time(span: f64) -> Self {
-        const STEPS: [f64; 21] = [
-            0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0,
-            600.0, 1_800.0, 3_600.0, 7_200.0, 21_600.0, 86_400.0,
+        const STEPS: [f64; 22] = [
+            0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0,
+            300.0, 600.0, 1_800.0, 3_600.0, 7_200.0, 21_600.0, 86_400.0,
         ];
-        let rough = span / 9.0;
+        let rough = span / 10.0;
         let days = (rough / 86_400.0).ceil() * 86_400.0;
         let step = STEPS.into_iter().find(|step| *step >= rough);
+        Self::every(step.unwrap_or(days), span)
+    }
+
+    /// Steps for small and large numbers alike: as far from 1 to 3 as from 10 to 20 and more.
+    pub(super) fn of_orders(most: f64) -> Self {
+        let most = most.max(1.0);
+        let factors: &[f64] = if most > 300.0 {
+            &[1.0]
+        } else {
+            &[1.0, 2.0, 5.0]
+        };
+        let powers = (0..12).map(|power| 10_f64.powi(power));
+        let values = powers.flat_map(|power| factors.iter().map(move |factor| factor * power));
+        let values = std::iter::once(0.0).chain(values);
         Self {
-            step: step.unwrap_or(days),
-            most: span,
+            values: values.take_while(|value| *value <= most).collect(),
+            most,
+            logarithmic: true,
         }
     }
 
-    pub(super) fn values(self) -> impl Iterator<Item = f64> {
+    pub(super) fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    /// Where a value lies, from 0 to 1.
+    pub(super) fn place(&self, value: f64) -> f64 {
+        let share = match self.logarithmic {
+            true => value.max(0.0).ln_1p() / self.most.ln_1p(),
+            false => value / self.most,
+        };
+        share.clamp(0.0, 1.0)
+    }
+
+    fn every(step: f64, most: f64) -> Self {
         // Both kinds make a dozen at most; the bound is for numbers that are none.
-        (0..64_u32)
-            .map(move |index| f64::from(index) * self.step)
-            .take_while(move |value| *value <= self.most * 1.000_001)
+        let values = (0..64_u32).map(|index| f64::from(index) * step);
+        let values = values.take_while(|value| *value <= most * 1.000_001);
+        Self {
             // What binary fractions leave behind must not be seen.
-            .map(|value| (value * 1e9).round() / 1e9)
+            values: values.map(|value| (value * 1e9).round() / 1e9).collect(),
+            most,
+            logarithmic: false,
+        }
     }
 }
 
@@ -117,23 +145,31 @@ mod tests {
 
     use super::*;
 
-    fn values(ticks: Ticks) -> Vec<f64> {
-        ticks.values().collect()
+    fn values(ticks: &Ticks) -> Vec<f64> {
+        ticks.values().to_vec()
     }
 
     #[test]
-    fn ticks_are_round_and_reach_beyond_the_largest_value() {
+    fn ticks_are_round() {
+        let hundred = Ticks::of(100.0, 5);
+        assert_eq!(values(&hundred), [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
+        assert_eq!(values(&Ticks::of(0.31, 4)), [0.0, 0.1, 0.2, 0.3]);
+        assert_eq!(values(&Ticks::of(101.0, 4)), [0.0, 50.0, 100.0]);
+        assert_eq!(values(&Ticks::of(0.0, 4)).first(), Some(&0.0));
         assert_eq!(
-            values(Ticks::of(100.0, 5)),
-            [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
+            values(&Ticks::of_time(3.1)),
+            [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
         );
-        assert_eq!(values(Ticks::of(0.31, 4)), [0.0, 0.1, 0.2, 0.3, 0.4]);
-        assert_eq!(values(Ticks::of(101.0, 4)), [0.0, 50.0, 100.0, 150.0]);
-        assert_eq!(values(Ticks::of(0.0, 4)).first(), Some(&0.0));
+        let orders = Ticks::of_orders(101.0);
         assert_eq!(
-            values(Ticks::of_time(65.0)),
-            [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0]
+            values(&orders),
+            [0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
         );
+        assert_eq!(
+            [0.0, 101.0, 1e9].map(|value| orders.place(value)),
+            [0.0, 1.0, 1.0]
+        );
+        assert_eq!(hundred.place(25.0), 0.25);
     }
 
     #[test]
@@ -158,9 +194,10 @@ mod tests {
     quickcheck! {
         fn an_axis_has_a_few_ticks_whatever_it_shows(most: u32, shift: u8) -> bool {
             let most = f64::from(most) * 2_f64.powi(i32::from(shift % 40) - 20);
-            let (values, times) = (values(Ticks::of(most, 4)), values(Ticks::of_time(most + 0.001)));
-            (2..=8).contains(&values.len()) && (1..=11).contains(&times.len())
-                && values.last() >= Some(&(most * 0.999))
+            let count = Ticks::of(most, 4).values().len();
+            let times = Ticks::of_time(most + 0.001).values().len();
+            (2..=6).contains(&count) && (1..=11).contains(&times)
+                && (2..=13).contains(&Ticks::of_orders(most).values().len())
         }
     }
 }
