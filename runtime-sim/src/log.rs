@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn text_is_made_for_reading() {
-        let text = written(|out| Log::new(out));
+        let text = written(Log::new);
         assert_eq!(
             text,
             "  1234.500000     7 received c0.1 17 B\n\
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn csv_is_made_for_tables() {
-        let text = written(|out| Log::csv(out));
+        let text = written(Log::csv);
         assert_eq!(
             text,
             "time_s,host,direction,event,detail\n\

@@ -826,13 +826,13 @@ mod tests {
     #[test]
     fn nobody_is_drawn_twice_at_once() {
         let plan = plan("[[fault]]\nwhat = \"reset\"\nwho = \"100%\"\nat = \"1s\"");
-        let mut hosts: Vec<u32> = plan
-            .iter()
-            .filter_map(|(_, fault)| match fault {
-                Fault::ResetConnections(host) => Some(host.index()),
-                _ => None,
-            })
-            .collect();
+        let mut hosts = Vec::new();
+        for (_, fault) in plan {
+            let Fault::ResetConnections(host) = fault else {
+                panic!("{fault:?}");
+            };
+            hosts.push(host.index());
+        }
         hosts.sort_unstable();
         assert_eq!(hosts, (2..22).collect::<Vec<_>>());
     }

@@ -95,9 +95,11 @@ impl Scenario {
     /// A swarm of 100 peers and one seeder, 16 MiB, 1 MiB/s up and 4 MiB/s down, with 50 ms from one
     /// host to another, in which nothing goes wrong.
     pub fn new(seed: u64) -> Self {
-        let mut checks = Checks::default();
-        checks.invariants_every = 1_024;
-        checks.keep_notices = false;
+        let checks = Checks {
+            invariants_every: 1_024,
+            keep_notices: false,
+            ..Checks::default()
+        };
         Self {
             seed,
             peers: 100,

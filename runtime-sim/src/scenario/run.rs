@@ -100,8 +100,10 @@ impl Run {
         let tracker = world.add_tracker(ANNOUNCE);
         let seeders = 0..scenario.seeders;
         let peers = scenario.seeders..scenario.seeders + scenario.peers;
-        let mut host = HostConfig::default();
-        host.link = scenario.link();
+        let host = HostConfig {
+            link: scenario.link(),
+            ..HostConfig::default()
+        };
         for _ in 0..peers.end {
             world.add_host(host.clone());
         }
