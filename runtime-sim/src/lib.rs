@@ -34,6 +34,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! The usual swarm needs less: a [`scenario`] is described in a few words, and comes with a report,
+//! metrics over time and a picture.
+//!
 //! # What is simulated
 //!
 //! * **Links.** [`Link`]: bandwidth each way, shared fairly among a host's connections; latency for each
