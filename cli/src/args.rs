@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use anabranch_core::metainfo::{Magnet as Link, ParseMagnetError};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Seed(Seed),
     Create(Create),
     Show(Show),
+    Magnet(Magnet),
     Verify(Verify),
     Replay(Replay),
     Demo(Demo),
@@ -55,15 +57,17 @@ pub(crate) enum Command {
 
 /// Download torrents.
 ///
+/// Of a magnet link, the torrent is fetched from peers first.
+///
 /// Ends when everything that was asked for is complete and verified, or, if asked to seed, when the
 /// seeding goal is reached. Ctrl-C ends it in good order, a second Ctrl-C at once; the same command
 /// again goes on where it stopped. A full disk or another error of the disk makes a torrent wait until
 /// the cause is gone.
 #[derive(Debug, Args)]
 pub(crate) struct Download {
-    /// Torrent files.
+    /// Torrent files and magnet links. Quote a link: shells take its `&` for something else.
     #[arg(required = true, value_name = "SOURCE", value_hint = ValueHint::FilePath)]
-    pub(crate) sources: Vec<Source>,
+    pub(crate) sources: Vec<Origin>,
 
     /// The folder to download to; created if it is not there.
     #[arg(long, short = 'd', value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
@@ -73,7 +77,7 @@ pub(crate) struct Download {
     pub(crate) network: Network,
 
     /// Which files: numbers as `anabranch show` prints them, ranges and patterns, such as
-    /// `1,3-5,*.txt`. Needs a single SOURCE.
+    /// `1,3-5,*.txt`. Needs a single SOURCE; of a magnet link, numbers and ranges only.
     #[arg(long, short = 'f', value_name = "LIST")]
     pub(crate) files: Option<FileList>,
 
@@ -101,6 +105,10 @@ pub(crate) struct Download {
     /// Verify what is there anew, instead of trusting what an earlier run recorded.
     #[arg(long)]
     pub(crate) recheck: bool,
+
+    /// Save the torrent file of each magnet link to the folder that is downloaded to.
+    #[arg(long)]
+    pub(crate) save_torrent: bool,
 
     /// Write one JSON object a line to standard output instead of progress for people.
     #[arg(long)]
@@ -136,6 +144,21 @@ pub(crate) struct Seed {
 /// What `download` and `seed` have in common.
 #[derive(Debug, Args)]
 pub(crate) struct Network {
+    #[command(flatten)]
+    pub(crate) contacts: Contacts,
+
+    /// Limit the download rate, in bytes a second, such as 2MiB.
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(crate) limit_down: Option<u64>,
+
+    /// Limit the upload rate, in bytes a second, such as 500k.
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(crate) limit_up: Option<u64>,
+}
+
+/// How peers are found, by whatever has to do with them.
+#[derive(Debug, Args)]
+pub(crate) struct Contacts {
     /// A peer to connect to, beside those that the trackers know; may be given several times.
     #[arg(long = "peer", short = 'p', value_name = "HOST:PORT")]
     pub(crate) peers: Vec<PeerAddress>,
@@ -145,13 +168,13 @@ pub(crate) struct Network {
     #[arg(long, short = 'l', value_name = "ADDR:PORT", value_parser = parse_listen)]
     pub(crate) listen: Option<SocketAddr>,
 
-    /// Limit the download rate, in bytes a second, such as 2MiB.
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
-    pub(crate) limit_down: Option<u64>,
+    /// Do not tell peers of each other, nor ask them. Private torrents never do.
+    #[arg(long)]
+    pub(crate) no_pex: bool,
 
-    /// Limit the upload rate, in bytes a second, such as 500k.
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
-    pub(crate) limit_up: Option<u64>,
+    /// Do not look for peers in the local network. Private torrents never do.
+    #[arg(long)]
+    pub(crate) no_lsd: bool,
 
     /// What the engine runs on.
     #[arg(long, value_name = "NAME", value_enum, default_value_t)]
@@ -210,16 +233,37 @@ pub(crate) struct Create {
     pub(crate) json: bool,
 }
 
-/// Show what is in a torrent file.
+/// Show what is in a torrent file, or in the torrent that a magnet link stands for.
+///
+/// Of a magnet link, the torrent is fetched from peers, for as long as it takes; none of its data is.
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// The torrent file.
-    #[arg(value_name = "TORRENT", value_hint = ValueHint::FilePath)]
-    pub(crate) torrent: Source,
+    /// The torrent file or magnet link.
+    #[arg(value_name = "SOURCE", value_hint = ValueHint::FilePath)]
+    pub(crate) source: Origin,
+
+    #[command(flatten)]
+    pub(crate) contacts: Contacts,
+
+    /// Save the torrent file of a magnet link to the current folder.
+    #[arg(long)]
+    pub(crate) save_torrent: bool,
 
     /// Write one JSON object to standard output.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Print the magnet link of a torrent.
+#[derive(Debug, Args)]
+pub(crate) struct Magnet {
+    /// The torrent file.
+    #[arg(value_name = "TORRENT", value_hint = ValueHint::FilePath)]
+    pub(crate) torrent: Source,
+
+    /// A peer to name in the link; may be given several times.
+    #[arg(long = "peer", short = 'p', value_name = "HOST:PORT")]
+    pub(crate) peers: Vec<PeerAddress>,
 }
 
 /// Compare data on the disk with a torrent.
@@ -394,7 +438,9 @@ impl FromStr for Source {
         };
         if is("magnet:") {
             return Err(
-                "magnet links are not supported by this version; give the .torrent file".to_owned(),
+                "this needs the .torrent file; `anabranch show --save-torrent` fetches that of a magnet \
+                 link"
+                    .to_owned(),
             );
         }
         if is("http://") || is("https://") {
@@ -408,6 +454,27 @@ impl FromStr for Source {
             return Err("give the path of a .torrent file".to_owned());
         }
         Ok(Self(text.into()))
+    }
+}
+
+/// Where a torrent comes from, as typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    File(Source),
+    Magnet(Box<Link>),
+}
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<Link>() {
+            Ok(link) => Ok(Self::Magnet(Box::new(link))),
+            Err(ParseMagnetError::NotMagnet) if !text.starts_with("magnet:") => {
+                text.parse().map(Self::File)
+            }
+            Err(error) => Err(format!("{error}; quote the whole link")),
+        }
     }
 }
 
@@ -568,7 +635,7 @@ mod tests {
         assert_eq!(download.network.limit_down, Some(2 << 20));
         assert_eq!(download.network.limit_up, Some(500_000));
         assert_eq!(
-            download.network.peers,
+            download.network.contacts.peers,
             [
                 PeerAddress::Socket(([127, 0, 0, 1], 1).into()),
                 PeerAddress::Name {
@@ -578,6 +645,23 @@ mod tests {
             ]
         );
         assert!(download.json && download.preallocate && download.sequential);
+    }
+
+    #[test]
+    fn magnet_links_are_known_wherever_they_can_be_used() {
+        let link = format!("magnet:?xt=urn:btih:{}", "0".repeat(40));
+        let line = format!("anabranch download a.torrent {link} --no-pex --no-lsd --save-torrent");
+        let Ok(Command::Download(download)) = parse(&line) else {
+            panic!("not a download");
+        };
+        assert!(matches!(download.sources[0], Origin::File(_)));
+        assert!(matches!(download.sources[1], Origin::Magnet(_)));
+        assert!(download.network.contacts.no_pex && download.network.contacts.no_lsd);
+        assert!(parse(&format!("anabranch show {link}")).is_ok());
+        for command in ["verify --dir d", "seed --dir d", "magnet"] {
+            let line = format!("anabranch {command} {link}");
+            assert_eq!(parse(&line).err(), Some(ErrorKind::ValueValidation));
+        }
     }
 
     #[test]

@@ -68,6 +68,19 @@ fn selector(text: &str) -> Result<Selector, String> {
 }
 
 impl FileList {
+    /// The files as ranges of numbers from 0, if there are no patterns among them.
+    pub(crate) fn numbers(&self) -> Option<Vec<RangeInclusive<u32>>> {
+        let ranges = self.0.iter().map(|selector| match selector {
+            Selector::Numbers(range) => {
+                // They are counted from 1.
+                let (first, last) = (range.start(), range.end());
+                Some(first.saturating_sub(1)..=last.saturating_sub(1))
+            }
+            Selector::Glob(_) => None,
+        });
+        ranges.collect()
+    }
+
     /// Which of these paths are meant, one entry a path. An error if part of the list means none.
     ///
     /// A pattern with a `/` is compared with whole paths, and with folders, from the torrent's own

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anabranch_core::command::{Priority, SeedGoal};
 use anabranch_core::error::CommandError;
 use anabranch_core::event::{DiskError, DiskErrorKind};
 use anabranch_core::id::TorrentId;
-use anabranch_core::metainfo::{FileKind, Metainfo};
+use anabranch_core::metainfo::{FileKind, Magnet, Metainfo};
 use anabranch_core::status::TorrentStatus;
 use anabranch_core::{Config, Notice, TorrentState};
 use anabranch_driver::{
-    AddOptions, Client, ClientBuilder, Error, Notices, Runtime, StartError, Torrent,
+    AddOptions, Client, ClientBuilder, Error, Notices, Runtime, Source, StartError, Torrent,
 };
 use smol::Timer;
 use smol::channel::Receiver;
@@ -22,8 +22,9 @@ use smol::future::or;
 use smol::stream::StreamExt;
 
 use crate::args::PeerAddress;
+use crate::commands::save_torrent;
 use crate::exit::{Exit, Failure};
-use crate::output::{self, Event, Output, Progress};
+use crate::output::{self, Event, Metadata, Output, Progress};
 use crate::runtime::{Choice, Setup};
 
 /// The port that is listened on unless told otherwise.
@@ -56,13 +57,36 @@ pub(crate) enum End {
 /// A torrent to take on.
 #[derive(Debug)]
 pub(crate) struct Task<'a> {
-    pub(crate) metainfo: &'a Metainfo,
-    /// The torrent file.
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) work: Work,
+    /// Whether the torrent file of a link is saved to its folder.
+    pub(crate) save_torrent: bool,
     /// Folder, files and the like.
     pub(crate) options: AddOptions,
     pub(crate) peers: &'a [PeerAddress],
     pub(crate) aim: Aim,
+}
+
+/// What there is to begin with.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// A torrent file, and what it says.
+    Torrent(Vec<u8>, Box<Metainfo>),
+    /// A magnet link.
+    Link(Box<Magnet>),
+}
+
+impl Work {
+    fn label(&self) -> output::Torrent {
+        let (info_hash, name) = match self {
+            Self::Torrent(_, metainfo) => (metainfo.info_hash(), Some(metainfo.name())),
+            Self::Link(magnet) => (magnet.info_hash, magnet.name.as_deref()),
+        };
+        let info_hash = info_hash.to_string();
+        output::Torrent {
+            name: name.unwrap_or(&info_hash).to_owned(),
+            info_hash,
+        }
+    }
 }
 
 /// A running client with its torrents.
@@ -81,6 +105,11 @@ struct Entry {
     torrent: Torrent,
     label: output::Torrent,
     aim: Aim,
+    dir: PathBuf,
+    /// What is yet to be told of a magnet link's torrent when it is there.
+    awaited: Option<Awaited>,
+    /// Why nothing can come of a magnet link.
+    broken: Option<String>,
     /// When it was added, or, if later, when what was there had been looked at.
     began: Instant,
     /// Whether all that is wanted is there.
@@ -95,6 +124,13 @@ struct Entry {
     /// is the user's to mend before anything is worth waiting for.
     refused: Option<DiskError>,
     status: Option<TorrentStatus>,
+}
+
+/// A magnet link's torrent.
+#[derive(Clone, Copy, Debug)]
+struct Awaited {
+    /// Whether it is saved to a file.
+    save: bool,
 }
 
 /// How a client is set up that talks to the world.
@@ -170,6 +206,10 @@ impl<'a> Session<'a> {
         for address in client.listen_addrs() {
             output.tell(&Event::Listening { address: *address })?;
         }
+        for warning in client.warnings() {
+            let message = warning.clone();
+            output.tell(&Event::Warning { message })?;
+        }
         Ok(Self {
             notices: client.notices(),
             client,
@@ -181,42 +221,41 @@ impl<'a> Session<'a> {
 
     /// Takes a torrent on.
     pub(crate) async fn add(&mut self, task: Task<'_>) -> Result<(), Failure> {
-        let label = output::Torrent {
-            info_hash: task.metainfo.info_hash().to_string(),
-            name: task.metainfo.name().to_owned(),
-        };
-        let wanted = |index: usize| {
-            let priority = task.options.priorities.get(index);
-            priority.is_none_or(|priority| *priority != Priority::Skip)
-        };
-        let files: Vec<u64> = task
-            .metainfo
-            .files()
-            .iter()
-            .enumerate()
-            .filter(|(index, file)| file.kind() == FileKind::Data && wanted(*index))
-            .map(|(_, file)| file.length())
-            .collect();
+        let label = task.work.label();
         let dir = task.options.dir.clone().unwrap_or_default();
-        self.output.tell(&Event::Added {
-            torrent: label.clone(),
-            dir: dir.display().to_string(),
-            size: size(task.metainfo),
-            wanted: files
-                .iter()
-                .fold(0, |sum, length| length.saturating_add(sum)),
-            files: u32::try_from(files.len()).unwrap_or(u32::MAX),
-            pieces: task.metainfo.piece_count(),
-        })?;
+        match &task.work {
+            Work::Torrent(_, metainfo) => {
+                let wanted = |index: usize| {
+                    let priority = task.options.priorities.get(index);
+                    priority.is_none_or(|priority| *priority != Priority::Skip)
+                };
+                let added = added(&label, metainfo, &dir, wanted);
+                self.output.tell(&added)?;
+            }
+            Work::Link(_) => self.output.tell(&Event::Fetching {
+                torrent: label.clone(),
+                dir: dir.display().to_string(),
+            })?,
+        }
+        let awaited = match &task.work {
+            Work::Torrent(..) => None,
+            Work::Link(_) => Some(Awaited {
+                save: task.save_torrent,
+            }),
+        };
         let mut options = task.options;
         options.peers = task.peers.iter().filter_map(PeerAddress::socket).collect();
         options.goal = match task.aim {
             Aim::Goal(goal) => goal,
             Aim::Complete | Aim::Seed | Aim::SeedOnly => SeedGoal::default(),
         };
+        let source = match task.work {
+            Work::Torrent(bytes, _) => Source::from(bytes),
+            Work::Link(magnet) => Source::from(&*magnet),
+        };
         let torrent = self
             .client
-            .add(task.bytes, options)
+            .add(source, options)
             .await
             .map_err(|error| Failure::new(format!("{}: {error}", label.name)))?;
         for peer in task.peers {
@@ -231,6 +270,9 @@ impl<'a> Session<'a> {
             torrent,
             label,
             aim: task.aim,
+            dir,
+            awaited,
+            broken: None,
             began: Instant::now(),
             complete: false,
             done: false,
@@ -239,8 +281,38 @@ impl<'a> Session<'a> {
             refused: None,
             status: None,
         };
-        self.entries.insert(entry.torrent.id(), entry);
-        Ok(())
+        let id = entry.torrent.id();
+        self.entries.insert(id, entry);
+        // It may have been fetched in an earlier run.
+        self.on_metadata(id).await
+    }
+
+    /// Tells of a magnet link's torrent, if it is there and nobody was told.
+    async fn on_metadata(&mut self, id: TorrentId) -> Result<(), Failure> {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Ok(());
+        };
+        let Some(awaited) = entry.awaited else {
+            return Ok(());
+        };
+        let Some(metainfo) = entry.torrent.metainfo().await.map_err(gone)? else {
+            return Ok(());
+        };
+        entry.awaited = None;
+        metainfo.name().clone_into(&mut entry.label.name);
+        let files = entry.torrent.files().await.map_err(gone)?;
+        let wanted = |index: usize| {
+            let file = files.get(index);
+            file.is_none_or(|file| file.priority != Priority::Skip)
+        };
+        let saved = match awaited.save {
+            true => Some(save_torrent(&metainfo, &entry.dir)?.display().to_string()),
+            false => None,
+        };
+        let torrent = entry.label.clone();
+        self.output.tell(&Event::Fetched { torrent, saved })?;
+        let added = added(&entry.label, &metainfo, &entry.dir, wanted);
+        self.output.tell(&added)
     }
 
     /// Tells what happens until every aim is reached, or `signals` has something.
@@ -274,6 +346,11 @@ impl<'a> Session<'a> {
             }
             if self.entries.values().any(|entry| entry.unfit) {
                 return Ok(End::Incomplete);
+            }
+            let broken = |entry: &Entry| Some((entry.label.name.clone(), entry.broken.clone()?));
+            if let Some((name, why)) = self.entries.values().find_map(broken) {
+                return Err(Failure::new(format!("{name}: not a usable torrent: {why}"))
+                    .advise("the link is right, but what it stands for is not; get another link"));
             }
             let settled = |entry: &Entry| entry.done || entry.refused.is_some();
             if self.entries.values().all(settled) {
@@ -366,6 +443,7 @@ impl<'a> Session<'a> {
         // Notices come first, but a reader that does not keep up misses some: the state tells, too.
         let ids: Vec<TorrentId> = self.entries.keys().copied().collect();
         for id in ids {
+            self.on_metadata(id).await?;
             let state = self
                 .entries
                 .get(&id)
@@ -379,6 +457,8 @@ impl<'a> Session<'a> {
 
     async fn on_notice(&mut self, notice: Notice) -> Result<(), Failure> {
         let id = notice.torrent();
+        // Whatever else is told of it comes later.
+        self.on_metadata(id).await?;
         let Some(entry) = self.entries.get_mut(&id) else {
             return Ok(());
         };
@@ -451,8 +531,13 @@ impl<'a> Session<'a> {
                 event
             }
             Notice::StorageRecovered { .. } => Event::StorageRecovered { torrent },
-            // Progress tells of these.
-            Notice::Added { .. }
+            Notice::MetadataUnusable { error, .. } => {
+                entry.broken = Some(error);
+                return Ok(());
+            }
+            // Told before, or told by progress.
+            Notice::MetadataReceived { .. }
+            | Notice::Added { .. }
             | Notice::Removed { .. }
             | Notice::Piece { .. }
             | Notice::FileCompleted { .. }
@@ -477,7 +562,10 @@ impl<'a> Session<'a> {
                 }
                 Ok(())
             }
-            TorrentState::Checking | TorrentState::Failed | TorrentState::Removing => Ok(()),
+            TorrentState::FetchingMetadata
+            | TorrentState::Checking
+            | TorrentState::Failed
+            | TorrentState::Removing => Ok(()),
         }
     }
 
@@ -538,6 +626,11 @@ impl Entry {
             torrent: self.label.clone(),
             state: status.state,
             hindrance: status.hindrance.as_ref().map(ToString::to_string),
+            metadata: status.metadata.map(|metadata| Metadata {
+                received: metadata.received,
+                total: metadata.total,
+                peers: metadata.peers,
+            }),
             wanted: status.wanted,
             have: status.have,
             pieces: status.pieces,
@@ -552,6 +645,30 @@ impl Entry {
             peers: status.peers,
             seeds: status.seeds,
         }))
+    }
+}
+
+/// Tells that a torrent was taken on.
+fn added(
+    label: &output::Torrent,
+    metainfo: &Metainfo,
+    dir: &Path,
+    wanted: impl Fn(usize) -> bool,
+) -> Event {
+    let files = metainfo.files().iter().enumerate();
+    let files: Vec<u64> = files
+        .filter(|(index, file)| file.kind() == FileKind::Data && wanted(*index))
+        .map(|(_, file)| file.length())
+        .collect();
+    Event::Added {
+        torrent: label.clone(),
+        dir: dir.display().to_string(),
+        size: size(metainfo),
+        wanted: files
+            .iter()
+            .fold(0, |sum, length| length.saturating_add(sum)),
+        files: u32::try_from(files.len()).unwrap_or(u32::MAX),
+        pieces: metainfo.piece_count(),
     }
 }
 

@@ -89,6 +89,9 @@ pub enum Action {
     /// Send a UDP packet, from the port that the engine was told it
     /// [listens](crate::Command::Listening) on. Nothing is owed: it may get lost, or not be sent at
     /// all.
+    ///
+    /// One to a multicast address goes out on every network that the driver
+    /// [joined](crate::Command::LocalDiscovery) the group on, from any port.
     Datagram {
         /// Where to.
         to: SocketAddr,
@@ -271,6 +274,9 @@ pub struct OpenStorage {
     pub wanted: Vec<bool>,
     /// Whether resume data is to be ignored: everything that is there is doubtful.
     pub recheck: bool,
+    /// Whether the torrent's metadata was fetched from peers in this run. A storage that keeps it saves
+    /// the next run the fetching.
+    pub fetched: bool,
 }
 
 impl fmt::Debug for OpenStorage {

@@ -23,9 +23,11 @@ use crate::metainfo::FileIndex;
 /// there was a `Shutdown`. Others are said below. A command that failed has changed nothing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Command {
-    /// Take a torrent on. Answered with [`Reply::Added`]; it begins by looking at what is on the disk.
+    /// Take a torrent on. Answered with [`Reply::Added`]; it begins by looking at what is on the disk, or
+    /// by fetching its metadata if only a magnet link is given.
     ///
     /// Fails with [`BadMetainfo`](CommandError::BadMetainfo) for what is no usable torrent,
+    /// [`BadMagnet`](CommandError::BadMagnet) for what is no usable link,
     /// [`Duplicate`](CommandError::Duplicate) for one that is there, and
     /// [`TooManyTorrents`](CommandError::TooManyTorrents) at the limit.
     AddTorrent(AddTorrent),
@@ -116,6 +118,15 @@ pub enum Command {
         /// The torrent.
         torrent: TorrentId,
     },
+    /// Which multicast groups of the local discovery (BEP 14) the driver has joined. It tells what it
+    /// hears there as [`Event::Multicast`](crate::Event::Multicast), and sends packets to them on every
+    /// network that it listens on.
+    LocalDiscovery {
+        /// That of IPv4: [`GROUP_V4`](crate::wire::lsd::GROUP_V4).
+        v4: bool,
+        /// That of IPv6: [`GROUP_V6`](crate::wire::lsd::GROUP_V6).
+        v6: bool,
+    },
     /// The address that the driver listens on for peers, whose port is announced; none when it does
     /// not listen.
     Listening {
@@ -130,13 +141,19 @@ pub enum Command {
 /// A torrent to take on.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct AddTorrent {
-    /// The bytes of the .torrent file.
+    /// The bytes of the .torrent file; empty if there is only a magnet link.
     pub metainfo: Bytes,
+    /// A magnet link. Without `metainfo` the torrent is fetched from peers first; with it, the link adds
+    /// its trackers, its peers and its selection of files, and must be of the same torrent.
+    pub magnet: Option<String>,
+    /// Whether a magnet link's torrent pauses once its metadata is there, before it touches its storage.
+    pub metadata_only: bool,
     /// Where its data lives, for the driver.
     pub storage: StorageKey,
     /// Whether it starts paused.
     pub paused: bool,
-    /// Priorities by file; files past the end of the list have [`Priority::Normal`].
+    /// Priorities by file; files past the end of the list have [`Priority::Normal`]. An empty list leaves
+    /// the choice to the magnet link (BEP 53), if there is one.
     pub priorities: Vec<Priority>,
     /// Whether pieces are downloaded in order.
     pub sequential: bool,

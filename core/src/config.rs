@@ -129,6 +129,21 @@ pub struct Config {
     pub tracker_numwant: u32,
     /// How long `stopped` announces may hold up the end. Default 3 s.
     pub goodbye_timeout: Duration,
+    /// Whether peers tell each other of peers (BEP 11); never for private torrents. Default true.
+    ///
+    /// Memory: for each connection some 50 bytes for each peer that it was told of, at most
+    /// [`max_connections_per_torrent`](Self::max_connections_per_torrent) of them.
+    pub pex: bool,
+    /// Whether torrents are announced to the local network (BEP 14), where the driver reaches it; never
+    /// private ones. Default true.
+    pub local_discovery: bool,
+    /// The largest metadata that is fetched for a magnet link, in bytes (BEP 9). Default 30 MiB, at most
+    /// [`MAX_TORRENT_LEN`](crate::metainfo::limits::MAX_TORRENT_LEN).
+    ///
+    /// Memory: itself for each torrent without metadata, as it comes, and twice that while it is
+    /// verified. Its SHA-1 is taken within one call of the engine: some 100 ms for the largest, less
+    /// than 1 ms for what is usual.
+    pub max_metadata_size: u32,
     /// Connections with one address, whatever the port, that a torrent takes in, and that may be in the
     /// middle of their handshake; over all torrents a quarter of
     /// [`max_connections`](Self::max_connections), if that is more. Default 16: enough for a household
@@ -145,6 +160,8 @@ impl Config {
         self.default_peer_reqq = self.default_peer_reqq.clamp(1, limits::MAX_OUTSTANDING);
         self.write_budget = self.write_budget.max(4 * limits::BLOCK_LEN);
         self.check_depth = self.check_depth.max(1);
+        let longest = crate::metainfo::limits::MAX_TORRENT_LEN as u32;
+        self.max_metadata_size = self.max_metadata_size.min(longest);
         self
     }
 }
@@ -177,6 +194,9 @@ impl Default for Config {
             },
             tracker_numwant: 200,
             goodbye_timeout: Duration::from_secs(3),
+            pex: true,
+            local_discovery: true,
+            max_metadata_size: 30 << 20,
             max_connections_per_address: 16,
         }
     }

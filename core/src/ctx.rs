@@ -6,6 +6,7 @@ use crate::action::{Action, Actions, DiskJob};
 use crate::config::Config;
 use crate::connections::Connections;
 use crate::id::{ConnId, OpId, TorrentId};
+use crate::lsd::Lsd;
 use crate::notice::Notice;
 use crate::rng::Rng;
 use crate::slab::Slab;
@@ -29,6 +30,7 @@ pub(crate) struct Ctx<'a> {
     pub(crate) connections: &'a mut Connections,
     pub(crate) throttle: &'a mut Throttle,
     pub(crate) banned: &'a mut Banned,
+    pub(crate) lsd: &'a mut Lsd,
     pub(crate) identity: &'a Identity,
 }
 
@@ -87,6 +89,12 @@ pub(crate) enum Timer {
     Goal(TorrentId),
     /// A token bucket has refilled: connections that waited may go on.
     Throttle,
+    /// A torrent's metadata: somebody is late with a piece.
+    Metadata(TorrentId),
+    /// A torrent's peers are told of each other.
+    Pex(TorrentId),
+    /// The local network is told which torrents there are.
+    Lsd,
     /// A torrent on its way out must not wait any longer for its trackers.
     Goodbye(TorrentId),
 }

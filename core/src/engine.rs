@@ -16,14 +16,16 @@ use crate::error::CommandError;
 use crate::event::{CloseReason, ContactError, Event, OpResult};
 use crate::id::{ConnId, OpId, RequestId, TorrentId};
 use crate::limits;
+use crate::lsd::Lsd;
 use crate::metainfo::InfoHash;
 use crate::rng::{Rng, Seed};
 use crate::slab::Slab;
 use crate::stats::Stats;
+use crate::status::PeerSource;
 use crate::throttle::{Cause, Throttle};
 use crate::time::{Instant, UnixTime};
 use crate::timer::Timers;
-use crate::torrent::candidates::{Banned, Source};
+use crate::torrent::candidates::Banned;
 use crate::torrent::{Fate, Torrent, TorrentView};
 use crate::tracker::{UdpOutcome, UdpTrackers};
 use crate::wire::handshake::PeerId;
@@ -82,6 +84,12 @@ pub enum Reason {
     RateLimit,
     /// A goal may be reached.
     Goal,
+    /// A peer is late with a piece of the metadata.
+    Metadata,
+    /// Peers are to be told of each other.
+    PeerExchange,
+    /// The local network is to be told of our torrents.
+    LocalDiscovery,
     /// The end must not wait any longer.
     Goodbye,
 }
@@ -103,6 +111,7 @@ pub struct Engine {
     throttle: Throttle,
     banned: Banned,
     udp: UdpTrackers,
+    lsd: Lsd,
     /// Torrents that may have somebody to dial, and which of them is next.
     dialers: BTreeSet<TorrentId>,
     last_dialer: Option<TorrentId>,
@@ -124,6 +133,7 @@ macro_rules! ctx {
             connections: &mut $engine.connections,
             throttle: &mut $engine.throttle,
             banned: &mut $engine.banned,
+            lsd: &mut $engine.lsd,
             identity: &$engine.identity,
         }
     };
@@ -148,6 +158,7 @@ impl Engine {
         Self {
             throttle: Throttle::new(config.limits, now),
             udp: UdpTrackers::default(),
+            lsd: Lsd::new(rng.u32(), now),
             rng,
             now,
             wall,
@@ -191,6 +202,7 @@ impl Engine {
             Event::Sent { conn, len } => self.on_sent(conn, len, actions),
             Event::Closed { conn, reason } => self.on_closed(conn, reason, actions),
             Event::Datagram { from, data } => self.on_datagram(from, &data, actions),
+            Event::Multicast { from, data } => self.on_multicast(from, &data, actions),
             Event::Done { op, result } => self.on_done(op, result, actions),
         }
         self.run_timers(actions);
@@ -388,6 +400,25 @@ impl Engine {
         }
     }
 
+    /// Somebody in the local network takes part in torrents (BEP 14).
+    fn on_multicast(&mut self, from: SocketAddr, data: &Bytes, actions: &mut Actions) {
+        if !self.config.local_discovery {
+            return;
+        }
+        let Some((peer, info_hashes)) = self.lsd.hear(self.now, from, data) else {
+            return;
+        };
+        for info_hash in info_hashes {
+            let found = self.by_hash.get(&info_hash).copied();
+            let mut ctx = ctx!(self, actions);
+            if let Some(torrent) = found.and_then(|id| self.torrents.get_mut(id))
+                && torrent.takes_peers()
+            {
+                torrent.add_candidates(&mut ctx, [peer], PeerSource::Lsd);
+            }
+        }
+    }
+
     fn on_udp_outcome(&mut self, outcome: UdpOutcome, actions: &mut Actions) {
         let id = outcome.torrent;
         let mut ctx = ctx!(self, actions);
@@ -398,7 +429,7 @@ impl Engine {
         let peers = torrent
             .announcer()
             .on_udp_done(&mut ctx, &mut self.udp, &facts, outcome);
-        torrent.add_candidates(&mut ctx, peers, Source::TRACKER);
+        torrent.add_candidates(&mut ctx, peers, PeerSource::Tracker);
         self.settle(id, actions);
     }
 
@@ -435,7 +466,7 @@ impl Engine {
                 let facts = torrent.facts(&ctx);
                 let announcer = torrent.announcer();
                 let peers = announcer.on_http_done(&mut ctx, &mut self.udp, &facts, op, result);
-                torrent.add_candidates(&mut ctx, peers, Source::TRACKER);
+                torrent.add_candidates(&mut ctx, peers, PeerSource::Tracker);
                 self.settle(id, actions);
             }
             Op::TrackerResolve => {
@@ -454,7 +485,7 @@ impl Engine {
                     (result, self.torrents.get_mut(id))
                 {
                     let peers = addresses.into_iter().map(|ip| SocketAddr::new(ip, port));
-                    torrent.add_candidates(&mut ctx, peers, Source::USER);
+                    torrent.add_candidates(&mut ctx, peers, PeerSource::User);
                 }
             }
         }
@@ -518,6 +549,23 @@ impl Engine {
                     torrent.on_goal_timer(&mut ctx, &mut self.udp);
                 }
             }
+            Timer::Metadata(id) => {
+                if let Some(torrent) = self.torrents.get_mut(id) {
+                    torrent.on_metadata_timer(&mut ctx, &mut self.udp);
+                }
+            }
+            Timer::Pex(id) => {
+                if let Some(torrent) = self.torrents.get_mut(id) {
+                    torrent.exchange_peers(&mut ctx);
+                }
+            }
+            Timer::Lsd => {
+                let torrents = &self.torrents;
+                let port = self.identity.port();
+                let hash = |id| torrents.get(id).map(Torrent::info_hash);
+                self.lsd
+                    .announce(self.now, port, hash, &mut self.timers, actions);
+            }
             Timer::Throttle => self.release_waiting(Cause::Rate, actions),
             Timer::Goodbye(id) => self.settle(id, actions),
         }
@@ -560,6 +608,9 @@ fn reason(timer: Timer) -> Reason {
         Timer::Checkpoint(_) => Reason::Checkpoint,
         Timer::Probe(_) => Reason::Probe,
         Timer::Goal(_) => Reason::Goal,
+        Timer::Metadata(_) => Reason::Metadata,
+        Timer::Pex(_) => Reason::PeerExchange,
+        Timer::Lsd => Reason::LocalDiscovery,
         Timer::Throttle => Reason::RateLimit,
         Timer::Goodbye(_) => Reason::Goodbye,
     }

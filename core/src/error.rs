@@ -28,6 +28,11 @@ pub enum CommandError {
     /// [`MetainfoError`](crate::metainfo::MetainfoError) these words are.
     #[error("not a usable torrent: {0}")]
     BadMetainfo(String),
+    /// The magnet link cannot be used, in words: those of
+    /// [`ParseMagnetError`](crate::metainfo::ParseMagnetError), or that it is of another torrent than the
+    /// .torrent file beside it.
+    #[error("not a usable magnet link: {0}")]
+    BadMagnet(String),
     /// The torrent has no such file.
     #[error("the torrent has no file {}", .0.get())]
     NoSuchFile(FileIndex),

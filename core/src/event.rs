@@ -84,6 +84,14 @@ pub enum Event {
         /// The payload.
         data: Bytes,
     },
+    /// A packet came to a multicast group that the engine was told the driver has
+    /// [joined](Command::LocalDiscovery). Packets of its own may be among them.
+    Multicast {
+        /// Who claims to have sent it.
+        from: SocketAddr,
+        /// The payload.
+        data: Bytes,
+    },
     /// An operation ended. Exactly one follows every action that begins one
     /// ([`Disk`](Action::Disk), [`Resolve`](Action::Resolve), [`Http`](Action::Http)), also after
     /// [`Cancel`](Action::Cancel); the order is free. A result of another kind than the action's

@@ -108,6 +108,7 @@ pub mod error;
 pub mod event;
 pub mod id;
 pub mod limits;
+mod lsd;
 pub mod metainfo;
 pub mod notice;
 mod peer;

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use core::net::SocketAddr;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -33,6 +34,21 @@ pub enum Notice {
         torrent: TorrentId,
         /// The new state.
         state: TorrentState,
+    },
+    /// The metadata of a magnet link is there and verified: from now on the torrent is like any other.
+    MetadataReceived {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The bytes of a .torrent file, with the trackers and web seeds of the link.
+        metainfo: Bytes,
+    },
+    /// The metadata is there and is the one that the magnet link means, but no torrent can be made of it.
+    /// The torrent is paused for good.
+    MetadataUnusable {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Why.
+        error: String,
     },
     /// What was on the disk has been looked at.
     Checked {
@@ -145,6 +161,8 @@ impl Notice {
             Self::Added { torrent, .. }
             | Self::Removed { torrent }
             | Self::State { torrent, .. }
+            | Self::MetadataReceived { torrent, .. }
+            | Self::MetadataUnusable { torrent, .. }
             | Self::Checked { torrent, .. }
             | Self::Piece { torrent, .. }
             | Self::PieceFailed { torrent, .. }
@@ -165,6 +183,8 @@ impl Notice {
 /// What a torrent is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum TorrentState {
+    /// Only its info-hash is known: peers are asked for the rest.
+    FetchingMetadata,
     /// Its storage is being opened, or looked through.
     Checking,
     /// Something wanted is missing.

@@ -20,7 +20,7 @@ pub struct TorrentStatus {
     pub torrent: TorrentId,
     /// Its info-hash.
     pub info_hash: InfoHash,
-    /// Its name.
+    /// Its name; until the metadata is there, the one that the magnet link has, or else the info-hash.
     pub name: String,
     /// What it is doing.
     pub state: TorrentState,
@@ -64,8 +64,22 @@ pub struct TorrentStatus {
     pub unchoked: u32,
     /// Peers known and not connected.
     pub candidates: u32,
+    /// The metadata, while it is being fetched (BEP 9); none once it is there.
+    pub metadata: Option<MetadataStatus>,
     /// Whole copies of what is wanted among the peers, in thousandths.
     pub availability_permille: u64,
+}
+
+/// How far the metadata of a magnet link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MetadataStatus {
+    /// Bytes that have come. They can be verified only all together.
+    pub received: u32,
+    /// Bytes in all, as far as peers agree.
+    pub total: Option<u32>,
+    /// Connected peers that have it.
+    pub peers: u32,
 }
 
 /// What holds a torrent back.
@@ -75,6 +89,15 @@ pub enum Hindrance {
     /// What is on the disk is being looked at.
     #[error("checking what is there")]
     Checking,
+    /// The metadata is being fetched.
+    #[error("fetching metadata from {peers} peers")]
+    Metadata {
+        /// Connected peers that have it.
+        peers: u32,
+    },
+    /// The metadata is what the magnet link means, and no torrent can be made of it.
+    #[error("not a usable torrent: {0}")]
+    Unusable(String),
     /// The user or a goal stopped it.
     #[error("paused")]
     Paused,
@@ -104,6 +127,57 @@ pub enum Hindrance {
     RateLimit,
 }
 
+/// How a peer was found.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Error,
+)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum PeerSource {
+    /// The user named it, or the magnet link did.
+    #[error("user")]
+    User,
+    /// It was a peer in an earlier run.
+    #[error("resume")]
+    Resume,
+    /// It dialled us.
+    #[error("incoming")]
+    Incoming,
+    /// A tracker.
+    #[error("tracker")]
+    Tracker,
+    /// It is in the same network and said so (BEP 14).
+    #[error("lsd")]
+    Lsd,
+    /// The distributed hash table (BEP 5).
+    #[error("dht")]
+    Dht,
+    /// Another peer (BEP 11).
+    #[error("pex")]
+    Pex,
+}
+
+impl PeerSource {
+    /// All of them, those first that say more for an address.
+    pub const ALL: [Self; 7] = [
+        Self::User,
+        Self::Resume,
+        Self::Incoming,
+        Self::Tracker,
+        Self::Lsd,
+        Self::Dht,
+        Self::Pex,
+    ];
+
+    /// Whether anybody could have made the address up.
+    pub(crate) const fn is_hearsay(self) -> bool {
+        match self {
+            Self::Lsd | Self::Dht | Self::Pex => true,
+            Self::User | Self::Resume | Self::Incoming | Self::Tracker => false,
+        }
+    }
+}
+
 /// A connected peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -114,6 +188,8 @@ pub struct PeerStatus {
     pub client: String,
     /// Whether it dialled us.
     pub incoming: bool,
+    /// How it was found; the most trustworthy way if there are several.
+    pub source: PeerSource,
     /// We choke it.
     pub am_choking: bool,
     /// We want something of it.
@@ -124,6 +200,8 @@ pub struct PeerStatus {
     pub peer_interested: bool,
     /// It did not deliver in time.
     pub snubbed: bool,
+    /// It has everything, or says that it wants nothing more (BEP 21).
+    pub upload_only: bool,
     /// Pieces it has.
     pub pieces: u32,
     /// Towards us, in bytes a second.

@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         metainfo,
         wanted: vec![true],
         recheck: true,
+        fetched: false,
     })?;
     let blocks: Vec<Segment> = (0..piece.len())
         .step_by(BLOCK)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anabranch_core::command::{AddTorrent, Priority, RateLimits, Reply, SeedGoal};
 use anabranch_core::id::{RequestId, TorrentId};
+use anabranch_core::metainfo::Magnet;
 use anabranch_core::{Command, Config, Event, Seed, Stats};
 use anabranch_replay::Start;
 use bytes::Bytes;
@@ -141,6 +142,7 @@ impl<R: Runtime> ClientBuilder<R> {
         getrandom::fill(&mut seed).map_err(StartError::Entropy)?;
         let bound = bind(&self.listen, self.options.from)?;
         let clock = Clock::start();
+        let local_discovery = self.config.local_discovery;
         let start = Start {
             config: self.config,
             seed: Seed(seed),
@@ -162,6 +164,12 @@ impl<R: Runtime> ClientBuilder<R> {
             }
             run.adopt(address, bound)?;
         }
+        let mut warnings = Vec::new();
+        if local_discovery {
+            let errors = run.join_local_discovery(&addresses).into_iter();
+            let tell = |error| format!("no local discovery: cannot join its group: {error}");
+            warnings.extend(errors.map(tell));
+        }
         run.begin_with(Event::Command {
             // Nobody waits for the answer: the loop gives out other numbers.
             request: RequestId(u64::MAX),
@@ -174,6 +182,7 @@ impl<R: Runtime> ClientBuilder<R> {
             remote,
             shared: Arc::new(Shared {
                 addresses,
+                warnings,
                 download_dir: self.download_dir,
                 resume_dir: self.resume_dir,
                 recording,
@@ -199,6 +208,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Shared {
     addresses: Vec<SocketAddr>,
+    warnings: Vec<String>,
     download_dir: Option<PathBuf>,
     resume_dir: Option<PathBuf>,
     recording: Option<Recording>,
@@ -212,12 +222,20 @@ impl Client {
         &self.shared.addresses
     }
 
-    /// Takes a torrent on, whose data lives in files.
+    /// What it has to do without, in words: a network that the local discovery cannot be had on. None of
+    /// it keeps torrents from being downloaded.
+    pub fn warnings(&self) -> &[String] {
+        &self.shared.warnings
+    }
+
+    /// Takes a torrent on, whose data lives in files. Of a magnet link, the torrent is fetched from peers
+    /// first, unless that was done in an earlier run: see [`Torrent::wait_metainfo`].
     ///
     /// # Errors
     ///
     /// [`Error::ReadTorrent`], [`Error::NoFolder`], [`Error::Stopped`], and the engine's own:
     /// [`CommandError::BadMetainfo`](anabranch_core::error::CommandError::BadMetainfo),
+    /// [`CommandError::BadMagnet`](anabranch_core::error::CommandError::BadMagnet),
     /// [`CommandError::Duplicate`](anabranch_core::error::CommandError::Duplicate).
     pub async fn add(
         &self,
@@ -247,10 +265,12 @@ impl Client {
         options: AddOptions,
         storage: Arc<dyn Storage>,
     ) -> Result<Torrent, Error> {
-        let metainfo = source.into().load().await?;
+        let (metainfo, magnet) = source.into().load(&storage).await?;
         let add = AddTorrent {
             metainfo,
+            magnet,
             paused: options.paused,
+            metadata_only: options.metadata_only,
             priorities: options.priorities,
             sequential: options.sequential,
             recheck: options.recheck,
@@ -334,7 +354,7 @@ impl Client {
     }
 }
 
-/// Where a .torrent file comes from.
+/// Where a torrent comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Source {
@@ -342,33 +362,50 @@ pub enum Source {
     Path(PathBuf),
     /// Its contents.
     Bytes(Bytes),
+    /// None: a magnet link stands for it.
+    Magnet(String),
 }
 
 impl Source {
-    async fn load(self) -> Result<Bytes, Error> {
+    /// The bytes of the .torrent file, and the magnet link.
+    async fn load(self, storage: &Arc<dyn Storage>) -> Result<(Bytes, Option<String>), Error> {
         match self {
-            Self::Bytes(bytes) => Ok(bytes),
+            Self::Bytes(bytes) => Ok((bytes, None)),
             Self::Path(path) => {
-                // A file may lie on a disk that takes its time, and executors do not like to wait.
-                let (done, result) = async_channel::bounded(1);
                 let file = path.clone();
-                let reader = std::thread::Builder::new()
-                    .name("anabranch-open".into())
-                    .spawn(move || {
-                        let _ = done.try_send(read(&file));
-                    });
-                let failed = |source| Error::ReadTorrent { path, source };
-                match reader {
-                    Ok(_) => match result.recv().await {
-                        Ok(Ok(bytes)) => Ok(bytes),
-                        Ok(Err(source)) => Err(failed(source)),
-                        Err(_) => Err(Error::Stopped),
-                    },
-                    Err(source) => Err(failed(source)),
+                let result = elsewhere(move || read(&file)).await;
+                match result {
+                    Ok(Some(Ok(bytes))) => Ok((bytes, None)),
+                    Ok(None) => Err(Error::Stopped),
+                    Ok(Some(Err(source))) | Err(source) => Err(Error::ReadTorrent { path, source }),
                 }
+            }
+            Self::Magnet(link) => {
+                // What is wrong with the link, the engine tells.
+                let Ok(magnet) = link.parse::<Magnet>() else {
+                    return Ok((Bytes::new(), Some(link)));
+                };
+                let storage = Arc::clone(storage);
+                let saved = elsewhere(move || storage.saved_metainfo(magnet.info_hash)).await;
+                let saved = saved.ok().flatten().flatten();
+                Ok((saved.unwrap_or_default(), Some(link)))
             }
         }
     }
+}
+
+/// Does what may take its time on a thread of its own: executors do not like to wait. None if the thread
+/// came to no end.
+async fn elsewhere<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<Option<T>> {
+    let (done, result) = async_channel::bounded(1);
+    std::thread::Builder::new()
+        .name("anabranch-open".into())
+        .spawn(move || {
+            let _ = done.try_send(work());
+        })?;
+    Ok(result.recv().await.ok())
 }
 
 fn read(path: &Path) -> std::io::Result<Bytes> {
@@ -391,9 +428,22 @@ impl From<&Path> for Source {
     }
 }
 
+/// A magnet link, or else a path.
 impl From<&str> for Source {
-    fn from(path: &str) -> Self {
-        Self::Path(path.into())
+    fn from(text: &str) -> Self {
+        let is_link = text
+            .get(..7)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("magnet:"));
+        match is_link {
+            true => Self::Magnet(text.into()),
+            false => Self::Path(text.into()),
+        }
+    }
+}
+
+impl From<&Magnet> for Source {
+    fn from(magnet: &Magnet) -> Self {
+        Self::Magnet(magnet.to_string())
     }
 }
 
@@ -424,7 +474,10 @@ pub struct AddOptions {
     pub preallocation: Preallocation,
     /// Whether it starts paused.
     pub paused: bool,
-    /// Priorities by file; files past the end of the list have [`Priority::Normal`].
+    /// Whether a magnet link's torrent pauses once its metadata is there, before it touches a file.
+    pub metadata_only: bool,
+    /// Priorities by file; files past the end of the list have [`Priority::Normal`]. An empty list leaves
+    /// the choice to the magnet link, if there is one.
     pub priorities: Vec<Priority>,
     /// Whether pieces are downloaded in order.
     pub sequential: bool,

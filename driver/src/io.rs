@@ -67,6 +67,8 @@ enum Waiting {
     Add(StorageKey, ReplyTo),
     /// The end's.
     Shutdown,
+    /// The loop itself, which wants no answer.
+    Nobody,
 }
 
 /// The end is under way.
@@ -91,6 +93,8 @@ pub(crate) struct Io<R: Runtime> {
     tasks: Tasks<R::Stream>,
     listening: Vec<Listening<R::Listener>>,
     packets: Vec<Packets<R::Udp>>,
+    /// Sockets that speak to multicast groups, each on one network. They never wait.
+    mouths: Vec<std::net::UdpSocket>,
     /// Until when sockets that failed are left alone.
     paused_until: Option<Instant>,
     /// Connections that came in and were not answered for yet.
@@ -128,6 +132,7 @@ impl<R: Runtime> Io<R> {
             tasks: Tasks::new(),
             listening: Vec::new(),
             packets: Vec::new(),
+            mouths: Vec::new(),
             paused_until: None,
             tickets: BTreeMap::new(),
             next_ticket: 0,
@@ -156,6 +161,46 @@ impl<R: Runtime> Io<R> {
         packets.requeue(&mut self.queue);
         self.packets.push(packets);
         Ok(())
+    }
+
+    /// Joins the multicast groups on the networks of these addresses, as far as possible.
+    pub(crate) fn join_local_discovery(&mut self, addresses: &[SocketAddr]) -> Vec<io::Error> {
+        let (mut v4, mut v6) = (false, false);
+        let mut errors = Vec::new();
+        for group in crate::lsd::join(addresses) {
+            let joined = group.and_then(|group| {
+                let ear = self.runtime.udp(group.ear)?;
+                Ok((group.address, group.mouths, ear))
+            });
+            let (address, mouths, socket) = match joined {
+                Ok(joined) => joined,
+                // One peer source less, and no reason to fail.
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
+            };
+            v4 |= address.is_ipv4();
+            v6 |= address.is_ipv6();
+            let packets = Packets::for_group(&self.ready, self.packets.len(), socket, address);
+            packets.requeue(&mut self.queue);
+            self.packets.push(packets);
+            self.mouths.extend(mouths);
+        }
+        self.request(Command::LocalDiscovery { v4, v6 }, Waiting::Nobody);
+        errors
+    }
+
+    /// Sends to a multicast group on every network. Packets may get lost, and so may these.
+    fn multicast(&self, to: SocketAddr, data: &[u8]) {
+        for mouth in &self.mouths {
+            let same = mouth
+                .local_addr()
+                .is_ok_and(|own| own.is_ipv4() == to.is_ipv4());
+            if same {
+                let _ = mouth.send_to(data, to);
+            }
+        }
     }
 
     /// Takes over what was woken since the last turn.
@@ -273,7 +318,7 @@ impl<R: Runtime> Io<R> {
                     ending.result = Some(result);
                 }
             }
-            None => {}
+            Some(Waiting::Nobody) | None => {}
         }
     }
 
@@ -380,9 +425,12 @@ impl<R: Runtime> Io<R> {
                 }
             }
             Action::Datagram { to, data } => {
-                if self.policy.allows(&Contact::Datagram(to))
-                    && let Some(socket) = self.packets.iter_mut().find(|s| s.reaches(to))
-                {
+                if !self.policy.allows(&Contact::Datagram(to)) {
+                    return;
+                }
+                if to.ip().is_multicast() {
+                    self.multicast(to, &data);
+                } else if let Some(socket) = self.packets.iter_mut().find(|s| s.reaches(to)) {
                     socket.send(to, data);
                 }
             }

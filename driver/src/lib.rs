@@ -17,6 +17,7 @@ mod conns;
 mod error;
 mod http;
 mod io;
+mod lsd;
 pub mod net;
 mod notices;
 mod platform;

@@ -57,6 +57,8 @@ impl About {
                     && matches!(
                         notice,
                         Notice::Completed { .. }
+                            | Notice::MetadataReceived { .. }
+                            | Notice::MetadataUnusable { .. }
                             | Notice::Removed { .. }
                             | Notice::State { .. }
                             | Notice::Checked { .. }

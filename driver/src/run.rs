@@ -215,6 +215,12 @@ impl<R: Runtime, M: Machine> Loop<R, M> {
         self.io.adopt(address, bound).map_err(StartError::Runtime)
     }
 
+    /// Takes part in the local discovery (BEP 14) on the networks of these addresses, and tells the
+    /// machine. Says what is not possible, and does without it.
+    pub(crate) fn join_local_discovery(&mut self, addresses: &[SocketAddr]) -> Vec<std::io::Error> {
+        self.io.join_local_discovery(addresses)
+    }
+
     /// Queues an event that comes before all others.
     pub(crate) fn begin_with(&mut self, event: Event) {
         self.io.events.push_back(event);

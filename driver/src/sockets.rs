@@ -67,6 +67,8 @@ impl<L: Listener> Listening<L> {
 pub(crate) struct Packets<U> {
     socket: U,
     local: SocketAddr,
+    /// Whether it hears a multicast group, and speaks to nobody.
+    group: bool,
     receive: Signal,
     transmit: Signal,
     /// Packets that the socket did not take at once, oldest first.
@@ -79,10 +81,24 @@ impl<U: Udp> Packets<U> {
         Self {
             socket,
             local,
+            group: false,
             receive: Signal::new(ready, Source::Receive(index)),
             transmit: Signal::new(ready, Source::Transmit(index)),
             out: VecDeque::new(),
             buffer: vec![0; MAX_DATAGRAM].into_boxed_slice(),
+        }
+    }
+
+    /// A socket that hears what is said to a multicast group.
+    pub(crate) fn for_group(
+        ready: &Arc<Ready>,
+        index: usize,
+        socket: U,
+        group: SocketAddr,
+    ) -> Self {
+        Self {
+            group: true,
+            ..Self::new(ready, index, socket, group)
         }
     }
 
@@ -92,7 +108,7 @@ impl<U: Udp> Packets<U> {
 
     /// Whether packets to this address can leave here.
     pub(crate) fn reaches(&self, to: SocketAddr) -> bool {
-        self.local.is_ipv4() == to.is_ipv4()
+        !self.group && self.local.is_ipv4() == to.is_ipv4()
     }
 
     /// Sends a packet, or queues it while the socket is full. Packets may get lost, so the queue is
@@ -134,7 +150,10 @@ impl<U: Udp> Packets<U> {
             match result {
                 Poll::Ready(Ok((len, from))) => {
                     let data = Bytes::copy_from_slice(&self.buffer[..len.min(MAX_DATAGRAM)]);
-                    events.push_back(Event::Datagram { from, data });
+                    events.push_back(match self.group {
+                        true => Event::Multicast { from, data },
+                        false => Event::Datagram { from, data },
+                    });
                 }
                 // Some systems report here that an earlier packet did not arrive.
                 Poll::Ready(Err(_)) => failures += 1,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anabranch_core::command::{Priority, RateLimits, SeedGoal};
 use anabranch_core::error::CommandError;
 use anabranch_core::id::TorrentId;
-use anabranch_core::metainfo::{FileIndex, InfoHash};
-use anabranch_core::status::{FileStatus, PeerStatus, TorrentStatus, TrackerStatus};
+use anabranch_core::metainfo::{FileIndex, InfoHash, Metainfo};
+use anabranch_core::status::{FileStatus, Hindrance, PeerStatus, TorrentStatus, TrackerStatus};
 use anabranch_core::{Command, Instant, Notice, TorrentState, TorrentView};
 
 use crate::error::Error;
@@ -60,7 +60,8 @@ impl Torrent {
         self.identity.info_hash
     }
 
-    /// Its name.
+    /// Its name; that of its magnet link, or its info-hash, if its metadata was not there when it was
+    /// added.
     pub fn name(&self) -> &str {
         &self.identity.name
     }
@@ -72,6 +73,42 @@ impl Torrent {
     /// See [`Torrent`].
     pub async fn status(&self) -> Result<TorrentStatus, Error> {
         self.look(|view, now| view.status(now)).await
+    }
+
+    /// What its .torrent file says; none as long as that is being fetched for a magnet link.
+    /// [`torrent_file`](anabranch_core::metainfo::torrent_file) makes a file of it.
+    ///
+    /// # Errors
+    ///
+    /// See [`Torrent`].
+    pub async fn metainfo(&self) -> Result<Option<Arc<Metainfo>>, Error> {
+        self.look(|view, _| view.metainfo().cloned()).await
+    }
+
+    /// Waits for what its .torrent file says: no time at all unless it was added as a magnet link.
+    ///
+    /// # Errors
+    ///
+    /// See [`Torrent`]; also [`Error::Removed`], and [`CommandError::BadMetainfo`] when peers have what the
+    /// link means and no torrent can be made of it.
+    pub async fn wait_metainfo(&self) -> Result<Arc<Metainfo>, Error> {
+        // First the ear, then the look, so that nothing falls in between.
+        let mut notices = self.remote.subscribe(About::Completion(self.id()));
+        loop {
+            let seen = self.look(|view, _| (view.metainfo().cloned(), view.hindrance()));
+            match seen.await {
+                Ok((Some(metainfo), _)) => return Ok(metainfo),
+                Ok((None, Some(Hindrance::Unusable(why)))) => {
+                    return Err(CommandError::BadMetainfo(why).into());
+                }
+                Ok((None, _)) => {}
+                Err(Error::Command(CommandError::NoSuchTorrent(_))) => return Err(Error::Removed),
+                Err(error) => return Err(error),
+            }
+            if notices.next().await.is_none() {
+                return Err(Error::Stopped);
+            }
+        }
     }
 
     /// Its connected peers.
@@ -289,8 +326,12 @@ impl Torrent {
 fn is_complete(status: &TorrentStatus) -> bool {
     match status.state {
         TorrentState::Seeding => true,
-        TorrentState::Paused => status.have == status.wanted && status.pieces_unchecked == 0,
-        TorrentState::Checking
+        TorrentState::Paused => {
+            let known = status.metadata.is_none();
+            known && status.have == status.wanted && status.pieces_unchecked == 0
+        }
+        TorrentState::FetchingMetadata
+        | TorrentState::Checking
         | TorrentState::Downloading
         | TorrentState::Failed
         | TorrentState::Removing => false,

@@ -174,6 +174,7 @@ impl Encoder {
             | Event::Received { .. }
             | Event::Sent { .. }
             | Event::Datagram { .. }
+            | Event::Multicast { .. }
             | Event::Done { .. } => None,
         };
         let before = actions.len();
@@ -291,6 +292,11 @@ impl Encoder {
                 blob(out, from)?;
                 number::put(out, data.len() as u64);
                 out.extend_from_slice(data);
+            }
+            // Rare enough to be written as it is.
+            Event::Multicast { .. } => {
+                head(out, tag::OTHER);
+                blob(out, event)?;
             }
             Event::Done { op, result } => {
                 let begin = |out: &mut Vec<u8>, tag| {

@@ -120,6 +120,7 @@ impl<R: Read> Replayer<R> {
             | Event::Received { .. }
             | Event::Sent { .. }
             | Event::Datagram { .. }
+            | Event::Multicast { .. }
             | Event::Done { .. } => None,
         };
         let event = record.event.clone();

@@ -63,6 +63,10 @@ impl Trace {
                 self.numbers([9, u64::from(from.port())]);
                 self.bytes(data);
             }
+            Event::Multicast { from, data } => {
+                self.numbers([11, u64::from(from.port())]);
+                self.bytes(data);
+            }
             Event::Done { op, .. } => self.numbers([10, op.to_bits()]),
         }
     }
@@ -130,6 +134,7 @@ pub(crate) fn describe_event(event: &Event) -> String {
         Event::Sent { conn, len } => format!("sent {conn} {len} B"),
         Event::Closed { conn, reason } => format!("closed {conn} {reason}"),
         Event::Datagram { from, data } => format!("datagram {from} {} B", data.len()),
+        Event::Multicast { from, data } => format!("multicast {from} {} B", data.len()),
         Event::Done { op, result } => format!("done {op} {}", describe_result(result)),
     }
 }

@@ -52,7 +52,7 @@ impl World {
             if torrent.state() != TorrentState::Downloading {
                 continue;
             }
-            let hash = torrent.metainfo().info_hash();
+            let hash = torrent.info_hash();
             let found = self.hosts.iter().position(|other| {
                 let seeding = other.engine().is_some_and(|engine| {
                     let found = engine.find(&hash).and_then(|id| engine.torrent(id));

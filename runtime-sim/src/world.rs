@@ -573,8 +573,13 @@ impl World {
 
     fn know(&mut self, host: HostId, content: &Content, add: &AddTorrent) -> StorageKey {
         self.contents.insert(content.info_hash(), content.clone());
+        // Who has a magnet link is not given the torrent.
+        let metainfo = match add.magnet {
+            Some(_) => add.metainfo.clone(),
+            None => content.torrent(),
+        };
         let add = AddTorrent {
-            metainfo: content.torrent(),
+            metainfo,
             ..add.clone()
         };
         let Some(this) = self.hosts.get_mut(host.0 as usize) else {

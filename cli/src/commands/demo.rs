@@ -19,7 +19,7 @@ use crate::hashing::{Part, hash_pieces};
 use crate::interrupt;
 use crate::output::{Output, print};
 use crate::runtime::{Choice, Setup};
-use crate::session::{Aim, End, Session, Task};
+use crate::session::{Aim, End, Session, Task, Work};
 use crate::units;
 
 const FILE: &str = "demo.bin";
@@ -115,8 +115,8 @@ fn demo(
         let began = Instant::now();
         let mut session = Session::new(downloader, output)?;
         let task = Task {
-            metainfo,
-            bytes: creation.torrent.to_vec(),
+            work: Work::Torrent(creation.torrent.to_vec(), Box::new(metainfo.clone())),
+            save_torrent: false,
             options: AddOptions {
                 dir: Some(downloads.clone()),
                 ..AddOptions::default()

@@ -10,13 +10,13 @@ use anabranch_core::metainfo::{FileIndex, FileKind, Metainfo};
 use anabranch_driver::AddOptions;
 use anabranch_driver::storage::Preallocation;
 
-use super::read_torrents;
-use crate::args::{Download, Network};
+use super::{Known, read_origins};
+use crate::args::{Contacts, Download, Network};
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
 use crate::output::Output;
 use crate::select::FileList;
-use crate::session::{self, Aim, End, Session, Task};
+use crate::session::{self, Aim, End, Session, Task, Work};
 
 pub(crate) fn run(args: &Download) -> Result<Exit, Failure> {
     let mut output = Output::new(args.json);
@@ -31,35 +31,44 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
             .advise("run the command once for each torrent"));
     }
     // Whatever is wrong with the input is told before anything is begun.
-    let torrents = read_torrents(&args.sources)?;
     let mut plans = Vec::new();
-    for (bytes, metainfo) in torrents {
-        let priorities = priorities(&metainfo, args.files.as_ref())?;
-        plans.push((bytes, metainfo, priorities));
+    for known in read_origins(&args.sources)? {
+        plans.push(match known {
+            Known::Torrent(bytes, metainfo) => {
+                let priorities = priorities(&metainfo, args.files.as_ref())?;
+                (Work::Torrent(bytes, metainfo), priorities)
+            }
+            Known::Link(mut magnet) => {
+                if let Some(files) = &args.files {
+                    magnet.select = Some(files.numbers().ok_or_else(no_patterns)?);
+                }
+                (Work::Link(magnet), Vec::new())
+            }
+        });
     }
-    refuse_collisions(
-        plans
-            .iter()
-            .map(|(_, metainfo, wanted)| (metainfo, wanted.as_slice())),
-    )?;
+    refuse_collisions(plans.iter().filter_map(|(work, wanted)| match work {
+        Work::Torrent(_, metainfo) => Some((&**metainfo, wanted.as_slice())),
+        // What is in it will be known later.
+        Work::Link(_) => None,
+    }))?;
     fs::create_dir_all(&args.dir).map_err(|error| Failure::io("create", &args.dir, &error))?;
     let dir = absolute(&args.dir)?;
 
     let signals = interrupt::listen()?;
     let client = session::start(
-        args.network.runtime,
+        args.network.contacts.runtime,
         config(&args.network),
-        args.network.listen,
+        args.network.contacts.listen,
         args.network.record.clone(),
     )?;
     smol::block_on(async {
         let mut session = Session::new(client, output)?;
         let result = async {
-            for (bytes, metainfo, priorities) in plans {
+            for (work, priorities) in plans {
                 session
                     .add(Task {
-                        metainfo: &metainfo,
-                        bytes,
+                        work,
+                        save_torrent: args.save_torrent,
                         options: AddOptions {
                             dir: Some(dir.clone()),
                             priorities,
@@ -72,7 +81,7 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
                             recheck: args.recheck,
                             ..AddOptions::default()
                         },
-                        peers: &args.network.peers,
+                        peers: &args.network.contacts.peers,
                         aim: aim(args),
                     })
                     .await?;
@@ -93,13 +102,26 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
     })
 }
 
+fn no_patterns() -> Failure {
+    Failure::usage("--files: the names of a magnet link's files are not known yet")
+        .advise("give numbers, which `anabranch show LINK` lists")
+}
+
 /// The engine's configuration for what the command line says.
 pub(super) fn config(network: &Network) -> Config {
-    let mut config = Config::default();
+    let mut config = contacts_config(&network.contacts);
     config.limits = RateLimits {
         download: network.limit_down,
         upload: network.limit_up,
     };
+    config
+}
+
+/// The same, as far as it is about finding peers.
+pub(super) fn contacts_config(contacts: &Contacts) -> Config {
+    let mut config = Config::default();
+    config.pex = !contacts.no_pex;
+    config.local_discovery = !contacts.no_lsd;
     config
 }
 

@@ -103,6 +103,10 @@ fn examples(page: &mut dyn Write) -> io::Result<()> {
             "anabranch download debian.torrent --dir ~/Downloads --ratio 1",
         ),
         (
+            "Download what a magnet link stands for, and keep its torrent file:",
+            "anabranch download 'magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567' --save-torrent",
+        ),
+        (
             "Make a torrent of a folder, and seed it:",
             "anabranch create photos --tracker udp://tracker.example.org:6969/announce\nanabranch seed photos.torrent --dir .",
         ),

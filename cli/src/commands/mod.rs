@@ -4,6 +4,7 @@ mod completions;
 mod create;
 mod demo;
 mod download;
+mod magnet;
 mod man;
 mod replay;
 mod seed;
@@ -14,12 +15,12 @@ mod verify;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 
-use anabranch_core::metainfo::{Metainfo, limits};
+use anabranch_core::metainfo::{InfoHash, Magnet, Metainfo, limits, torrent_file};
 
-use crate::args::{Command, Source};
+use crate::args::{Command, Origin, Source};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, Torrent};
 
@@ -30,6 +31,7 @@ pub(crate) fn run(command: Command) -> Exit {
         Command::Seed(args) => (args.json, seed::run(&args)),
         Command::Create(args) => (args.json, create::run(&args)),
         Command::Show(args) => (args.json, show::run(&args)),
+        Command::Magnet(args) => (false, magnet::run(&args)),
         Command::Verify(args) => (args.json, verify::run(&args)),
         Command::Replay(args) => (args.json, replay::run(&args)),
         Command::Demo(args) => (false, demo::run(&args)),
@@ -44,23 +46,73 @@ pub(crate) fn run(command: Command) -> Exit {
     })
 }
 
-/// Reads torrent files, no torrent twice.
-fn read_torrents(sources: &[Source]) -> Result<Vec<(Vec<u8>, Metainfo)>, Failure> {
-    let mut seen = BTreeMap::new();
-    let mut torrents = Vec::with_capacity(sources.len());
-    for source in sources {
-        let (bytes, metainfo) = read_torrent(source)?;
-        if let Some(other) = seen.insert(metainfo.info_hash(), source) {
-            return Err(Failure::usage(format!(
-                "{} and {} are the same torrent",
-                other.0.display(),
-                source.0.display()
-            ))
-            .advise("give it once"));
+/// What is known of a torrent before anything is begun.
+enum Known {
+    /// Its file, and what that says.
+    Torrent(Vec<u8>, Box<Metainfo>),
+    /// Its magnet link.
+    Link(Box<Magnet>),
+}
+
+impl Known {
+    fn info_hash(&self) -> InfoHash {
+        match self {
+            Self::Torrent(_, metainfo) => metainfo.info_hash(),
+            Self::Link(magnet) => magnet.info_hash,
         }
-        torrents.push((bytes, metainfo));
+    }
+}
+
+/// Reads torrent files and links, no torrent twice.
+fn read_origins(origins: &[Origin]) -> Result<Vec<Known>, Failure> {
+    let read = origins.iter().map(|origin| match origin {
+        Origin::File(source) => {
+            let (bytes, metainfo) = read_torrent(source)?;
+            let name = source.0.display().to_string();
+            Ok((name, Known::Torrent(bytes, Box::new(metainfo))))
+        }
+        Origin::Magnet(magnet) => Ok((magnet.to_string(), Known::Link(magnet.clone()))),
+    });
+    let mut seen = BTreeMap::new();
+    let mut torrents = Vec::with_capacity(origins.len());
+    for read in read {
+        let (name, known) = read?;
+        if let Some(other) = seen.insert(known.info_hash(), name.clone()) {
+            let message = format!("{other} and {name} are the same torrent");
+            return Err(Failure::usage(message).advise("give it once"));
+        }
+        torrents.push(known);
     }
     Ok(torrents)
+}
+
+/// Reads torrent files, no torrent twice.
+fn read_torrents(sources: &[Source]) -> Result<Vec<(Vec<u8>, Metainfo)>, Failure> {
+    let origins: Vec<Origin> = sources.iter().cloned().map(Origin::File).collect();
+    let known = read_origins(&origins)?.into_iter();
+    let torrents = known.filter_map(|known| match known {
+        Known::Torrent(bytes, metainfo) => Some((bytes, *metainfo)),
+        Known::Link(_) => None,
+    });
+    Ok(torrents.collect())
+}
+
+/// Saves a torrent file that was fetched from peers under its name, and says where. One that is there
+/// already is left alone.
+pub(crate) fn save_torrent(metainfo: &Metainfo, dir: &Path) -> Result<PathBuf, Failure> {
+    let bytes = torrent_file(
+        metainfo.info_bytes(),
+        metainfo.trackers(),
+        metainfo.web_seeds(),
+    );
+    // The name is safe as that of a file, and shortened so that there is room behind it.
+    let path = dir.join(format!("{}.torrent", metainfo.name()));
+    let created = File::options().write(true).create_new(true).open(&path);
+    match created.and_then(|mut file| file.write_all(&bytes)) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        result => result.map_err(|error| Failure::io("save", &path, &error))?,
+    }
+    Ok(path)
 }
 
 /// Reads a torrent file.

@@ -12,7 +12,7 @@ use crate::args::Seed;
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
 use crate::output::Output;
-use crate::session::{self, Aim, End, Session, Task};
+use crate::session::{self, Aim, End, Session, Task, Work};
 
 pub(crate) fn run(args: &Seed) -> Result<Exit, Failure> {
     let mut output = Output::new(args.json);
@@ -30,9 +30,9 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
     }
     let signals = interrupt::listen()?;
     let client = session::start(
-        args.network.runtime,
+        args.network.contacts.runtime,
         config(&args.network),
-        args.network.listen,
+        args.network.contacts.listen,
         args.network.record.clone(),
     )?;
     smol::block_on(async {
@@ -41,14 +41,14 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
             for (bytes, metainfo) in torrents {
                 session
                     .add(Task {
-                        metainfo: &metainfo,
-                        bytes,
+                        work: Work::Torrent(bytes, Box::new(metainfo)),
+                        save_torrent: false,
                         options: AddOptions {
                             dir: Some(dir.clone()),
                             recheck: args.recheck,
                             ..AddOptions::default()
                         },
-                        peers: &args.network.peers,
+                        peers: &args.network.contacts.peers,
                         aim: Aim::SeedOnly,
                     })
                     .await?;

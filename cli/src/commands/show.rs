@@ -1,18 +1,36 @@
-//! `anabranch show`: what is in a torrent file.
+//! `anabranch show`: what is in a torrent file, or in the torrent of a magnet link.
 
 use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
 
-use anabranch_core::metainfo::{FileIndex, FileKind, Metainfo};
+use anabranch_core::metainfo::{FileIndex, FileKind, Magnet, Metainfo};
+use anabranch_driver::storage::MemoryStorage;
+use anabranch_driver::{AddOptions, Error};
 use serde::Serialize;
+use smol::future::or;
 
-use super::read_torrent;
-use crate::args::Show;
+use super::download::contacts_config;
+use super::{read_torrent, save_torrent};
+use crate::args::{Origin, PeerAddress, Show};
 use crate::exit::{Exit, Failure};
-use crate::output::{json, lines::plural, print, text::printable};
+use crate::interrupt;
+use crate::output::{eprint_line, json, lines::plural, print, text::printable};
+use crate::session;
 use crate::units;
 
 pub(crate) fn run(args: &Show) -> Result<Exit, Failure> {
-    let (_, metainfo) = read_torrent(&args.torrent)?;
+    let metainfo = match &args.source {
+        Origin::File(source) => Arc::new(read_torrent(source)?.1),
+        Origin::Magnet(magnet) => match fetch(magnet, args)? {
+            Ok(metainfo) => metainfo,
+            Err(asked) => return Ok(asked),
+        },
+    };
+    if args.save_torrent && matches!(args.source, Origin::Magnet(_)) {
+        let path = save_torrent(&metainfo, Path::new("."))?;
+        eprint_line(&format!("saved as {}", path.display()));
+    }
     let summary = Summary::new(&metainfo);
     if args.json {
         json::tell(&summary)?;
@@ -20,6 +38,46 @@ pub(crate) fn run(args: &Show) -> Result<Exit, Failure> {
         print(&summary.text())?;
     }
     Ok(Exit::Done)
+}
+
+/// Fetches a torrent from peers; or says how the command ends if it is asked to before.
+fn fetch(magnet: &Magnet, args: &Show) -> Result<Result<Arc<Metainfo>, Exit>, Failure> {
+    let signals = interrupt::listen()?;
+    let contacts = &args.contacts;
+    let client = session::start(contacts.runtime, contacts_config(contacts), contacts.listen)?;
+    smol::block_on(async {
+        let options = AddOptions {
+            metadata_only: true,
+            peers: contacts
+                .peers
+                .iter()
+                .filter_map(PeerAddress::socket)
+                .collect(),
+            ..AddOptions::default()
+        };
+        // Nothing is stored, so nothing is left behind.
+        let storage = Arc::new(MemoryStorage::new());
+        let work = async {
+            let torrent = client.add_with(magnet, options, storage).await?;
+            for peer in &contacts.peers {
+                if let PeerAddress::Name { host, port } = peer {
+                    torrent.add_peer_host(host.clone(), *port).await?;
+                }
+            }
+            torrent.wait_metainfo().await.map(Ok)
+        };
+        let signal = async {
+            match signals.recv().await {
+                Ok(exit) => Ok(Err(exit)),
+                // Nobody is left to send one.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let result = or(signal, work).await;
+        // Trackers are told; there is nothing else to be lost.
+        let _ = client.shutdown().await;
+        result.map_err(|error: Error| Failure::new(error.to_string()))
+    })
 }
 
 /// The object that `show --json` writes. As stable as [`Event`](crate::output::Event).

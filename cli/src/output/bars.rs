@@ -74,6 +74,8 @@ impl Bars {
                 }
             }
             Event::Listening { .. }
+            | Event::Fetching { .. }
+            | Event::Fetched { .. }
             | Event::Added { .. }
             | Event::Checked { .. }
             | Event::Completed { .. }
@@ -162,7 +164,7 @@ impl Bars {
         let complete = self
             .progress
             .values()
-            .filter(|progress| progress.have == progress.wanted)
+            .filter(|progress| progress.have == progress.wanted && progress.metadata.is_none())
             .count();
         let eta = match wanted.saturating_sub(have).checked_div(rate) {
             Some(left) if left > 0 => format!("  ETA {}", units::seconds(left)),
@@ -203,6 +205,10 @@ fn extent(progress: &Progress) -> (u64, u64) {
             u64::from(progress.pieces.saturating_sub(progress.pieces_unchecked)),
             u64::from(progress.pieces),
         ),
+        TorrentState::FetchingMetadata => progress.metadata.map_or((0, 0), |metadata| {
+            let total = metadata.total.unwrap_or(0);
+            (metadata.received.into(), total.into())
+        }),
         TorrentState::Downloading
         | TorrentState::Seeding
         | TorrentState::Paused

@@ -21,7 +21,21 @@ pub(crate) enum Event {
         /// Address and port.
         address: SocketAddr,
     },
-    /// A torrent was taken on.
+    /// A magnet link was taken on; `added` follows when its torrent is there.
+    Fetching {
+        #[serde(flatten)]
+        torrent: Torrent,
+        /// The folder that its file or folder will lie in.
+        dir: String,
+    },
+    /// The torrent of a magnet link was fetched from peers, or had been in an earlier run.
+    Fetched {
+        #[serde(flatten)]
+        torrent: Torrent,
+        /// The torrent file, if it was to be saved.
+        saved: Option<String>,
+    },
+    /// A torrent was taken on, and what is in it is known.
     Added {
         #[serde(flatten)]
         torrent: Torrent,
@@ -179,11 +193,13 @@ pub(crate) struct Torrent {
 pub(crate) struct Progress {
     #[serde(flatten)]
     pub(crate) torrent: Torrent,
-    /// `checking`, `downloading`, `seeding`, `paused`, `failed` or `removing`.
+    /// `fetching_metadata`, `checking`, `downloading`, `seeding`, `paused`, `failed` or `removing`.
     #[serde(serialize_with = "state_name")]
     pub(crate) state: TorrentState,
     /// What holds it back, if anything does.
     pub(crate) hindrance: Option<String>,
+    /// How far the torrent of a magnet link is, as long as it is fetched.
+    pub(crate) metadata: Option<Metadata>,
     /// Bytes that are wanted.
     pub(crate) wanted: u64,
     /// Bytes of them that are there and verified.
@@ -212,6 +228,17 @@ pub(crate) struct Progress {
     pub(crate) seeds: u32,
 }
 
+/// How far the torrent of a magnet link is.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Metadata {
+    /// Bytes that have come.
+    pub(crate) received: u32,
+    /// Bytes in all, if known.
+    pub(crate) total: Option<u32>,
+    /// Connected peers that have it.
+    pub(crate) peers: u32,
+}
+
 impl From<&Failure> for Event {
     fn from(failure: &Failure) -> Self {
         Self::Error {
@@ -224,6 +251,7 @@ impl From<&Failure> for Event {
 
 pub(crate) fn state(state: TorrentState) -> &'static str {
     match state {
+        TorrentState::FetchingMetadata => "fetching_metadata",
         TorrentState::Checking => "checking",
         TorrentState::Downloading => "downloading",
         TorrentState::Seeding => "seeding",

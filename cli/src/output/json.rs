@@ -62,6 +62,7 @@ mod tests {
             torrent: torrent(),
             state: TorrentState::Downloading,
             hindrance: None,
+            metadata: None,
             wanted: 10,
             have: 5,
             pieces: 2,

@@ -76,6 +76,16 @@ impl News {
         let line = match event {
             Event::Progress(_) | Event::Hashing { .. } => return None,
             Event::Listening { address } => format!("listening on {address}"),
+            Event::Fetching { torrent, dir } => {
+                format!(
+                    "{}: fetching the torrent from peers, in {dir}",
+                    torrent.name
+                )
+            }
+            Event::Fetched { torrent, saved } => match saved {
+                Some(path) => format!("{}: the torrent is there, saved as {path}", torrent.name),
+                None => format!("{}: the torrent is there", torrent.name),
+            },
             Event::Added {
                 torrent,
                 dir,
@@ -233,6 +243,17 @@ pub(crate) fn summary(progress: &Progress) -> String {
         ),
     };
     match progress.state {
+        TorrentState::FetchingMetadata => {
+            parts.push("fetching metadata".to_owned());
+            let metadata = progress.metadata;
+            if let Some((total, metadata)) = metadata.and_then(|m| Some((m.total?, m))) {
+                parts.push(format!("{} of {total} bytes", metadata.received));
+                let from = plural(u64::from(metadata.peers), "peer", "peers");
+                parts.push(format!("from {from}"));
+            } else if let Some(why) = &progress.hindrance {
+                parts.push(printable(why).into_owned());
+            }
+        }
         TorrentState::Checking => {
             let done = progress.pieces.saturating_sub(progress.pieces_unchecked);
             let percent = units::percent(u64::from(done), u64::from(progress.pieces));
@@ -265,7 +286,7 @@ pub(crate) fn summary(progress: &Progress) -> String {
             parts.push(peers());
             parts.push(format!("{} uploaded", units::size(progress.uploaded)));
         }
-        TorrentState::Paused if progress.have == progress.wanted => {
+        TorrentState::Paused if progress.have == progress.wanted && progress.metadata.is_none() => {
             parts.push("complete".to_owned());
         }
         TorrentState::Paused | TorrentState::Removing => {
@@ -314,6 +335,7 @@ mod tests {
             torrent: torrent(),
             state,
             hindrance: None,
+            metadata: None,
             wanted: 200 << 20,
             have: 50 << 20,
             pieces: 100,

@@ -11,7 +11,7 @@ pub(crate) mod text;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::Duration;
 
-pub(crate) use self::event::{Event, Progress, Torrent};
+pub(crate) use self::event::{Event, Metadata, Progress, Torrent};
 use crate::exit::Failure;
 
 /// Tells events in the form that suits whoever reads.

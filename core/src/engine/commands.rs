@@ -1,6 +1,8 @@
 //! What users ask of an engine, carried out.
 
+use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
 
 use crate::action::{Action, Actions};
 use crate::command::{AddTorrent, Command, Reply};
@@ -8,10 +10,10 @@ use crate::ctx::{Ctx, Op, Timer};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::id::{ConnId, RequestId, TorrentId};
-use crate::metainfo::Metainfo;
+use crate::metainfo::{Magnet, Metainfo, Node};
 use crate::notice::Notice;
+use crate::status::PeerSource;
 use crate::torrent::Torrent;
-use crate::torrent::candidates::Source;
 
 impl Engine {
     pub(super) fn on_command(
@@ -94,7 +96,7 @@ impl Engine {
             }),
             Command::AddPeers { torrent, peers } => {
                 self.with(torrent, actions, |torrent, ctx, _| {
-                    torrent.add_candidates(ctx, peers, Source::USER);
+                    torrent.add_candidates(ctx, peers, PeerSource::User);
                 })
             }
             Command::AddPeerHost {
@@ -118,6 +120,13 @@ impl Engine {
             }),
             Command::Listening { address } => {
                 self.identity.listen = address;
+                self.lsd.on_listening(self.now, &mut self.timers);
+                Ok(Reply::Done)
+            }
+            Command::LocalDiscovery { v4, v6 } => {
+                let on = self.config.local_discovery;
+                self.lsd
+                    .set_groups(on && v4, on && v6, self.now, &mut self.timers);
                 Ok(Reply::Done)
             }
             Command::Shutdown => {
@@ -138,9 +147,20 @@ impl Engine {
                 limit: self.config.max_torrents,
             });
         }
-        let metainfo = Metainfo::parse(add.metainfo.clone()).map_err(|error| {
-            CommandError::BadMetainfo(alloc::string::ToString::to_string(&error))
-        })?;
+        let magnet = add.magnet.as_deref().map(str::parse::<Magnet>).transpose();
+        let magnet = magnet.map_err(|error| CommandError::BadMagnet(error.to_string()))?;
+        let metainfo = match &magnet {
+            Some(magnet) if add.metainfo.is_empty() => {
+                Metainfo::unknown(magnet.info_hash, magnet.name.as_deref())
+            }
+            Some(_) | None => Metainfo::parse(add.metainfo.clone())
+                .map_err(|error| CommandError::BadMetainfo(error.to_string()))?,
+        };
+        let other = |magnet: &Magnet| magnet.info_hash != metainfo.info_hash();
+        if magnet.as_ref().is_some_and(other) {
+            let why = "it is of another torrent than the .torrent file";
+            return Err(CommandError::BadMagnet(why.to_string()));
+        }
         let info_hash = metainfo.info_hash();
         if let Some(torrent) = self.by_hash.get(&info_hash).copied() {
             return Err(CommandError::Duplicate { info_hash, torrent });
@@ -148,13 +168,30 @@ impl Engine {
         let mut ctx = ctx!(self, actions);
         let torrent = self
             .torrents
-            .insert_with(|id| Torrent::new(id, metainfo, add, &mut ctx));
+            .insert_with(|id| Torrent::new(id, metainfo, magnet.as_ref(), add, &mut ctx));
         self.by_hash.insert(info_hash, torrent);
         ctx.notify(Notice::Added { torrent, info_hash });
         if let Some(added) = self.torrents.get_mut(torrent) {
             added.begin(&mut ctx, &add.peers);
         }
+        for peer in magnet.into_iter().flat_map(|magnet| magnet.peers) {
+            self.add_named_peer(torrent, peer, actions);
+        }
         Ok(Reply::Added { torrent })
+    }
+
+    /// A peer that a magnet link names.
+    fn add_named_peer(&mut self, id: TorrentId, peer: Node, actions: &mut Actions) {
+        let Node { host, port } = peer;
+        let Ok(ip) = host.parse::<IpAddr>() else {
+            let op = self.ops.insert(Op::PeerResolve(id, port));
+            actions.push(Action::Resolve { op, host });
+            return;
+        };
+        let mut ctx = ctx!(self, actions);
+        if let Some(torrent) = self.torrents.get_mut(id) {
+            torrent.add_candidates(&mut ctx, [SocketAddr::new(ip, port)], PeerSource::User);
+        }
     }
 
     fn begin_shutdown(&mut self, request: RequestId, actions: &mut Actions) {

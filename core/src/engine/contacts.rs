@@ -86,7 +86,7 @@ impl Engine {
         if let Ok(Progress::Asks(info_hash)) = progress {
             let found = self.by_hash.get(&info_hash).copied();
             let running =
-                found.filter(|id| self.torrents.get(*id).is_some_and(Torrent::is_running));
+                found.filter(|id| self.torrents.get(*id).is_some_and(Torrent::takes_peers));
             let Some(torrent) = running else {
                 self.stats.refused += 1;
                 self.hang_up(conn, actions);

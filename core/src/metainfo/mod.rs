@@ -1,4 +1,4 @@
-//! Torrent files: BEP 3, with the fields of BEP 5, 12, 17, 19, 27 and 47.
+//! Torrent files: BEP 3, with the fields of BEP 5, 12, 17, 19, 27 and 47; magnet links: BEP 9, 53.
 //!
 //! [`Metainfo`] is a torrent that was read and found sound; [`Layout`] tells where its pieces and
 //! files lie within each other; [`Creator`] makes a torrent of one's own. What is accepted is
@@ -6,9 +6,11 @@
 
 mod create;
 mod error;
+mod fetched;
 mod info_hash;
 mod layout;
 pub mod limits;
+pub mod magnet;
 mod path;
 mod torrent;
 
@@ -17,7 +19,9 @@ pub use create::{
     SourceFile, automatic_piece_length, compare_paths,
 };
 pub use error::MetainfoError;
+pub use fetched::torrent_file;
 pub use info_hash::{InfoHash, ParseInfoHashError};
 pub use layout::{FileIndex, FileSpan, Layout, PieceIndex};
+pub use magnet::{Magnet, ParseMagnetError};
 pub use path::{SafePath, UnsafePathError};
 pub use torrent::{File, FileKind, Metainfo, Node};

@@ -1,6 +1,8 @@
 //! One connection to a peer, after the handshake: what each side has said, and what each side owes.
 
 pub(crate) mod allowed_fast;
+pub(crate) mod early;
+pub(crate) mod extensions;
 pub(crate) mod handshake;
 pub(crate) mod pipeline;
 pub(crate) mod upload;
@@ -14,11 +16,14 @@ use crate::bitfield::Bitfield;
 use crate::ctx::Ctx;
 use crate::id::ConnId;
 use crate::limits;
+use crate::peer::early::EarlyMap;
+use crate::peer::extensions::Extensions;
 use crate::peer::pipeline::Pipeline;
 use crate::peer::upload::UploadQueue;
 use crate::rate::Rate;
-use crate::status::PeerStatus;
+use crate::status::{PeerSource, PeerStatus};
 use crate::time::Instant;
+use crate::torrent::pex::Exchange;
 use crate::wire::handshake::{PeerId, Reserved};
 use crate::wire::{Decoder, Message};
 
@@ -31,9 +36,27 @@ pub(crate) struct Peer {
     /// Where the peer can be dialled, as far as it is known.
     pub(crate) dial_address: Option<SocketAddr>,
     pub(crate) incoming: bool,
+    /// How it was found.
+    pub(crate) source: PeerSource,
     pub(crate) id: PeerId,
     pub(crate) fast: bool,
     pub(crate) extended: bool,
+    /// The extensions that it has (BEP 10).
+    pub(crate) extensions: Extensions,
+    /// Bytes of the metadata, as it says; 0 if it has none (BEP 9).
+    pub(crate) metadata_size: u32,
+    /// Pieces of the metadata that it was given.
+    pub(crate) metadata_served: u32,
+    /// Whom it was told of, and how often it tells (BEP 11).
+    pub(crate) exchange: Exchange,
+    /// It says that it wants nothing (BEP 21).
+    pub(crate) upload_only: bool,
+    /// Whether it was told that we want nothing.
+    pub(crate) told_upload_only: bool,
+    /// It prefers encrypted connections.
+    pub(crate) encryption: bool,
+    /// What it says that it has, as long as nobody can judge it.
+    pub(crate) early: EarlyMap,
     pub(crate) client: String,
     pub(crate) decoder: Decoder,
     /// Whether any message has come: a piece map must be the first (BEP 3).
@@ -109,9 +132,10 @@ pub(crate) struct Introduction {
 }
 
 impl Peer {
+    /// `pieces` is how many the torrent has, or none as long as that is not known.
     pub(crate) fn new(
         introduction: Introduction,
-        pieces: u32,
+        pieces: Option<u32>,
         default_reqq: u32,
         now: Instant,
     ) -> Self {
@@ -126,7 +150,7 @@ impl Peer {
         } = introduction;
         let decoder = Decoder::new(crate::wire::Limits {
             max_block: limits::MAX_REQUEST_LEN,
-            max_bitfield: pieces.div_ceil(8),
+            max_bitfield: pieces.map_or(early::MAX_MAP, |pieces| pieces.div_ceil(8)),
             max_extended: limits::MAX_EXTENDED_LEN,
         });
         Self {
@@ -134,14 +158,23 @@ impl Peer {
             address,
             dial_address: (!incoming).then_some(address),
             incoming,
+            source: PeerSource::Incoming,
             id,
             fast: reserved.fast(),
             extended: reserved.extended(),
+            extensions: Extensions::default(),
+            metadata_size: 0,
+            metadata_served: 0,
+            exchange: Exchange::new(now),
+            upload_only: false,
+            told_upload_only: false,
+            encryption: false,
+            early: EarlyMap::default(),
             client: id.client(),
             decoder,
             spoken: false,
             mapped: false,
-            have: Bitfield::new(pieces),
+            have: Bitfield::new(pieces.unwrap_or(0)),
             interesting: 0,
             am_choking: true,
             am_interested: false,
@@ -223,11 +256,13 @@ impl Peer {
             address: self.address,
             client: self.client.clone(),
             incoming: self.incoming,
+            source: self.source,
             am_choking: self.am_choking,
             am_interested: self.am_interested,
             peer_choking: self.peer_choking,
             peer_interested: self.peer_interested,
             snubbed: self.snubbed,
+            upload_only: self.upload_only || self.is_seed(),
             pieces: self.have.count(),
             download_rate: self.down.per_second(now),
             upload_rate: self.up.per_second(now),

@@ -1,14 +1,20 @@
 //! Whom to dial: addresses known and not connected, in order of canonical priority (BEP 40), and
 //! addresses that are not talked to any more.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+mod address;
+mod banned;
+
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use core::ops::RangeInclusive;
 use core::time::Duration;
 
-use crate::limits::{MAX_BANNED, MAX_CANDIDATES};
+use self::address::{canonical, canonical_priority, is_dialable, ports_of};
+pub(crate) use self::banned::Banned;
+use crate::id::ConnId;
+use crate::limits::MAX_CANDIDATES;
+use crate::status::PeerSource;
 use crate::time::Instant;
 
 /// How long after a first failure an address is dialled again, and after a connection that was of
@@ -25,49 +31,56 @@ const MAX_RETRY: Duration = Duration::from_secs(3600);
 /// life in it, it will be heard of again.
 const MAX_FAILURES: u8 = 6;
 
-/// How many addresses may be known by hearsay alone: peers can make up as many as they like.
+/// How many addresses may be known from one source that anybody can make addresses up for.
 const MAX_HEARSAY: usize = MAX_CANDIDATES / 2;
+
+/// How many addresses may be known from one peer's word alone.
+const MAX_INTRODUCED: u32 = 100;
 
 /// Where an address is known from; several at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Source(u8);
+struct Sources(u8);
 
-impl Source {
-    pub(crate) const USER: Self = Self(1);
-    pub(crate) const TRACKER: Self = Self(1 << 1);
-    /// It dialled us, and told where it listens.
-    pub(crate) const INCOMING: Self = Self(1 << 2);
-    /// Peer exchange (BEP 11).
-    pub(crate) const PEX: Self = Self(1 << 3);
-    /// The distributed hash table (BEP 5).
-    pub(crate) const DHT: Self = Self(1 << 4);
-
-    /// Whether all of `other` is in it.
-    const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
+impl Sources {
+    const fn of(source: PeerSource) -> Self {
+        Self(1 << source as u8)
     }
 
-    const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+    const fn contains(self, source: PeerSource) -> bool {
+        self.0 & Self::of(source).0 != 0
     }
 
-    /// Whether anybody could have made it up.
-    const fn is_hearsay(self) -> bool {
-        self.0 & !(Self::PEX.0 | Self::DHT.0) == 0
+    const fn with(self, source: PeerSource) -> Self {
+        Self(self.0 | Self::of(source).0)
+    }
+
+    /// The one that says most for the address: its share is what the address counts to.
+    fn best(self) -> PeerSource {
+        let mut all = PeerSource::ALL.into_iter();
+        all.find(|source| self.contains(*source))
+            // None is ever empty.
+            .unwrap_or(PeerSource::Pex)
     }
 }
 
 /// The addresses at which peers of one torrent may be.
+///
+/// Sources are treated alike, however much each has to say: when there are too many addresses, the
+/// source with most of them loses its worst, and the sources are dialled from in turn. Within a source
+/// the best comes first, and before all others come those that the user named or that were of use.
 #[derive(Debug)]
 pub(crate) struct Candidates {
     entries: BTreeMap<SocketAddr, Entry>,
-    /// Those not connected, the best first: the last one goes when there are too many.
-    idle: BTreeSet<Rank>,
-    /// Those of them that may be dialled.
-    ready: BTreeSet<Rank>,
+    /// Those not connected, by the source that they count to.
+    shares: [Share; PeerSource::ALL.len()],
+    /// The share that was dialled from last.
+    turn: usize,
+    /// How many are not connected.
+    idle: usize,
     /// Those of them that must wait, and until when.
     waiting: BTreeSet<(Instant, SocketAddr)>,
-    hearsay: usize,
+    /// Those of them that are known from one peer's word alone, by peer.
+    introduced: BTreeMap<ConnId, u32>,
     connecting: u32,
     /// How many ports of one address are known at most, but for those that the user names: nobody's
     /// list makes us knock at all doors of a house.
@@ -76,9 +89,22 @@ pub(crate) struct Candidates {
     own_v6: SocketAddrV6,
 }
 
+/// Addresses that count to one source.
+#[derive(Debug, Default)]
+struct Share {
+    /// All of them, the best first.
+    idle: BTreeSet<Rank>,
+    /// Those of them that may be dialled.
+    ready: BTreeSet<Rank>,
+}
+
 #[derive(Debug)]
 struct Entry {
-    sources: Source,
+    sources: Sources,
+    /// The peer that told of it, if nobody else did.
+    introducer: Option<ConnId>,
+    /// Whether it is said to want nothing.
+    is_seed: bool,
     /// Attempts and connections in a row that were of no use.
     failures: u8,
     /// The last connection was of use.
@@ -111,7 +137,6 @@ enum Standing {
     /// It was of use before.
     Proven,
     Known,
-    Hearsay,
 }
 
 impl Candidates {
@@ -125,10 +150,11 @@ impl Candidates {
         }
         Self {
             entries: BTreeMap::new(),
-            idle: BTreeSet::new(),
-            ready: BTreeSet::new(),
+            shares: Default::default(),
+            turn: 0,
+            idle: 0,
             waiting: BTreeSet::new(),
-            hearsay: 0,
+            introduced: BTreeMap::new(),
             connecting: 0,
             per_address: per_address as usize,
             own_v4: SocketAddrV4::new(Ipv4Addr::from(salt), 0),
@@ -152,7 +178,30 @@ impl Candidates {
 
     /// Learns of an address. Says whether it is kept: not if nobody can be there, or if all that are
     /// known are better.
-    pub(crate) fn add(&mut self, address: SocketAddr, source: Source, now: Instant) -> bool {
+    pub(crate) fn add(&mut self, address: SocketAddr, source: PeerSource, now: Instant) -> bool {
+        self.learn(address, source, None, false, now)
+    }
+
+    /// Learns of an address from a peer (BEP 11), which also says whether it is a seed's. The word of
+    /// one peer counts for no more than [`MAX_INTRODUCED`] addresses.
+    pub(crate) fn introduce(
+        &mut self,
+        address: SocketAddr,
+        by: ConnId,
+        is_seed: bool,
+        now: Instant,
+    ) -> bool {
+        self.learn(address, PeerSource::Pex, Some(by), is_seed, now)
+    }
+
+    fn learn(
+        &mut self,
+        address: SocketAddr,
+        source: PeerSource,
+        introducer: Option<ConnId>,
+        is_seed: bool,
+        now: Instant,
+    ) -> bool {
         let address = canonical(address);
         if !is_dialable(address) {
             return false;
@@ -160,51 +209,85 @@ impl Candidates {
         if self.entries.contains_key(&address) {
             self.change(address, |entry| {
                 entry.sources = entry.sources.with(source);
+                entry.is_seed |= is_seed;
+                if entry.introducer != introducer {
+                    entry.introducer = None;
+                }
                 // The user need not wait.
-                if source.contains(Source::USER) && entry.is_idle() {
+                if source == PeerSource::User && entry.is_idle() {
                     entry.failures = 0;
                     entry.state = State::Waiting(now);
                 }
                 // A tracker has heard of it later than our last attempt, maybe.
                 if let State::Waiting(until) = entry.state
-                    && source.contains(Source::TRACKER)
+                    && source == PeerSource::Tracker
                 {
                     entry.state = State::Waiting(until.min(now + RETRY_USELESS));
                 }
             });
             return true;
         }
+        let ports = self.entries.range(ports_of(address.ip())).count();
+        if ports >= self.per_address && source != PeerSource::User {
+            return false;
+        }
+        let told = introducer.and_then(|peer| self.introduced.get(&peer));
+        if told.is_some_and(|told| *told >= MAX_INTRODUCED) {
+            return false;
+        }
         let entry = Entry {
-            sources: source,
+            sources: Sources::of(source),
+            introducer,
+            is_seed,
             failures: 0,
             proven: false,
             priority: self.priority(address),
             state: State::Waiting(now),
         };
-        let ports = self.entries.range(ports_of(address.ip())).count();
-        if ports >= self.per_address && !source.contains(Source::USER) {
+        if !self.make_room(entry.rank(address), source) {
             return false;
-        }
-        let rank = entry.rank(address);
-        let full = self.idle.len() >= MAX_CANDIDATES
-            || rank.standing == Standing::Hearsay && self.hearsay >= MAX_HEARSAY;
-        if full {
-            // What is known by hearsay comes last, so this is the one to go for either reason.
-            let Some(worst) = self.idle.last().copied().filter(|worst| rank < *worst) else {
-                return false;
-            };
-            self.remove(worst.address);
         }
         self.list(address, &entry);
         self.entries.insert(address, entry);
         true
     }
 
+    /// Forgets an address that is worth less than a new one, if there are too many. Says whether there
+    /// is room then.
+    fn make_room(&mut self, rank: Rank, source: PeerSource) -> bool {
+        let own = self.shares[source as usize].idle.len();
+        let crowded = source.is_hearsay() && own >= MAX_HEARSAY;
+        if self.idle < MAX_CANDIDATES && !crowded {
+            return true;
+        }
+        let largest = self.largest();
+        let loses = if !crowded && self.shares[largest].idle.len() > own {
+            self.shares[largest].idle.last()
+        } else {
+            let own = self.shares[source as usize].idle.last();
+            own.filter(|worst| rank < **worst)
+        };
+        let Some(worst) = loses.copied() else {
+            return false;
+        };
+        self.remove(worst.address);
+        true
+    }
+
+    /// The share with most addresses; of equals the one whose source says less for them.
+    fn largest(&self) -> usize {
+        let shares = self.shares.iter().enumerate();
+        let sizes = shares.map(|(index, share)| (share.idle.len(), index));
+        sizes.max().map_or(0, |(_, index)| index)
+    }
+
     /// The best address that may be dialled now; it counts as being dialled from now on, until
-    /// `on_connected`, `on_failed` or `on_closed`. Addresses that are not acceptable are forgotten.
+    /// `on_connected`, `on_failed` or `on_closed`. Addresses that are not acceptable are forgotten, and
+    /// seeds are left alone if told so.
     pub(crate) fn pick(
         &mut self,
         now: Instant,
+        spare_seeds: bool,
         acceptable: impl Fn(SocketAddr) -> bool,
     ) -> Option<SocketAddr> {
         while let Some((due, address)) = self.waiting.first().copied() {
@@ -213,22 +296,65 @@ impl Candidates {
             }
             self.change(address, |entry| entry.state = State::Ready);
         }
-        while let Some(Rank { address, .. }) = self.ready.first().copied() {
-            if acceptable(address) {
+        while let Some(address) = self.next_ready() {
+            let is_seed = self.entries.get(&address).is_some_and(|e| e.is_seed);
+            if !acceptable(address) {
+                self.remove(address);
+            } else if spare_seeds && is_seed {
+                self.change(address, |entry| {
+                    entry.state = State::Waiting(now + MAX_RETRY);
+                });
+            } else {
                 self.change(address, |entry| entry.state = State::Connecting);
                 return Some(address);
             }
-            self.remove(address);
+        }
+        None
+    }
+
+    /// Who is next: the user's own and those that were of use, then the sources in turn.
+    fn next_ready(&mut self) -> Option<SocketAddr> {
+        let firsts = self.shares.iter().filter_map(|share| share.ready.first());
+        let favourites = firsts.filter(|rank| rank.standing < Standing::Known);
+        if let Some(rank) = favourites.min() {
+            return Some(rank.address);
+        }
+        let count = self.shares.len();
+        for step in 1..=count {
+            let index = (self.turn + step) % count;
+            if let Some(rank) = self.shares[index].ready.first() {
+                self.turn = index;
+                return Some(rank.address);
+            }
         }
         None
     }
 
     /// When an address may be dialled; `now` if there is one already.
     pub(crate) fn next_at(&self, now: Instant) -> Option<Instant> {
-        if !self.ready.is_empty() {
+        if self.shares.iter().any(|share| !share.ready.is_empty()) {
             return Some(now);
         }
         self.waiting.first().map(|(due, _)| (*due).max(now))
+    }
+
+    /// Where an address is known from; the best source if there are several.
+    pub(crate) fn source(&self, address: SocketAddr) -> Option<PeerSource> {
+        let entry = self.entries.get(&canonical(address))?;
+        Some(entry.sources.best())
+    }
+
+    /// From now on this torrent is private (BEP 27): forgets what is known from other sources than
+    /// trackers and the user.
+    pub(crate) fn forget_hearsay(&mut self) {
+        let entries = self.entries.iter();
+        let hearsay: Vec<SocketAddr> = entries
+            .filter(|(_, entry)| entry.sources.best().is_hearsay())
+            .map(|(address, _)| *address)
+            .collect();
+        for address in hearsay {
+            self.remove(address);
+        }
     }
 
     /// There is a peer at the address, and we are connected.
@@ -253,7 +379,7 @@ impl Candidates {
             return;
         }
         if !self.entries.contains_key(&address) {
-            self.add(address, Source::INCOMING, now);
+            self.add(address, PeerSource::Incoming, now);
         }
         self.change(address, |entry| {
             entry.failures = 0;
@@ -303,7 +429,7 @@ impl Candidates {
 
     /// How many addresses are known and neither connected nor being dialled.
     pub(crate) fn len(&self) -> usize {
-        self.idle.len()
+        self.idle
     }
 
     /// How many are being dialled.
@@ -318,7 +444,7 @@ impl Candidates {
             entry.failures = entry.failures.saturating_add(1);
             let wait = base.saturating_mul(1 << doublings.min(16)).min(MAX_RETRY);
             entry.state = State::Waiting(now + wait);
-            forget = entry.failures >= MAX_FAILURES && !entry.sources.contains(Source::USER);
+            forget = entry.failures >= MAX_FAILURES && !entry.sources.contains(PeerSource::User);
         });
         if forget {
             self.remove(address);
@@ -337,8 +463,8 @@ impl Candidates {
             self.list(address, &entry);
             self.entries.insert(address, entry);
             // Peers that left together may be more than fit.
-            if self.idle.len() > MAX_CANDIDATES
-                && let Some(worst) = self.idle.last().copied()
+            if self.idle > MAX_CANDIDATES
+                && let Some(worst) = self.shares[self.largest()].idle.last().copied()
             {
                 self.remove(worst.address);
             }
@@ -347,9 +473,10 @@ impl Candidates {
 
     fn list(&mut self, address: SocketAddr, entry: &Entry) {
         let rank = entry.rank(address);
+        let share = &mut self.shares[entry.sources.best() as usize];
         match entry.state {
             State::Ready => {
-                self.ready.insert(rank);
+                share.ready.insert(rank);
             }
             State::Waiting(until) => {
                 self.waiting.insert((until, address));
@@ -358,16 +485,20 @@ impl Candidates {
             State::Connected => {}
         }
         if entry.is_idle() {
-            self.idle.insert(rank);
-            self.hearsay += usize::from(rank.standing == Standing::Hearsay);
+            share.idle.insert(rank);
+            self.idle += 1;
+            if let Some(peer) = entry.introducer {
+                *self.introduced.entry(peer).or_default() += 1;
+            }
         }
     }
 
     fn unlist(&mut self, address: SocketAddr, entry: &Entry) {
         let rank = entry.rank(address);
+        let share = &mut self.shares[entry.sources.best() as usize];
         match entry.state {
             State::Ready => {
-                self.ready.remove(&rank);
+                share.ready.remove(&rank);
             }
             State::Waiting(until) => {
                 self.waiting.remove(&(until, address));
@@ -376,8 +507,16 @@ impl Candidates {
             State::Connected => {}
         }
         if entry.is_idle() {
-            self.idle.remove(&rank);
-            self.hearsay -= usize::from(rank.standing == Standing::Hearsay);
+            share.idle.remove(&rank);
+            self.idle -= 1;
+            if let Some(peer) = entry.introducer
+                && let Some(count) = self.introduced.get_mut(&peer)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    self.introduced.remove(&peer);
+                }
+            }
         }
     }
 
@@ -394,24 +533,33 @@ impl Candidates {
             let entries = self.entries.values();
             entries.filter(|entry| test(entry)).count()
         };
-        assert_eq!(self.idle.len(), count(Entry::is_idle));
-        assert_eq!(self.ready.len(), count(|entry| entry.state == State::Ready));
-        assert_eq!(self.idle.len(), self.ready.len() + self.waiting.len());
+        let sum = |size: fn(&Share) -> usize| self.shares.iter().map(size).sum::<usize>();
+        let ready = sum(|share| share.ready.len());
+        assert_eq!(self.idle, count(Entry::is_idle));
+        assert_eq!(self.idle, sum(|share| share.idle.len()));
+        assert_eq!(ready, count(|entry| entry.state == State::Ready));
+        assert_eq!(self.idle, ready + self.waiting.len());
         let connecting = count(|entry| entry.state == State::Connecting);
         assert_eq!(self.connecting as usize, connecting);
         for (address, entry) in &self.entries {
             let rank = entry.rank(*address);
-            assert_eq!(self.idle.contains(&rank), entry.is_idle());
+            let share = &self.shares[entry.sources.best() as usize];
+            assert_eq!(share.idle.contains(&rank), entry.is_idle());
             match entry.state {
-                State::Ready => assert!(self.ready.contains(&rank)),
+                State::Ready => assert!(share.ready.contains(&rank)),
                 State::Waiting(until) => assert!(self.waiting.contains(&(until, *address))),
                 State::Connecting | State::Connected => {}
             }
         }
-        let hearsay = self.idle.iter();
-        let hearsay = hearsay.filter(|rank| rank.standing == Standing::Hearsay);
-        assert_eq!(self.hearsay, hearsay.count());
-        assert!(self.idle.len() <= MAX_CANDIDATES);
+        let introduced: u32 = self.introduced.values().sum();
+        let alone = count(|entry| entry.is_idle() && entry.introducer.is_some());
+        assert_eq!(introduced as usize, alone);
+        assert!(
+            self.introduced
+                .values()
+                .all(|count| *count <= 2 * MAX_INTRODUCED)
+        );
+        assert!(self.idle <= MAX_CANDIDATES);
     }
 }
 
@@ -424,12 +572,10 @@ impl Entry {
     }
 
     fn rank(&self, address: SocketAddr) -> Rank {
-        let standing = if self.sources.contains(Source::USER) {
+        let standing = if self.sources.contains(PeerSource::User) {
             Standing::Wished
         } else if self.proven {
             Standing::Proven
-        } else if self.sources.is_hearsay() {
-            Standing::Hearsay
         } else {
             Standing::Known
         };
@@ -442,409 +588,5 @@ impl Entry {
     }
 }
 
-/// One form for each address: IPv4 is never written as IPv6, and what IPv6 adds to an address only
-/// stays where it tells links apart.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    let scope = match address {
-        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => v6.scope_id(),
-        SocketAddr::V4(_) | SocketAddr::V6(_) => 0,
-    };
-    match address.ip().to_canonical() {
-        IpAddr::V4(ip) => SocketAddr::V4(SocketAddrV4::new(ip, address.port())),
-        IpAddr::V6(ip) => SocketAddr::V6(SocketAddrV6::new(ip, address.port(), 0, scope)),
-    }
-}
-
-/// Whether a peer can be there at all.
-fn is_dialable(address: SocketAddr) -> bool {
-    let ip = match address.ip() {
-        // Neither "this network" (0/8) nor the reserved block (240/4) with the broadcast address has
-        // hosts.
-        IpAddr::V4(ip) => ip.octets()[0] != 0 && ip.octets()[0] < 240 && !ip.is_multicast(),
-        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
-    };
-    ip && address.port() != 0
-}
-
-/// All addresses with this one's host.
-fn ports_of(ip: IpAddr) -> RangeInclusive<SocketAddr> {
-    match ip {
-        IpAddr::V4(ip) => {
-            let port = |port| SocketAddr::V4(SocketAddrV4::new(ip, port));
-            port(0)..=port(u16::MAX)
-        }
-        IpAddr::V6(ip) => {
-            let last = SocketAddrV6::new(ip, u16::MAX, u32::MAX, u32::MAX);
-            SocketAddr::V6(SocketAddrV6::new(ip, 0, 0, 0))..=SocketAddr::V6(last)
-        }
-    }
-}
-
-/// BEP 40: a number on which both ends of a connection agree, and which nobody can choose.
-fn canonical_priority(own: SocketAddr, peer: SocketAddr) -> u32 {
-    if own.ip() == peer.ip() {
-        let low = own.port().min(peer.port()).to_be_bytes();
-        let high = own.port().max(peer.port()).to_be_bytes();
-        return crc32c(low.into_iter().chain(high));
-    }
-    match (own.ip(), peer.ip()) {
-        (IpAddr::V4(own), IpAddr::V4(peer)) => masked_priority(own.octets(), peer.octets(), 2),
-        (IpAddr::V6(own), IpAddr::V6(peer)) => masked_priority(own.octets(), peer.octets(), 6),
-        // Never asked for: each family is compared with our address in it.
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => 0,
-    }
-}
-
-/// Of two addresses, half of the bits count from where they differ on, but all of the first `whole`
-/// bytes.
-fn masked_priority<const N: usize>(own: [u8; N], peer: [u8; N], whole: usize) -> u32 {
-    let same = own.iter().zip(&peer).take_while(|(a, b)| a == b).count();
-    let mask = |mut octets: [u8; N]| {
-        for octet in octets.iter_mut().skip(whole.max(same + 1)) {
-            *octet &= 0x55;
-        }
-        octets
-    };
-    let (own, peer) = (mask(own), mask(peer));
-    crc32c(own.min(peer).into_iter().chain(own.max(peer)))
-}
-
-/// CRC-32C (Castagnoli), as in RFC 3720.
-fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
-    const POLYNOMIAL: u32 = 0x82f6_3b78;
-    !bytes.fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
-            crc >> 1 ^ (POLYNOMIAL & (crc & 1).wrapping_neg())
-        })
-    })
-}
-
-/// Addresses that are not talked to any more, the latest [`MAX_BANNED`].
-#[derive(Debug, Default)]
-pub(crate) struct Banned {
-    addresses: BTreeSet<IpAddr>,
-    /// The oldest first.
-    order: VecDeque<IpAddr>,
-}
-
-impl Banned {
-    /// Bans an address; the one banned longest is pardoned if there are too many. Says whether it is
-    /// news.
-    pub(crate) fn insert(&mut self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        if !self.addresses.insert(ip) {
-            return false;
-        }
-        self.order.push_back(ip);
-        if self.order.len() > MAX_BANNED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.addresses.remove(&oldest);
-        }
-        true
-    }
-
-    /// Whether the address is banned.
-    pub(crate) fn contains(&self, ip: IpAddr) -> bool {
-        self.addresses.contains(&ip.to_canonical())
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use quickcheck::quickcheck;
-    use std::format;
-
-    use super::*;
-
-    const NOW: Instant = Instant::from_millis(1_000);
-
-    fn candidates() -> Candidates {
-        Candidates::new(4, 7)
-    }
-
-    fn address(text: &str) -> SocketAddr {
-        text.parse().unwrap()
-    }
-
-    fn nth(number: usize) -> SocketAddr {
-        address(&format!("10.{}.{}.1:6881", number / 256, number % 256))
-    }
-
-    fn any(_: SocketAddr) -> bool {
-        true
-    }
-
-    fn after(seconds: u64) -> Instant {
-        NOW + Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn priorities_are_those_of_the_specification() {
-        let priority = |own: &str, peer: &str| canonical_priority(address(own), address(peer));
-        assert_eq!(priority("123.213.32.10:1", "98.76.54.32:2"), 0xec2d_7224);
-        assert_eq!(priority("98.76.54.32:2", "123.213.32.10:1"), 0xec2d_7224);
-        assert_eq!(priority("123.213.32.10:1", "123.213.32.234:2"), 0x9956_8189);
-        assert_eq!(crc32c(b"123456789".iter().copied()), 0xe306_9283);
-    }
-
-    #[test]
-    fn more_of_an_address_counts_the_nearer_it_is() {
-        let differ = |a: &str, b: &str, own: &str| {
-            let priority = |peer: &str| canonical_priority(address(own), address(peer));
-            priority(a) != priority(b)
-        };
-        // 0x55 hides the second lowest bit.
-        assert!(!differ("1.2.3.4:1", "1.2.1.4:1", "9.9.9.9:1"));
-        assert!(differ("1.2.3.4:1", "1.2.1.4:1", "1.2.9.9:1"));
-        assert!(!differ("1.2.3.4:1", "1.2.3.6:1", "1.2.9.9:1"));
-        assert!(differ("1.2.3.4:1", "1.2.3.6:1", "1.2.3.9:1"));
-        assert!(differ("1.2.3.4:1", "1.2.3.4:2", "1.2.3.4:9"));
-        assert!(!differ(
-            "[2001:db8:1:200::]:1",
-            "[2001:db8:1::]:1",
-            "[2001:db8:2::]:1"
-        ));
-        assert!(differ(
-            "[2001:db8:1:200::]:1",
-            "[2001:db8:1::]:1",
-            "[2001:db8:1:f00::]:1"
-        ));
-    }
-
-    #[test]
-    fn nobody_is_dialled_where_nobody_can_be() {
-        let mut candidates = candidates();
-        for nowhere in [
-            "10.0.0.1:0",
-            "0.0.0.0:1",
-            "0.1.2.3:1",
-            "224.0.0.1:1",
-            "255.255.255.255:1",
-            "[::]:1",
-            "[ff02::1]:1",
-            "[::ffff:0.0.0.0]:1",
-            "[::ffff:224.0.0.1]:1",
-        ] {
-            assert!(
-                !candidates.add(address(nowhere), Source::USER, NOW),
-                "{nowhere}"
-            );
-        }
-        for somewhere in ["127.0.0.1:1", "[::1]:1", "192.168.0.1:65535", "[fe80::1]:1"] {
-            assert!(
-                candidates.add(address(somewhere), Source::TRACKER, NOW),
-                "{somewhere}"
-            );
-        }
-        candidates.check();
-    }
-
-    #[test]
-    fn an_address_has_one_form() {
-        let mut candidates = candidates();
-        assert!(candidates.add(address("[::ffff:10.0.0.1]:5"), Source::TRACKER, NOW));
-        assert!(candidates.add(address("10.0.0.1:5"), Source::PEX, NOW));
-        assert_eq!(candidates.len(), 1);
-        assert_eq!(candidates.pick(NOW, any), Some(address("10.0.0.1:5")));
-        candidates.remove_ip(address("[::ffff:10.0.0.1]:5").ip());
-        assert_eq!(candidates.connecting(), 0);
-    }
-
-    #[test]
-    fn the_users_own_come_first_and_hearsay_last() {
-        let mut candidates = candidates();
-        candidates.add(nth(1), Source::PEX, NOW);
-        candidates.add(nth(2), Source::TRACKER, NOW);
-        candidates.add(nth(3), Source::PEX, NOW);
-        candidates.add(nth(3), Source::TRACKER, NOW);
-        candidates.add(nth(4), Source::USER, NOW);
-        candidates.on_closed(nth(5), true, Instant::ZERO);
-        let now = after(60);
-        let order: Vec<_> = core::iter::from_fn(|| candidates.pick(now, any)).collect();
-        assert_eq!(order[..2], [nth(4), nth(5)]);
-        assert_eq!(order[4..], [nth(1)]);
-        assert_eq!((candidates.connecting(), candidates.len()), (5, 0));
-        assert_eq!(candidates.next_at(now), None);
-        candidates.check();
-    }
-
-    #[test]
-    fn among_equals_the_higher_priority_comes_first_and_follows_our_address() {
-        let mut candidates = candidates();
-        for number in 0..50 {
-            candidates.add(nth(number), Source::TRACKER, NOW);
-        }
-        let own = address("123.213.32.10:6881");
-        candidates.set_own(own);
-        candidates.check();
-        let order: Vec<_> = core::iter::from_fn(|| candidates.pick(NOW, any)).collect();
-        assert_eq!(order.len(), 50);
-        assert!(order.is_sorted_by_key(|peer| Reverse(canonical_priority(own, *peer))));
-    }
-
-    #[test]
-    fn failures_double_the_wait_until_the_address_is_forgotten() {
-        let mut candidates = candidates();
-        candidates.add(nth(1), Source::TRACKER, NOW);
-        candidates.add(nth(2), Source::USER, NOW);
-        let mut now = NOW;
-        let mut waits = Vec::new();
-        for _ in 0..10 {
-            while let Some(picked) = candidates.pick(now, any) {
-                candidates.on_failed(picked, now);
-            }
-            candidates.check();
-            let next = candidates.next_at(now).unwrap();
-            waits.push(next.since(now).as_secs());
-            now = next;
-        }
-        assert_eq!(waits[..8], [15, 30, 60, 120, 240, 480, 960, 1920]);
-        assert_eq!(waits[8..], [3600, 3600]);
-        assert_eq!(candidates.len(), 1);
-        candidates.add(nth(2), Source::USER, now);
-        assert_eq!(candidates.next_at(now), Some(now));
-    }
-
-    #[test]
-    fn a_useful_peer_is_sought_again_soon_and_a_useless_one_later() {
-        let mut candidates = candidates();
-        candidates.add(nth(1), Source::TRACKER, NOW);
-        assert_eq!(candidates.pick(NOW, any), Some(nth(1)));
-        candidates.on_connected(nth(1));
-        assert_eq!((candidates.connecting(), candidates.len()), (0, 0));
-        // To fail is no news about one that is connected.
-        candidates.on_failed(nth(1), NOW);
-        assert_eq!(candidates.next_at(NOW), None);
-        candidates.on_closed(nth(1), true, NOW);
-        assert_eq!(candidates.next_at(NOW), Some(after(15)));
-        candidates.on_closed(nth(1), false, NOW);
-        assert_eq!(candidates.next_at(NOW), Some(after(60)));
-        candidates.on_closed(nth(2), false, NOW);
-        assert_eq!(candidates.len(), 1);
-    }
-
-    #[test]
-    fn a_peer_that_we_stopped_on_is_sought_again_at_once() {
-        let mut candidates = candidates();
-        candidates.add(nth(1), Source::TRACKER, NOW);
-        candidates.pick(NOW, any);
-        for useful in [false, true] {
-            candidates.on_connected(nth(1));
-            candidates.on_stopped(nth(1), useful, NOW);
-            assert_eq!(candidates.pick(NOW, any), Some(nth(1)));
-        }
-        candidates.on_stopped(nth(2), false, NOW);
-        assert_eq!(candidates.len(), 0, "a stranger that was of no use");
-        candidates.on_stopped(nth(2), true, NOW);
-        assert_eq!(candidates.pick(NOW, any), Some(nth(2)));
-    }
-
-    #[test]
-    fn an_address_that_a_tracker_names_again_need_not_wait_for_long() {
-        let mut candidates = candidates();
-        let mut now = NOW;
-        candidates.add(nth(1), Source::USER, now);
-        for _ in 0..8 {
-            while candidates.pick(now, |_| true).is_none() {
-                now = now + RETRY;
-            }
-            candidates.on_failed(nth(1), now);
-        }
-        candidates.add(nth(1), Source::PEX, now);
-        assert_eq!(candidates.pick(now + RETRY_USELESS, |_| true), None);
-        candidates.add(nth(1), Source::TRACKER, now);
-        assert_eq!(candidates.pick(now, |_| true), None);
-        let soon = now + RETRY_USELESS;
-        assert_eq!(candidates.pick(soon, |_| true), Some(nth(1)));
-    }
-
-    #[test]
-    fn attempts_that_were_given_up_are_no_failures() {
-        let mut candidates = candidates();
-        candidates.add(nth(1), Source::TRACKER, NOW);
-        candidates.pick(NOW, any);
-        candidates.forget_attempts(NOW);
-        candidates.on_failed(nth(1), NOW);
-        assert_eq!(candidates.connecting(), 0);
-        assert_eq!(candidates.pick(NOW, any), Some(nth(1)));
-    }
-
-    #[test]
-    fn what_is_not_acceptable_is_forgotten() {
-        let mut candidates = candidates();
-        candidates.add(nth(1), Source::USER, NOW);
-        candidates.add(nth(2), Source::TRACKER, NOW);
-        let picked = candidates.pick(NOW, |address| address != nth(1));
-        assert_eq!((picked, candidates.len()), (Some(nth(2)), 0));
-    }
-
-    #[test]
-    fn nobody_can_make_us_knock_at_every_port_of_an_address() {
-        let mut candidates = candidates();
-        let port = |port: u16| address(&format!("[2001:db8::1]:{port}"));
-        for number in 1..100 {
-            candidates.add(port(number), Source::TRACKER, NOW);
-        }
-        assert_eq!(candidates.len(), 4);
-        assert!(candidates.add(port(100), Source::USER, NOW));
-        candidates.remove_ip(port(1).ip());
-        assert_eq!(candidates.len(), 0);
-    }
-
-    #[test]
-    fn hearsay_does_not_push_out_what_is_known() {
-        let mut candidates = candidates();
-        for number in 0..MAX_CANDIDATES {
-            candidates.add(nth(number), Source::PEX, NOW);
-        }
-        assert_eq!(candidates.len(), MAX_HEARSAY);
-        for number in 0..MAX_CANDIDATES {
-            assert!(candidates.add(nth(2 * MAX_CANDIDATES + number), Source::TRACKER, NOW));
-        }
-        assert_eq!((candidates.len(), candidates.hearsay), (MAX_CANDIDATES, 0));
-        assert!(!candidates.add(nth(1), Source::DHT, NOW));
-        assert!(candidates.add(nth(1), Source::USER, NOW));
-        assert_eq!(candidates.pick(NOW, any), Some(nth(1)));
-        candidates.check();
-    }
-
-    #[test]
-    fn the_oldest_ban_is_lifted_when_there_are_too_many() {
-        let mut banned = Banned::default();
-        for number in 0..=MAX_BANNED {
-            assert!(banned.insert(nth(number).ip()));
-        }
-        assert!(!banned.insert(address("[::ffff:10.0.1.1]:1").ip()));
-        assert_eq!(banned.order.len(), MAX_BANNED);
-        assert!(!banned.contains(nth(0).ip()) && banned.contains(nth(1).ip()));
-    }
-
-    quickcheck! {
-        fn all_lists_agree_after_anything(steps: Vec<(u8, u8, u16)>) -> bool {
-            let mut candidates = candidates();
-            let mut now = NOW;
-            for (step, number, wait) in steps {
-                let who = nth(usize::from(number % 16));
-                match step % 10 {
-                    0 => { candidates.add(who, Source::TRACKER, now); }
-                    1 => { candidates.add(who, Source::PEX, now); }
-                    2 => { candidates.add(who, Source::USER, now); }
-                    3 | 4 => {
-                        let due = candidates.next_at(now);
-                        let picked = candidates.pick(now, any);
-                        assert_eq!(picked.is_some(), due == Some(now));
-                    }
-                    5 => candidates.on_connected(who),
-                    6 => candidates.on_failed(who, now),
-                    7 => candidates.on_closed(who, number > 99, now),
-                    8 => candidates.forget_attempts(now),
-                    _ => candidates.remove(who),
-                }
-                now = now + Duration::from_secs(u64::from(wait / 256));
-                candidates.check();
-            }
-            true
-        }
-    }
-}
+mod tests;

@@ -31,6 +31,8 @@ pub(super) struct Storage {
     stage: Stage,
     /// Whether resume data is ignored at the next opening.
     recheck: bool,
+    /// Whether the metadata came from peers, and is nowhere else.
+    fetched: bool,
     /// Whether something was stored that no checkpoint vouches for.
     dirty: bool,
     checkpointing: bool,
@@ -69,6 +71,7 @@ impl Storage {
             key,
             stage: Stage::Closed,
             recheck,
+            fetched: false,
             dirty: false,
             checkpointing: false,
             saving: Vec::new(),
@@ -82,6 +85,11 @@ impl Storage {
             verifying: 0,
             unchecked: 0,
         }
+    }
+
+    /// The metadata came from peers, and should be kept.
+    pub(super) fn note_fetched(&mut self) {
+        self.fetched = true;
     }
 
     /// Whether it can be used.
@@ -121,6 +129,7 @@ impl Torrent {
             metainfo: self.metainfo.clone(),
             wanted: self.wanted_files(),
             recheck: core::mem::take(&mut self.storage.recheck),
+            fetched: self.storage.fetched,
         };
         ctx.disk(
             self.id,

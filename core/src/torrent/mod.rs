@@ -3,6 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `swarm` | peers come, talk, and go |
+//! | `extended`, `metadata`, `magnet`, `pex` | extension messages: metadata given and fetched, peers exchanged |
 //! | `download` | which blocks are asked of whom, and what becomes of them |
 //! | `upload` | serving requests, and whom to unchoke |
 //! | `disk` | the storage: opening, checking, checkpoints, failures |
@@ -14,14 +15,19 @@ pub(crate) mod candidates;
 pub(crate) mod choker;
 mod disk;
 mod download;
+mod extended;
+mod magnet;
+pub(crate) mod metadata;
 pub(crate) mod partial;
+pub(crate) mod pex;
 pub(crate) mod picker;
 mod swarm;
 mod upload;
 mod view;
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -34,16 +40,18 @@ use crate::ctx::{Ctx, Timer};
 use crate::error::CommandError;
 use crate::id::{ConnId, OpId, RequestId, TorrentId};
 use crate::limits;
-use crate::metainfo::{FileIndex, FileKind, InfoHash, Layout, Metainfo, PieceIndex};
+use crate::metainfo::{FileIndex, FileKind, InfoHash, Layout, Magnet, Metainfo, PieceIndex};
 use crate::notice::{Notice, TorrentState};
 use crate::peer::Peer;
 use crate::rate::Rate;
 use crate::ratelimit::Bucket;
+use crate::status::PeerSource;
 use crate::time::Instant;
 use crate::torrent::blame::Suspects;
-use crate::torrent::candidates::{Candidates, Source};
+use crate::torrent::candidates::Candidates;
 use crate::torrent::choker::Choker;
 use crate::torrent::disk::Storage;
+use crate::torrent::metadata::Fetch;
 use crate::torrent::partial::Partials;
 use crate::torrent::picker::Picker;
 use crate::tracker::{Announcer, Facts, UdpTrackers};
@@ -55,9 +63,20 @@ pub use self::view::TorrentView;
 #[derive(Debug)]
 pub(crate) struct Torrent {
     pub(crate) id: TorrentId,
+    /// Stands in for what is not known while the metadata is being fetched.
     pub(crate) metainfo: Arc<Metainfo>,
     pub(crate) layout: Layout,
     state: TorrentState,
+    /// What is there of the metadata; none when it is all there.
+    fetch: Option<Box<Fetch>>,
+    /// Whether what peers have cannot be judged yet: from a magnet link until the storage is open.
+    early: bool,
+    /// The link that the metadata is fetched for.
+    magnet: Option<Box<Magnet>>,
+    /// Whether to pause when the metadata is there.
+    metadata_only: bool,
+    /// Why no torrent can be made of the metadata.
+    unusable: Option<String>,
     /// The user, or a goal, wants it stopped.
     paused: bool,
     storage: Storage,
@@ -120,18 +139,42 @@ impl Torrent {
     pub(crate) fn new(
         id: TorrentId,
         metainfo: Metainfo,
+        magnet: Option<&Magnet>,
         add: &AddTorrent,
         ctx: &mut Ctx<'_>,
     ) -> Self {
         let layout = Layout::new(&metainfo);
         let pieces = layout.piece_count();
-        let tiers = add.trackers.as_deref().unwrap_or(metainfo.trackers());
-        let announcer = Announcer::new(tiers, ctx.rng);
+        let fetch = Self::new_fetch(&metainfo, ctx);
+        let announcer = match &add.trackers {
+            Some(tiers) => Announcer::new(tiers, ctx.rng),
+            None => {
+                let mut tiers = metainfo.trackers().to_vec();
+                let urls = magnet.map_or(&[][..], |magnet| &magnet.trackers);
+                tiers.extend(urls.iter().map(|url| Vec::from([url.clone()])));
+                Announcer::new(&tiers, ctx.rng)
+            }
+        };
         let mut priorities: Vec<Priority> = add.priorities.clone();
-        priorities.resize(metainfo.files().len(), Priority::Normal);
+        if fetch.is_none() {
+            if let Some(magnet) = magnet
+                && priorities.is_empty()
+            {
+                priorities = magnet::selection(magnet, &metainfo);
+            }
+            priorities.resize(metainfo.files().len(), Priority::Normal);
+        }
         let mut torrent = Self {
             id,
             state: TorrentState::Checking,
+            early: fetch.is_some(),
+            magnet: fetch
+                .is_some()
+                .then(|| magnet.cloned().map(Box::new))
+                .flatten(),
+            fetch,
+            metadata_only: add.metadata_only,
+            unusable: None,
             paused: add.paused,
             storage: Storage::new(add.storage, add.recheck),
             picker: Picker::new(pieces),
@@ -174,9 +217,18 @@ impl Torrent {
 
     /// Takes up work: called once, after the torrent has been announced to the user.
     pub(crate) fn begin(&mut self, ctx: &mut Ctx<'_>, peers: &[SocketAddr]) {
-        self.add_candidates(ctx, peers.iter().copied(), Source::USER);
+        self.add_candidates(ctx, peers.iter().copied(), PeerSource::User);
         if self.paused {
             self.set_state(ctx, TorrentState::Paused);
+        } else {
+            self.take_up(ctx);
+        }
+    }
+
+    /// Fetches the metadata, or opens the storage.
+    fn take_up(&mut self, ctx: &mut Ctx<'_>) {
+        if self.fetch.is_some() {
+            self.fetch_metadata(ctx);
         } else {
             self.open_storage(ctx);
         }
@@ -186,7 +238,18 @@ impl Torrent {
         self.metainfo.info_hash()
     }
 
-    /// Whether peers may be connected.
+    /// Whether peers may be connected: while it runs, and from a magnet link until it does.
+    pub(crate) fn takes_peers(&self) -> bool {
+        match self.state {
+            TorrentState::Downloading | TorrentState::Seeding | TorrentState::FetchingMetadata => {
+                true
+            }
+            TorrentState::Checking => self.early && !self.paused,
+            TorrentState::Paused | TorrentState::Failed | TorrentState::Removing => false,
+        }
+    }
+
+    /// Whether data is transferred.
     pub(crate) fn is_running(&self) -> bool {
         matches!(
             self.state,
@@ -209,23 +272,27 @@ impl Torrent {
 
     pub(crate) fn resume(&mut self, ctx: &mut Ctx<'_>) {
         match self.state {
+            TorrentState::Paused if self.unusable.is_some() => {}
             TorrentState::Paused => {
                 self.paused = false;
                 if self.storage.is_open() {
                     self.go(ctx);
                 } else {
-                    self.open_storage(ctx);
+                    self.take_up(ctx);
                 }
             }
             TorrentState::Failed => self.probe(ctx),
             // A recheck asked for while it was paused ends there otherwise.
             TorrentState::Checking => self.paused = false,
-            TorrentState::Downloading | TorrentState::Seeding | TorrentState::Removing => {}
+            TorrentState::FetchingMetadata
+            | TorrentState::Downloading
+            | TorrentState::Seeding
+            | TorrentState::Removing => {}
         }
     }
 
     pub(crate) fn recheck(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
-        if self.state == TorrentState::Removing {
+        if self.state == TorrentState::Removing || self.fetch.is_some() {
             return;
         }
         self.halt(ctx, udp);
@@ -354,12 +421,16 @@ impl Torrent {
         &mut self,
         ctx: &mut Ctx<'_>,
         peers: impl IntoIterator<Item = SocketAddr>,
-        source: Source,
+        source: PeerSource,
     ) {
         if let Some(own) = ctx.identity.listen
             && !own.ip().is_unspecified()
         {
             self.candidates.set_own(own);
+        }
+        // Peers of a private torrent come from its trackers alone (BEP 27), and from the user.
+        if source.is_hearsay() && self.metainfo.is_private() {
+            return;
         }
         for address in peers {
             if ctx.identity.listen == Some(address) || ctx.banned.contains(address.ip()) {
@@ -379,7 +450,10 @@ impl Torrent {
             port: ctx.identity.port(),
             uploaded: self.session_uploaded,
             downloaded: self.session_downloaded,
-            left: self.layout.total_length() - self.bytes_of(self.have()),
+            left: match self.fetch {
+                Some(_) => magnet::UNKNOWN_LEFT,
+                None => self.layout.total_length() - self.bytes_of(self.have()),
+            },
             want_peers: self.wants_peers(ctx),
         }
     }
@@ -389,7 +463,7 @@ impl Torrent {
     }
 
     pub(crate) fn reannounce(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
-        if self.is_running() {
+        if self.takes_peers() {
             let facts = self.facts(ctx);
             self.announcer.reannounce(ctx, udp, &facts);
         }
@@ -402,7 +476,7 @@ impl Torrent {
 
     /// The trackers' schedule came due.
     pub(crate) fn on_tracker_timer(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
-        if !self.announcing && self.is_running() {
+        if !self.announcing && self.takes_peers() {
             self.announcing = true;
             let facts = self.facts(ctx);
             self.announcer.start(ctx, udp, &facts);
@@ -432,6 +506,9 @@ impl Torrent {
         self.picker.check();
         self.partials.check();
         self.candidates.check();
+        if let Some(fetch) = &self.fetch {
+            fetch.check();
+        }
         for (conn, peer) in &self.peers {
             assert_eq!(*conn, peer.conn, "a peer is found under its connection");
             assert_eq!(
@@ -475,7 +552,12 @@ impl Torrent {
         } else {
             TorrentState::Downloading
         };
+        self.end_early(ctx);
         self.set_state(ctx, state);
+        self.greet_early_peers(ctx);
+        if !self.metainfo.is_private() {
+            ctx.lsd.join(self.id, ctx.now, ctx.timers);
+        }
         if complete {
             self.seeding_since.get_or_insert(ctx.now);
             if !self.completed {
@@ -495,6 +577,9 @@ impl Torrent {
         ctx.timers.cancel(Timer::Choke(self.id));
         ctx.timers.cancel(Timer::Candidates(self.id));
         ctx.timers.cancel(Timer::Goal(self.id));
+        ctx.timers.cancel(Timer::Metadata(self.id));
+        ctx.timers.cancel(Timer::Pex(self.id));
+        ctx.lsd.leave(self.id);
         self.seeding_since = None;
         if self.announcing {
             self.announcing = false;
@@ -521,10 +606,12 @@ impl Torrent {
             self.checkpoint(ctx);
             self.watch_goal(ctx);
             self.disconnect_useless(ctx);
+            self.refresh_extended_handshakes(ctx);
         } else if !complete && self.state == TorrentState::Seeding {
             self.seeding_since = None;
             self.completed = false;
             self.set_state(ctx, TorrentState::Downloading);
+            self.refresh_extended_handshakes(ctx);
             self.seek_peers(ctx);
         }
     }
@@ -667,7 +754,7 @@ impl Torrent {
         }
     }
 
-    fn name(&self) -> alloc::string::String {
+    fn name(&self) -> String {
         self.metainfo.name().to_string()
     }
 }

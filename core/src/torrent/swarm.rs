@@ -15,9 +15,10 @@ use crate::notice::{DisconnectReason, Notice, TorrentState};
 use crate::peer::allowed_fast::{ALLOWED_FAST, allowed_fast_set};
 use crate::peer::{Introduction, Peer};
 use crate::throttle::{Cause, Direction, Throttle};
+use crate::time::Instant;
 use crate::torrent::Torrent;
 use crate::wire::handshake::PeerId;
-use crate::wire::{ExtendedHandshake, Frame, Message, extended};
+use crate::wire::{Frame, Message};
 
 /// Messages that lead to nothing, which a peer may send in a burst; one more is forgiven each second.
 const CHATTER: u32 = 2_000;
@@ -30,6 +31,12 @@ const FEW_PEERS: usize = 10;
 
 /// Bytes that are allowed to be received without having been paid for, so that messages flow.
 const MIN_CREDIT: u32 = 16 * 1024;
+
+/// How long a peer that says it wants nothing is kept by a seed: it may want something all the same.
+const DONE_AFTER: Duration = Duration::from_secs(60);
+
+/// Pieces that a peer allows us to ask for while it chokes us, and that are remembered.
+pub(super) const MAX_ALLOWED: usize = 4 * ALLOWED_FAST;
 
 /// Pieces that a peer suggests and that are remembered.
 const MAX_SUGGESTED: usize = 16;
@@ -58,9 +65,11 @@ impl Torrent {
         }
         let conn = introduction.conn;
         ctx.connections.promote(conn, self.id);
-        let pieces = self.layout.piece_count();
-        let peer = Peer::new(introduction, pieces, ctx.config.default_peer_reqq, ctx.now);
+        let pieces = self.fetch.is_none().then(|| self.layout.piece_count());
+        let mut peer = Peer::new(introduction, pieces, ctx.config.default_peer_reqq, ctx.now);
         if !introduction.incoming {
+            let source = self.candidates.source(introduction.address);
+            peer.source = source.unwrap_or(peer.source);
             self.candidates.on_connected(introduction.address);
         }
         ctx.notify(Notice::PeerConnected {
@@ -232,7 +241,7 @@ impl Torrent {
         if peer.am_interested || peer.peer_interested || peer.is_busy() {
             peer.last_useful = now;
         } else if now.since(peer.last_useful) >= ctx.config.idle_timeout
-            || (seeding && peer.is_seed())
+            || (seeding && (peer.is_seed() || is_done(peer, now)))
         {
             self.disconnect(ctx, conn, DisconnectReason::Useless);
             return;
@@ -273,7 +282,11 @@ impl Torrent {
         if let Some(at) = self.candidates.next_at(ctx.now) {
             ctx.timers
                 .set_no_later(Timer::Candidates(self.id), at.max(ctx.now));
-        } else if self.state == TorrentState::Downloading && self.peers.len() < FEW_PEERS {
+        } else if matches!(
+            self.state,
+            TorrentState::Downloading | TorrentState::FetchingMetadata
+        ) && self.peers.len() < FEW_PEERS
+        {
             // The tracker's timer asks, as far as the tracker allows.
             self.hungry = true;
             ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
@@ -283,7 +296,7 @@ impl Torrent {
     /// Whether more connections are wanted.
     pub(crate) fn wants_peers(&self, ctx: &Ctx<'_>) -> bool {
         let connecting = self.candidates.connecting();
-        self.is_running()
+        self.takes_peers()
             && (self.peers.len() as u32).saturating_add(connecting)
                 < ctx.config.max_connections_per_torrent
     }
@@ -296,9 +309,11 @@ impl Torrent {
         // A complete torrent waits for those who want something to come, but tells them it is there
         // as well: many of them can't be dialled.
         let banned = &*ctx.banned;
-        let address = self
-            .candidates
-            .pick(ctx.now, |address| !banned.contains(address.ip()))?;
+        let address =
+            self.candidates
+                .pick(ctx.now, self.state == TorrentState::Seeding, |address| {
+                    !banned.contains(address.ip())
+                })?;
         Some(address)
     }
 
@@ -309,7 +324,7 @@ impl Torrent {
     }
 
     fn admit(&self, ctx: &Ctx<'_>, newcomer: &Introduction) -> Result<(), DisconnectReason> {
-        if !self.is_running() {
+        if !self.takes_peers() {
             return Err(DisconnectReason::Stopped);
         }
         if newcomer.id == ctx.identity.peer_id {
@@ -347,40 +362,38 @@ impl Torrent {
     }
 
     fn introduce_ourselves(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
-        let pieces = self.layout.piece_count();
-        let info_hash = self.info_hash();
+        self.send_piece_map(ctx, conn);
+        self.send_extended_handshake(ctx, conn);
+        self.grant_first_pieces(ctx, conn);
+    }
+
+    fn send_piece_map(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        let early = self.early;
         let have = self.picker.have();
-        let upload_only = self.picker.missing().count() == 0;
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
         // The piece map must come first (BEP 3); without pieces it may be left out.
-        if peer.fast && have.is_full() {
+        if peer.fast && have.is_full() && !early {
             peer.send(ctx, &Message::HaveAll);
-        } else if peer.fast && have.count() == 0 {
+        } else if peer.fast && (have.count() == 0 || early) {
             peer.send(ctx, &Message::HaveNone);
-        } else if have.count() > 0 {
+        } else if have.count() > 0 && !early {
             peer.send(ctx, &Message::Bitfield(have.to_wire()));
         }
-        if peer.extended {
-            let port = ctx.identity.port();
-            let handshake = ExtendedHandshake {
-                client: Some(client_name(&ctx.config.peer_id_prefix)),
-                port: (port != 0).then_some(port),
-                reqq: Some(ctx.config.max_peer_requests),
-                your_ip: Some(peer.address.ip().to_canonical()),
-                upload_only: upload_only.then_some(true),
-                ..ExtendedHandshake::default()
-            };
-            let payload = Bytes::from(handshake.encode());
-            peer.send(
-                ctx,
-                &Message::Extended {
-                    id: extended::HANDSHAKE_ID,
-                    payload,
-                },
-            );
+    }
+
+    /// Tells a newcomer which pieces it may have while it is choked (BEP 6).
+    fn grant_first_pieces(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        if self.early {
+            return;
         }
+        let pieces = self.layout.piece_count();
+        let info_hash = self.info_hash();
+        let have = self.picker.have();
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
         if peer.fast {
             let allowed = allowed_fast_set(peer.address.ip(), &info_hash, pieces, ALLOWED_FAST);
             for piece in &allowed {
@@ -403,6 +416,9 @@ impl Torrent {
         };
         if !peer.fast && is_fast_message(&message) {
             return Err(Blame::Misbehaved(Misbehaviour::FastWithoutExtension));
+        }
+        if self.early {
+            return self.on_early_message(ctx, conn, message);
         }
         match message {
             Message::KeepAlive => self.on_chatter(conn),
@@ -450,14 +466,14 @@ impl Torrent {
             Message::AllowedFast(piece) => {
                 self.known_piece(piece)?;
                 if let Some(peer) = self.peers.get_mut(&conn)
-                    && peer.allowed_to_us.len() < 4 * ALLOWED_FAST
+                    && peer.allowed_to_us.len() < MAX_ALLOWED
                     && !peer.allowed_to_us.contains(&piece)
                 {
                     peer.allowed_to_us.push(piece);
                 }
                 self.on_chatter(conn)
             }
-            Message::Extended { id, payload } => self.on_extended(conn, id, &payload),
+            Message::Extended { id, payload } => self.on_extended(ctx, conn, id, &payload),
         }
     }
 
@@ -512,27 +528,6 @@ impl Torrent {
             self.disconnect(ctx, conn, DisconnectReason::Useless);
         }
         Ok(())
-    }
-
-    fn on_extended(&mut self, conn: ConnId, id: u8, payload: &[u8]) -> Result<(), Blame> {
-        let Some(peer) = self.peers.get_mut(&conn) else {
-            return Ok(());
-        };
-        if id == extended::HANDSHAKE_ID {
-            let handshake = ExtendedHandshake::decode(payload)
-                .map_err(|_| Blame::Misbehaved(Misbehaviour::BadExtension))?;
-            if let Some(requests) = handshake.reqq {
-                peer.allowed_requests = requests.clamp(1, limits::MAX_OUTSTANDING);
-            }
-            if let Some(client) = handshake.client {
-                peer.client = client;
-            }
-            if let (true, Some(port)) = (peer.incoming, handshake.port) {
-                peer.dial_address = Some(SocketAddr::new(peer.address.ip(), port));
-            }
-        }
-        // We name no extension messages of our own, so any other one is for nobody.
-        self.on_chatter(conn)
     }
 
     /// Counts a message that leads to nothing.
@@ -672,6 +667,10 @@ impl Torrent {
         }
         let freed = peer.pipeline.len();
         self.partials.remove_peer(conn);
+        if let Some(fetch) = &mut self.fetch {
+            fetch.remove(conn);
+            self.fetch_more(ctx);
+        }
         let useful = peer.downloaded > 0 || peer.uploaded > 0;
         if let Some(address) = peer.dial_address {
             if reason == DisconnectReason::Stopped {
@@ -711,6 +710,11 @@ fn is_preferred(newcomer: &Introduction, twin: &Peer, ours: PeerId) -> bool {
     newcomer.incoming != twin.incoming
         && newcomer.address.ip().to_canonical() == twin.address.ip().to_canonical()
         && dialled_by_greater
+}
+
+/// Whether a peer says that it wants nothing (BEP 21), and has stood by that for a while.
+fn is_done(peer: &Peer, now: Instant) -> bool {
+    peer.upload_only && !peer.peer_interested && now.since(peer.connected_at) >= DONE_AFTER
 }
 
 /// What a peer says that it has.
@@ -755,8 +759,4 @@ fn blame_for(error: crate::wire::WireError) -> Blame {
         | crate::wire::WireError::UnknownAction { .. } => Misbehaviour::MessageLength,
     };
     Blame::Misbehaved(how)
-}
-
-fn client_name(prefix: &[u8; 8]) -> alloc::string::String {
-    PeerId::with_prefix(*prefix, [0; 12]).client()
 }

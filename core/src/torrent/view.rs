@@ -8,10 +8,12 @@ use crate::bitfield::Bitfield;
 use crate::command::Priority;
 use crate::config::Config;
 use crate::id::TorrentId;
-use crate::metainfo::{FileIndex, Metainfo, PieceIndex};
+use crate::metainfo::{FileIndex, InfoHash, Metainfo, PieceIndex};
 use crate::notice::TorrentState;
 use crate::stats::Stats;
-use crate::status::{FileStatus, Hindrance, PeerStatus, TorrentStatus, TrackerStatus};
+use crate::status::{
+    FileStatus, Hindrance, MetadataStatus, PeerStatus, TorrentStatus, TrackerStatus,
+};
 use crate::time::Instant;
 use crate::torrent::Torrent;
 
@@ -30,10 +32,17 @@ impl TorrentView<'_> {
         self.torrent.id
     }
 
-    /// What the .torrent file says.
+    /// Its info-hash.
     #[must_use]
-    pub fn metainfo(&self) -> &Arc<Metainfo> {
-        &self.torrent.metainfo
+    pub fn info_hash(&self) -> InfoHash {
+        self.torrent.info_hash()
+    }
+
+    /// What the .torrent file says; none while it is being fetched for a magnet link.
+    #[must_use]
+    pub fn metainfo(&self) -> Option<&Arc<Metainfo>> {
+        let known = self.torrent.fetch.is_none();
+        known.then_some(&self.torrent.metainfo)
     }
 
     /// The pieces that are verified and written.
@@ -86,6 +95,15 @@ impl TorrentView<'_> {
             unchoking_us: count(|peer| !peer.peer_choking),
             unchoked: torrent.unchoked_count(),
             candidates: torrent.candidates.len() as u32,
+            metadata: torrent.fetch.as_ref().map(|fetch| {
+                let (received, total) = fetch.progress();
+                let peers = fetch.givers();
+                MetadataStatus {
+                    received,
+                    total,
+                    peers,
+                }
+            }),
             availability_permille: torrent.picker.copies_permille(),
         }
     }
@@ -95,9 +113,19 @@ impl TorrentView<'_> {
         let torrent = self.torrent;
         match torrent.state {
             TorrentState::Checking => Some(Hindrance::Checking),
-            TorrentState::Paused => Some(match torrent.storage.error() {
-                Some(error) => Hindrance::Disk(error.clone()),
-                None => Hindrance::Paused,
+            TorrentState::Paused => Some(match (torrent.storage.error(), &torrent.unusable) {
+                (Some(error), _) => Hindrance::Disk(error.clone()),
+                (None, Some(why)) => Hindrance::Unusable(why.clone()),
+                (None, None) => Hindrance::Paused,
+            }),
+            TorrentState::FetchingMetadata => Some(match &torrent.fetch {
+                Some(fetch) if fetch.givers() > 0 => Hindrance::Metadata {
+                    peers: fetch.givers(),
+                },
+                Some(_) | None => self.hindrance_to_find_peers().unwrap_or(
+                    // Those that are there do not have it, or have not said so.
+                    Hindrance::Metadata { peers: 0 },
+                ),
             }),
             TorrentState::Failed => torrent.storage.error().cloned().map(Hindrance::Disk),
             TorrentState::Seeding | TorrentState::Removing => None,
@@ -144,16 +172,24 @@ impl TorrentView<'_> {
         self.torrent.announcer.statuses(now)
     }
 
+    fn hindrance_to_find_peers(&self) -> Option<Hindrance> {
+        let torrent = self.torrent;
+        if !torrent.peers.is_empty() {
+            return None;
+        }
+        if torrent.candidates.len() > 0 || torrent.candidates.connecting() > 0 {
+            return Some(Hindrance::Connecting);
+        }
+        Some(match torrent.announcer.last_error() {
+            Some(error) => Hindrance::Tracker(error.to_string()),
+            None => Hindrance::NoPeers,
+        })
+    }
+
     fn hindrance_to_download(&self) -> Option<Hindrance> {
         let torrent = self.torrent;
-        if torrent.peers.is_empty() {
-            if torrent.candidates.len() > 0 || torrent.candidates.connecting() > 0 {
-                return Some(Hindrance::Connecting);
-            }
-            return Some(match torrent.announcer.last_error() {
-                Some(error) => Hindrance::Tracker(error.to_string()),
-                None => Hindrance::NoPeers,
-            });
+        if let Some(hindrance) = self.hindrance_to_find_peers() {
+            return Some(hindrance);
         }
         if self.stats.write_backlog >= u64::from(self.config.write_budget) / 2 {
             return Some(Hindrance::DiskBusy);

@@ -16,6 +16,7 @@ use crate::connections::Connections;
 use crate::ctx::{Ctx, Identity, Op, Timer};
 use crate::event::{ContactError, HttpReply, OpResult};
 use crate::id::{OpId, TorrentId};
+use crate::lsd::Lsd;
 use crate::metainfo::InfoHash;
 use crate::notice::Notice;
 use crate::rng::{Rng, Seed};
@@ -44,6 +45,7 @@ pub(super) struct World {
     connections: Connections,
     throttle: Throttle,
     banned: Banned,
+    lsd: Lsd,
 }
 
 impl World {
@@ -66,6 +68,7 @@ impl World {
             actions: Actions::new(),
             connections: Connections::default(),
             banned: Banned::default(),
+            lsd: Lsd::new(1, now),
         }
     }
 
@@ -81,6 +84,7 @@ impl World {
             connections: &mut self.connections,
             throttle: &mut self.throttle,
             banned: &mut self.banned,
+            lsd: &mut self.lsd,
             identity: &self.identity,
         }
     }

@@ -129,6 +129,12 @@ impl Decoder {
         }
     }
 
+    /// Changes the longest bitfield that may come: a torrent has become known. One that has begun to
+    /// come is not looked at again.
+    pub fn set_max_bitfield(&mut self, max: u32) {
+        self.limits.max_bitfield = max;
+    }
+
     /// Takes the next frame off `input`. `None` says that all of `input` was taken and more is
     /// needed.
     ///

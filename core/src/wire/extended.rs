@@ -58,6 +58,8 @@ pub struct ExtendedHandshake {
     pub metadata_size: Option<u32>,
     /// `upload_only`: the sender does not download (BEP 21). `None` where it does not say.
     pub upload_only: Option<bool>,
+    /// `e`: the sender prefers encrypted connections.
+    pub encryption: Option<bool>,
 }
 
 impl ExtendedHandshake {
@@ -94,6 +96,7 @@ impl ExtendedHandshake {
                 .int()
                 .and_then(|size| u32::try_from(size).ok()),
             upload_only: incoming.upload_only.int().map(|value| value != 0),
+            encryption: incoming.e.int().map(|value| value != 0),
         })
     }
 
@@ -107,6 +110,7 @@ impl ExtendedHandshake {
         let ipv4 = self.ipv4.map(|ip| ip.octets());
         let ipv6 = self.ipv6.map(|ip| ip.octets());
         guard::encode(&Outgoing {
+            e: self.encryption.map(u8::from),
             m: &self.extensions,
             v: self.client.as_deref(),
             p: self.port,
@@ -151,10 +155,14 @@ struct Incoming<'a> {
     metadata_size: Scalar<'a>,
     #[serde(default, borrow)]
     upload_only: Scalar<'a>,
+    #[serde(default, borrow)]
+    e: Scalar<'a>,
 }
 
 #[derive(Serialize)]
 struct Outgoing<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    e: Option<u8>,
     m: &'a BTreeMap<String, u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     v: Option<&'a str>,
@@ -251,6 +259,7 @@ mod tests {
                 ipv6: Arbitrary::arbitrary(g),
                 metadata_size: Arbitrary::arbitrary(g),
                 upload_only: Arbitrary::arbitrary(g),
+                encryption: Arbitrary::arbitrary(g),
             }
         }
     }

@@ -24,12 +24,20 @@ pub(super) const MAX_TOKENS: u32 = 50_000;
 /// Decodes the dictionary at the start of `input`. Bytes behind it are left alone: some senders
 /// append a line end or (in metadata messages) raw data.
 pub(super) fn decode<'a, T: Deserialize<'a>>(input: &'a [u8]) -> Result<T, WireError> {
+    decode_prefix(input).map(|(value, _)| value)
+}
+
+/// The same, and where the dictionary ends.
+pub(super) fn decode_prefix<'a, T: Deserialize<'a>>(
+    input: &'a [u8],
+) -> Result<(T, usize), WireError> {
     let end = scan(input)?;
     let value = input.get(..end).unwrap_or_default();
     if value.first() != Some(&b'd') {
         return Err(WireError::Shape);
     }
-    bt_bencode::from_slice(value).map_err(|_| WireError::Shape)
+    let value = bt_bencode::from_slice(value).map_err(|_| WireError::Shape)?;
+    Ok((value, end))
 }
 
 /// Encodes a value of ours, keys in order.

@@ -11,6 +11,7 @@
 //! | [`handshake`] | 3, 5, 6, 10, 20 |
 //! | [`message`], [`decoder`], [`block`] | 3, 5, 6, 10 |
 //! | [`extended`] | 10, 21 |
+//! | [`metadata`], [`pex`], [`lsd`] | 9, 11, 14 |
 //! | [`tracker`], [`tracker_http`], [`tracker_http_server`] | 3, 7, 21, 23, 24, 31, 48 |
 //! | [`tracker_udp`] | 15, 41 |
 
@@ -20,7 +21,10 @@ mod error;
 pub mod extended;
 mod guard;
 pub mod handshake;
+pub mod lsd;
 pub mod message;
+pub mod metadata;
+pub mod pex;
 mod text;
 pub mod tracker;
 pub mod tracker_http;
@@ -33,5 +37,8 @@ pub use self::{
     error::{BencodeFault, WireError},
     extended::ExtendedHandshake,
     handshake::{Handshake, HandshakeDecoder, PeerId, Reserved},
+    lsd::LsdAnnounce,
     message::{Message, encode_piece_header},
+    metadata::MetadataMessage,
+    pex::{PexFlags, PexMessage},
 };

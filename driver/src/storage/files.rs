@@ -11,7 +11,7 @@ use anabranch_core::Bitfield;
 use anabranch_core::action::OpenStorage;
 use anabranch_core::event::{DiskError, DiskErrorKind, Opened};
 use anabranch_core::metainfo::{
-    FileIndex, FileKind, FileSpan, Layout, Metainfo, PieceIndex, SafePath,
+    FileIndex, FileKind, FileSpan, InfoHash, Layout, Metainfo, PieceIndex, SafePath,
 };
 use anabranch_hash::{Message, digest, digest_two};
 use bytes::Bytes;
@@ -384,8 +384,19 @@ impl Storage for FileStorage {
         self.end_session();
         *lock(&self.subject) = Some(Arc::clone(&open.metainfo));
         let (session, opened) = self.scan(open)?;
+        if open.fetched {
+            let path = self.resume_path();
+            self.resume_folder(true)
+                .and_then(|folder| resume::save_metainfo(&folder, &open.metainfo))
+                .map_err(|error| disk_error(&path, &error))?;
+        }
         *write(&self.session) = Some(Arc::new(session));
         Ok(opened)
+    }
+
+    fn saved_metainfo(&self, info_hash: InfoHash) -> Option<Bytes> {
+        let folder = self.resume_folder(false).ok()?;
+        resume::load_metainfo(&folder, info_hash)
     }
 
     fn verify(&self, piece: PieceIndex, expected: &[u8; 20]) -> Result<bool, DiskError> {

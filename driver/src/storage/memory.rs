@@ -42,6 +42,7 @@ const NAME: &str = "memory";
 ///     metainfo: Arc::new(Metainfo::parse(torrent)?),
 ///     wanted: vec![true],
 ///     recheck: false,
+///     fetched: false,
 /// };
 /// let piece = PieceIndex::new(0);
 ///

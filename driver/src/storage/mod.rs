@@ -20,7 +20,7 @@ use anabranch_core::Bitfield;
 use anabranch_core::action::{DiskJob, OpenStorage, Segment};
 use anabranch_core::event::{DiskDone, DiskError, DiskErrorKind, Opened};
 use anabranch_core::limits::READ_LEN;
-use anabranch_core::metainfo::PieceIndex;
+use anabranch_core::metainfo::{InfoHash, PieceIndex};
 use bytes::Bytes;
 
 pub use self::cache::OpenFiles;
@@ -47,6 +47,14 @@ pub trait Storage: Send + Sync {
     ///
     /// Whatever keeps the storage from being used.
     fn open(&self, open: &OpenStorage) -> Result<Opened, DiskError>;
+
+    /// The .torrent file of a torrent whose metadata was fetched from peers in an earlier run
+    /// ([`OpenStorage::fetched`]), if it was kept. Asked before a magnet link is added; nothing is kept by
+    /// what is provided. May block.
+    fn saved_metainfo(&self, info_hash: InfoHash) -> Option<Bytes> {
+        let _ = info_hash;
+        None
+    }
 
     /// Whether what is stored of a piece has this SHA-1. Data that is not there does not match.
     ///

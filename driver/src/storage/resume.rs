@@ -6,7 +6,8 @@
 use std::io::{self, IoSlice, Read};
 
 use anabranch_core::Bitfield;
-use anabranch_core::metainfo::{InfoHash, Metainfo};
+use anabranch_core::metainfo::limits::MAX_TORRENT_LEN;
+use anabranch_core::metainfo::{InfoHash, Metainfo, torrent_file};
 use anabranch_hash::Sha1;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -145,9 +146,14 @@ pub(super) fn parts_name(info_hash: InfoHash) -> String {
     format!("{info_hash}.parts")
 }
 
-/// Where resume data is before it is whole.
-fn temporary_name(info_hash: InfoHash) -> String {
-    format!("{info_hash}.resume.new")
+/// The name of a torrent file that was fetched from peers.
+fn metainfo_name(info_hash: InfoHash) -> String {
+    format!("{info_hash}.torrent")
+}
+
+/// Where something is before it is whole.
+fn temporary_name(name: &str) -> String {
+    format!("{name}.new")
 }
 
 /// Reads the resume data of a torrent. `None` if there is none that is worth anything: the files then
@@ -169,20 +175,51 @@ pub(super) fn load(folder: &Dir, metainfo: &Metainfo) -> Option<Resume> {
 
 /// Replaces the resume data of a torrent: whatever happens, either the old or the new is there.
 pub(super) fn save(folder: &Dir, info_hash: InfoHash, bytes: &[u8]) -> io::Result<()> {
-    let temporary = temporary_name(info_hash);
+    replace(folder, &resume_name(info_hash), bytes)
+}
+
+/// Keeps a torrent file that was fetched from peers, as [`save`] keeps resume data.
+pub(super) fn save_metainfo(folder: &Dir, metainfo: &Metainfo) -> io::Result<()> {
+    let bytes = torrent_file(
+        metainfo.info_bytes(),
+        metainfo.trackers(),
+        metainfo.web_seeds(),
+    );
+    replace(folder, &metainfo_name(metainfo.info_hash()), &bytes)
+}
+
+/// The torrent file that was kept; `None` if there is none that is sound.
+pub(super) fn load_metainfo(folder: &Dir, info_hash: InfoHash) -> Option<Bytes> {
+    let file = folder
+        .open_file(&metainfo_name(info_hash), Access::Read)
+        .ok()?;
+    let mut bytes = Vec::new();
+    file.take(MAX_TORRENT_LEN as u64 + 1)
+        .read_to_end(&mut bytes)
+        .ok()?;
+    let bytes = Bytes::from(bytes);
+    let metainfo = Metainfo::parse(bytes.clone()).ok()?;
+    (metainfo.info_hash() == info_hash).then_some(bytes)
+}
+
+fn replace(folder: &Dir, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let temporary = temporary_name(name);
     // A leftover of a crash is overwritten.
     let file = folder.open_file(&temporary, Access::Create)?;
     file.set_len(0)?;
     platform::write_all_at(&file, &mut [IoSlice::new(bytes)], 0)?;
     file.sync_all()?;
-    folder.rename(&temporary, &resume_name(info_hash))?;
+    folder.rename(&temporary, name)?;
     folder.sync()
 }
 
-/// Removes all that [`save`] makes.
+/// Removes all that [`save`] and [`save_metainfo`] make.
 pub(super) fn forget(folder: &Dir, info_hash: InfoHash) -> io::Result<()> {
-    remove_if_there(folder, &temporary_name(info_hash))?;
-    remove_if_there(folder, &resume_name(info_hash))
+    for name in [resume_name(info_hash), metainfo_name(info_hash)] {
+        remove_if_there(folder, &temporary_name(&name))?;
+        remove_if_there(folder, &name)?;
+    }
+    Ok(())
 }
 
 /// Removes a file that may be gone already.
@@ -262,7 +299,7 @@ mod tests {
         let bytes = resume.encode(info_hash).unwrap();
         save(&dir, info_hash, &bytes).unwrap();
         fs::write(
-            temp.path().join(temporary_name(info_hash)),
+            temp.path().join(temporary_name(&resume_name(info_hash))),
             vec![b'x'; 5000],
         )
         .unwrap();

@@ -1,0 +1,188 @@
+//! BEP 9, 10, 21: what a torrent and its peers say of themselves, and which extension a message is for.
+
+use alloc::string::String;
+
+use bytes::Bytes;
+
+use core::net::{IpAddr, SocketAddr};
+
+use crate::ctx::Ctx;
+use crate::error::{Blame, Misbehaviour};
+use crate::id::ConnId;
+use crate::limits;
+use crate::peer::extensions::{self, METADATA_ID, PEX_ID};
+use crate::torrent::{Torrent, metadata};
+use crate::wire::handshake::PeerId;
+use crate::wire::{ExtendedHandshake, Message, MetadataMessage, extended};
+
+/// How often each piece of the metadata is given to a peer; who asks for more gets nothing (BEP 9).
+const METADATA_COPIES: u32 = 3;
+
+impl Torrent {
+    /// Introduces us with an extended handshake, or tells what has changed since the last one.
+    pub(super) fn send_extended_handshake(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        let complete = !self.early && self.picker.missing().count() == 0;
+        let size = self.metainfo.info_bytes().len();
+        let pex = self.exchanges_peers(ctx);
+        let listen = ctx.identity.listen.map(|address| address.ip());
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        if !peer.extended {
+            return;
+        }
+        let port = ctx.identity.port();
+        let own = listen.filter(|ip| !ip.is_unspecified() && !ip.is_loopback());
+        let handshake = ExtendedHandshake {
+            extensions: extensions::ours(pex),
+            client: Some(client_name(&ctx.config.peer_id_prefix)),
+            port: (port != 0).then_some(port),
+            reqq: Some(ctx.config.max_peer_requests),
+            your_ip: Some(peer.address.ip().to_canonical()),
+            // The address of the other family: this one it sees.
+            ipv4: own.and_then(|ip| match ip {
+                IpAddr::V4(ip) if peer.address.is_ipv6() => Some(ip),
+                IpAddr::V4(_) | IpAddr::V6(_) => None,
+            }),
+            ipv6: own.and_then(|ip| match ip {
+                IpAddr::V6(ip) if peer.address.is_ipv4() => Some(ip),
+                IpAddr::V4(_) | IpAddr::V6(_) => None,
+            }),
+            metadata_size: (size > 0).then_some(size as u32),
+            // It is worth saying that it is not so only to who heard that it is.
+            upload_only: (complete || peer.told_upload_only).then_some(complete),
+            encryption: None,
+        };
+        peer.told_upload_only = complete;
+        let payload = Bytes::from(handshake.encode());
+        let id = extended::HANDSHAKE_ID;
+        peer.send(ctx, &Message::Extended { id, payload });
+    }
+
+    /// Something that extended handshakes tell has changed.
+    pub(super) fn refresh_extended_handshakes(&mut self, ctx: &mut Ctx<'_>) {
+        let conns: alloc::vec::Vec<ConnId> = self.peers.keys().copied().collect();
+        for conn in conns {
+            self.send_extended_handshake(ctx, conn);
+        }
+    }
+
+    pub(super) fn on_extended(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        conn: ConnId,
+        id: u8,
+        payload: &Bytes,
+    ) -> Result<(), Blame> {
+        match id {
+            extended::HANDSHAKE_ID => self.on_extended_handshake(ctx, conn, payload),
+            METADATA_ID => self.on_metadata_message(ctx, conn, payload),
+            PEX_ID => self.on_pex(ctx, conn, payload),
+            // We named no other, so it is for nobody.
+            _ => self.on_chatter(conn),
+        }
+    }
+
+    fn on_extended_handshake(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        conn: ConnId,
+        payload: &[u8],
+    ) -> Result<(), Blame> {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return Ok(());
+        };
+        let handshake = ExtendedHandshake::decode(payload)
+            .map_err(|_| Blame::Misbehaved(Misbehaviour::BadExtension))?;
+        peer.extensions.update(&handshake.extensions);
+        if let Some(requests) = handshake.reqq {
+            peer.allowed_requests = requests.clamp(1, limits::MAX_OUTSTANDING);
+        }
+        if let Some(client) = handshake.client {
+            peer.client = client;
+        }
+        if let (true, Some(port)) = (peer.incoming, handshake.port) {
+            peer.dial_address = Some(SocketAddr::new(peer.address.ip(), port));
+        }
+        peer.upload_only = handshake.upload_only.unwrap_or(peer.upload_only);
+        peer.encryption = handshake.encryption.unwrap_or(peer.encryption);
+        peer.metadata_size = handshake.metadata_size.unwrap_or(peer.metadata_size);
+        let (address, size) = (peer.address.ip().to_canonical(), peer.metadata_size);
+        let speaks = peer.extensions.metadata != 0;
+        if let Some(fetch) = &mut self.fetch {
+            fetch.offer(conn, address, if speaks { size } else { 0 });
+            self.fetch_more(ctx);
+        }
+        self.update_exchange(ctx, conn);
+        self.on_chatter(conn)
+    }
+
+    fn on_metadata_message(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        conn: ConnId,
+        payload: &Bytes,
+    ) -> Result<(), Blame> {
+        let message = MetadataMessage::decode(payload)
+            .map_err(|_| Blame::Misbehaved(Misbehaviour::BadExtension))?;
+        match message {
+            Some(MetadataMessage::Request { piece }) => self.serve_metadata(ctx, conn, piece),
+            Some(MetadataMessage::Data {
+                piece,
+                total_size,
+                data,
+            }) => {
+                self.on_metadata(ctx, conn, piece, total_size, &data)?;
+                self.on_chatter(conn)
+            }
+            Some(MetadataMessage::Reject { piece }) => {
+                if let Some(fetch) = &mut self.fetch {
+                    fetch.rejected(conn, piece, ctx.now);
+                    self.fetch_more(ctx);
+                }
+                self.on_chatter(conn)
+            }
+            None => self.on_chatter(conn),
+        }
+    }
+
+    /// Gives a piece of the metadata to who asks for it: so often, and as long as it takes what it got.
+    fn serve_metadata(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, piece: u32) -> Result<(), Blame> {
+        let info = self.metainfo.info_bytes();
+        let pieces = info
+            .len()
+            .div_ceil(crate::wire::metadata::PIECE_LEN as usize) as u32;
+        let total_size = Some(info.len() as u32);
+        let data = metadata::slice(info, piece);
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return Ok(());
+        };
+        let id = peer.extensions.metadata;
+        if id == 0 {
+            return self.on_chatter(conn);
+        }
+        let room = limits::SEND_WINDOW / 2;
+        let may = peer.metadata_served < METADATA_COPIES.saturating_mul(pieces)
+            && peer.unsent < u64::from(room);
+        let answer = match data.filter(|_| may) {
+            Some(data) => {
+                peer.metadata_served += 1;
+                ctx.throttle.up.charge(ctx.now, data.len() as u64);
+                self.up_limit.charge(ctx.now, data.len() as u64);
+                MetadataMessage::Data {
+                    piece,
+                    total_size,
+                    data,
+                }
+            }
+            None => MetadataMessage::Reject { piece },
+        };
+        let payload = answer.encode();
+        peer.send(ctx, &Message::Extended { id, payload });
+        self.on_chatter(conn)
+    }
+}
+
+fn client_name(prefix: &[u8; 8]) -> String {
+    PeerId::with_prefix(*prefix, [0; 12]).client()
+}
