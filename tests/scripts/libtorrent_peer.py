@@ -35,12 +35,13 @@ def main():
         print(libtorrent.version)
         return
     parser = argparse.ArgumentParser()
-    parser.add_argument("torrent")
+    parser.add_argument("torrent", help="a file or a magnet link")
     parser.add_argument("--dir", required=True)
     parser.add_argument("--listen", required=True, help="ADDR:PORT")
     parser.add_argument("--peer", action="append", default=[], help="ADDR:PORT")
     parser.add_argument("--trusted", action="store_true", help="seed without a check")
     parser.add_argument("--limit-up", type=int, default=0, help="bytes a second")
+    parser.add_argument("--lsd", action="store_true", help="discover local peers")
     options = parser.parse_args()
 
     address = options.listen.rpartition(":")[0]
@@ -51,7 +52,7 @@ def main():
         "outgoing_interfaces": address,
         "allow_multiple_connections_per_ip": True,
         "enable_dht": False,
-        "enable_lsd": False,
+        "enable_lsd": options.lsd,
         "enable_upnp": False,
         "enable_natpmp": False,
         "enable_incoming_utp": False,
@@ -67,14 +68,17 @@ def main():
         | categories.peer_notification | categories.tracker_notification
         | categories.storage_notification,
     })
-    parameters = libtorrent.add_torrent_params()
-    parameters.ti = libtorrent.torrent_info(options.torrent)
+    if options.torrent.startswith("magnet:"):
+        parameters = libtorrent.parse_magnet_uri(options.torrent)
+    else:
+        parameters = libtorrent.add_torrent_params()
+        parameters.ti = libtorrent.torrent_info(options.torrent)
     parameters.save_path = options.dir
     parameters.flags &= ~libtorrent.torrent_flags.auto_managed
     parameters.flags &= ~libtorrent.torrent_flags.paused
     if options.trusted:
         parameters.flags |= libtorrent.torrent_flags.seed_mode
-    parameters.peers = [endpoint(peer) for peer in options.peer]
+    parameters.peers = parameters.peers + [endpoint(peer) for peer in options.peer]
     handle = session.add_torrent(parameters)
     threading.Thread(target=dial, args=(handle,), daemon=True).start()
 

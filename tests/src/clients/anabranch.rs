@@ -113,6 +113,21 @@ impl Anabranch {
         Self::start(scratch, "seed", torrent, folder, extra)
     }
 
+    /// `anabranch download` of a magnet link, with JSON lines and a listener on a free port.
+    #[must_use]
+    pub fn download_magnet(scratch: &Scratch, link: &str, folder: &Path, extra: &[&str]) -> Self {
+        Self::start_source(Self::binary(), scratch, "download", link, folder, extra)
+    }
+
+    /// `anabranch magnet`.
+    #[must_use]
+    pub fn magnet(scratch: &Scratch, torrent: &Torrent, extra: &[&str]) -> String {
+        let args = ["magnet", utf8(&torrent.path)];
+        let outcome = Self::run(scratch, args.iter().chain(extra));
+        outcome.assert_success();
+        outcome.stdout.trim().to_owned()
+    }
+
     /// `anabranch create`.
     #[must_use]
     pub fn create(scratch: &Scratch, content: &Path, to: &Path, extra: &[&str]) -> Torrent {
@@ -162,11 +177,22 @@ impl Anabranch {
         folder: &Path,
         extra: &[&str],
     ) -> Self {
+        Self::start_source(binary, scratch, verb, utf8(&torrent.path), folder, extra)
+    }
+
+    fn start_source(
+        binary: &Path,
+        scratch: &Scratch,
+        verb: &str,
+        source: &str,
+        folder: &Path,
+        extra: &[&str],
+    ) -> Self {
         let listen = format!("{}:0", address::ANABRANCH);
         let process = Process::spawn(
             "anabranch",
             at_home(Command::new(binary), scratch)
-                .args([verb, utf8(&torrent.path), "--dir", utf8(folder), "--json"])
+                .args([verb, source, "--dir", utf8(folder), "--json"])
                 .args(["--listen", &listen])
                 .args(extra),
         );

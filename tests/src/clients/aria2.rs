@@ -37,6 +37,14 @@ impl Aria2 {
         Self::start(scratch, torrent, folder, &[])
     }
 
+    /// Downloads what a magnet link stands for into `folder`, to the end.
+    #[must_use]
+    pub fn download_magnet(scratch: &Scratch, link: &str, folder: &Path) -> Process {
+        let mut command = bare_command(scratch, folder, port_of(address::ARIA2));
+        // It ends when it is complete instead of seeding.
+        Process::spawn("aria2c", command.args(["--seed-time=0", link]))
+    }
+
     /// Runs it without its RPC to the end that `extra` sets. The disk cache is aria2's default.
     #[must_use]
     pub fn run(scratch: &Scratch, torrent: &Torrent, folder: &Path, extra: &[&str]) -> Process {
@@ -88,6 +96,14 @@ impl Aria2 {
 }
 
 fn command(scratch: &Scratch, torrent: &Torrent, folder: &Path, peer: SocketAddr) -> Command {
+    let mut command = bare_command(scratch, folder, peer);
+    command
+        .arg("--seed-ratio=0.0")
+        .arg(format!("--torrent-file={}", utf8(&torrent.path)));
+    command
+}
+
+fn bare_command(scratch: &Scratch, folder: &Path, peer: SocketAddr) -> Command {
     let mut command = Command::new("aria2c");
     command
         .args(["--no-conf", "--summary-interval=0"])
@@ -97,18 +113,13 @@ fn command(scratch: &Scratch, torrent: &Torrent, folder: &Path, peer: SocketAddr
             "--bt-enable-lpd=false",
         ])
         .args(["--enable-peer-exchange=false", "--follow-torrent=false"])
-        .args([
-            "--file-allocation=none",
-            "--seed-ratio=0.0",
-            "--disable-ipv6=true",
-        ])
+        .args(["--file-allocation=none", "--disable-ipv6=true"])
         .args(["--console-log-level=notice", "--show-console-readout=false"])
         .arg(format!("--interface={}", peer.ip()))
         .arg(format!("--listen-port={}", peer.port()))
         // UDP trackers are asked from the port of the DHT, which itself stays off.
         .arg(format!("--dht-listen-port={}", peer.port()))
         .arg(format!("--dir={}", utf8(folder)))
-        .arg(format!("--torrent-file={}", utf8(&torrent.path)))
         .env("HOME", scratch.folder("aria2"));
     command
 }

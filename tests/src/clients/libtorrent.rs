@@ -57,6 +57,24 @@ impl Libtorrent {
         Self::start(torrent, folder, &peers)
     }
 
+    /// Downloads what a magnet link stands for into `folder`, and seeds afterwards.
+    #[must_use]
+    pub fn download_magnet(link: &str, folder: &Path) -> Self {
+        Self::start_with(link, folder, &[])
+    }
+
+    /// Seeds what is in `folder` without a check, and looks for peers in the local network.
+    #[must_use]
+    pub fn seed_locally(torrent: &Torrent, folder: &Path) -> Self {
+        Self::start(torrent, folder, &["--trusted", "--lsd"])
+    }
+
+    /// Downloads into `folder` from peers that it finds in the local network.
+    #[must_use]
+    pub fn download_locally(torrent: &Torrent, folder: &Path) -> Self {
+        Self::start(torrent, folder, &["--lsd"])
+    }
+
     /// The library's version.
     #[must_use]
     pub fn version() -> String {
@@ -66,18 +84,15 @@ impl Libtorrent {
     }
 
     fn start(torrent: &Torrent, folder: &Path, extra: &[&str]) -> Self {
+        Self::start_with(utf8(&torrent.path), folder, extra)
+    }
+
+    fn start_with(torrent: &str, folder: &Path, extra: &[&str]) -> Self {
         let listen = port_of(address::LIBTORRENT).to_string();
         let process = Process::spawn_listening(
             "libtorrent",
             Command::new(PYTHON)
-                .args([
-                    SCRIPT,
-                    utf8(&torrent.path),
-                    "--dir",
-                    utf8(folder),
-                    "--listen",
-                    &listen,
-                ])
+                .args([SCRIPT, torrent, "--dir", utf8(folder), "--listen", &listen])
                 .args(extra),
         );
         let address = process.wait_line("its address", |stream, line| {

@@ -104,6 +104,11 @@ impl Transmission {
         self.call("torrent-add", &json!({ "filename": utf8(&torrent.path) }));
     }
 
+    /// Starts downloading what a magnet link stands for.
+    pub fn download_magnet(&self, link: &str) {
+        self.call("torrent-add", &json!({ "filename": link }));
+    }
+
     /// Checks the data in its folder and seeds them.
     pub fn seed(&self, torrent: &Torrent) {
         self.add_paused(torrent);
