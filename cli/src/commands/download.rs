@@ -59,7 +59,7 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
         args.network.contacts.runtime,
         config(&args.network),
         args.network.contacts.listen,
-        args.network.record.clone(),
+        args.network.contacts.record.clone(),
     )?;
     smol::block_on(async {
         let mut session = Session::new(client, output)?;

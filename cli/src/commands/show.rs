@@ -44,7 +44,12 @@ pub(crate) fn run(args: &Show) -> Result<Exit, Failure> {
 fn fetch(magnet: &Magnet, args: &Show) -> Result<Result<Arc<Metainfo>, Exit>, Failure> {
     let signals = interrupt::listen()?;
     let contacts = &args.contacts;
-    let client = session::start(contacts.runtime, contacts_config(contacts), contacts.listen)?;
+    let client = session::start(
+        contacts.runtime,
+        contacts_config(contacts),
+        contacts.listen,
+        contacts.record.clone(),
+    )?;
     smol::block_on(async {
         let options = AddOptions {
             metadata_only: true,
