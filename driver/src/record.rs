@@ -221,6 +221,7 @@ impl Shared {
             drop(state);
             writer.write(&records)?;
             records.clear();
+            records.shrink_to(2 * CHUNK_LEN);
             let mut state = self.lock();
             state.written = writer.written();
             match end {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
-use crate::chunk::MAX_CHUNK_LEN;
+use crate::chunk::{CHUNK_LEN, MAX_CHUNK_LEN};
 use crate::error::{ReadError, RecordError};
 use crate::number;
 use crate::outcome::{ActionSummary, Outcomes};
@@ -194,6 +194,8 @@ impl Encoder {
     /// Moves the records since the last time to the end of `to`.
     pub fn take_into(&mut self, to: &mut Vec<u8>) {
         to.append(&mut self.records);
+        // One large torrent must not cost its size for ever.
+        self.records.shrink_to(2 * CHUNK_LEN);
     }
 
     /// How many bytes of records wait to be taken.
