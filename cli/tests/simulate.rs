@@ -106,7 +106,7 @@ fn the_same_seed_gives_the_same_run_and_another_another() {
     assert_eq!(one["virtual_ms"], time("max"));
     assert!(one["possible_ms"].as_u64().unwrap() <= time("max"));
     assert!((1..=1000).contains(&one["efficiency_permille"].as_u64().unwrap()));
-    assert!(one["payload"].as_u64().unwrap() >= 5 * 512 << 10);
+    assert!(one["payload"].as_u64().unwrap() >= (5 * 512) << 10);
 }
 
 #[test]

@@ -168,7 +168,7 @@ impl Told {
             },
         );
         if let Some(spread) = self.share_ratio_permille {
-            row("share ratio", spread.text(|permille| thousandths(permille)));
+            row("share ratio", spread.text(thousandths));
         }
         if let Some(permille) = self.fairness_permille {
             row(
