@@ -9,9 +9,14 @@
 use std::{env, fs, io};
 
 use anabranch_core::limits::MAX_TRACKER_PEERS;
+use anabranch_core::metainfo::{Magnet, magnet::MAX_MAGNET_LEN};
 use anabranch_core::wire::{
-    Decoder, ExtendedHandshake, Frame, Handshake, HandshakeDecoder, Limits, WireError,
-    tracker::Answer, tracker_http, tracker_http_server, tracker_udp,
+    Decoder, ExtendedHandshake, Frame, Handshake, HandshakeDecoder, Limits, LsdAnnounce,
+    MetadataMessage, PexMessage, WireError,
+    lsd::{GROUP_V4, GROUP_V6, MAX_COOKIE},
+    pex::MAX_READ,
+    tracker::Answer,
+    tracker_http, tracker_http_server, tracker_udp,
 };
 use anabranch_core::{Actions, Config, Event, Instant, Seed, UnixTime};
 use anabranch_replay::{ChunkWriter, MAX_RECEIVED_LEN, Recording, Replayer, Start};
@@ -178,6 +183,49 @@ fn read_recording(file: &[u8]) {
     }
 }
 
+/// What is understood of a metadata message survives being written and read again.
+pub fn metadata(data: &[u8]) {
+    if let Ok(Some(message)) = MetadataMessage::decode(&Bytes::copy_from_slice(data)) {
+        assert_eq!(
+            MetadataMessage::decode(&message.encode()),
+            Ok(Some(message))
+        );
+    }
+}
+
+/// What is understood of a peer exchange message is bounded, and survives being written and read again.
+pub fn pex(data: &[u8]) {
+    if let Ok(message) = PexMessage::decode(data) {
+        assert!(message.added.len() <= 2 * MAX_READ && message.dropped.len() <= 2 * MAX_READ);
+        assert_eq!(PexMessage::decode(&message.encode()), Ok(message));
+    }
+}
+
+/// What is understood of a local announcement survives being written and read again, in a packet that
+/// no network cuts up.
+pub fn lsd(data: &[u8]) {
+    if let Ok(announce) = LsdAnnounce::decode(data) {
+        for group in [GROUP_V4, GROUP_V6] {
+            let packet = announce.encode(group);
+            assert!(packet.len() <= 1_400 + MAX_COOKIE);
+            assert_eq!(LsdAnnounce::decode(&packet).as_ref(), Ok(&announce));
+        }
+    }
+}
+
+/// What is understood of a magnet link survives being written and read again.
+pub fn magnet(data: &[u8]) {
+    if let Ok(link) = std::str::from_utf8(data)
+        && let Ok(magnet) = link.parse::<Magnet>()
+    {
+        let written = magnet.to_string();
+        // Percent encoding takes three times the space.
+        if written.len() <= MAX_MAGNET_LEN {
+            assert_eq!(written.parse(), Ok(magnet));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -215,6 +263,26 @@ mod tests {
     #[test]
     fn extended_corpus() {
         replay("extended", extended);
+    }
+
+    #[test]
+    fn metadata_corpus() {
+        replay("metadata", metadata);
+    }
+
+    #[test]
+    fn pex_corpus() {
+        replay("pex", pex);
+    }
+
+    #[test]
+    fn lsd_corpus() {
+        replay("lsd", lsd);
+    }
+
+    #[test]
+    fn magnet_corpus() {
+        replay("magnet", magnet);
     }
 
     #[test]
