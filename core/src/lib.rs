@@ -103,6 +103,7 @@ pub mod command;
 mod config;
 mod connections;
 mod ctx;
+pub mod dht;
 mod engine;
 pub mod error;
 pub mod event;

@@ -93,3 +93,63 @@ pub const UDP_TRACKER_WINDOW: usize = 64;
 
 /// UDP trackers that are remembered, with their addresses and connection ids: 512 × some 500 bytes.
 pub const MAX_UDP_TRACKERS: usize = 512;
+
+/// Nodes in a bucket of the DHT's routing table, and closest nodes that a lookup seeks (BEP 5: k). With the cache of
+/// replacements, both tables hold at most 2 × 160 × 16 nodes × some 120 bytes, 600 KB; on the whole Internet some 400
+/// nodes.
+pub const DHT_BUCKET: usize = 8;
+
+/// Queries that a DHT lookup has under way at a time, beside those that take too long to be waited for.
+pub const DHT_PARALLEL: usize = 4;
+
+/// Nodes that a DHT lookup remembers: 128 × some 150 bytes.
+pub const MAX_DHT_CANDIDATES: usize = 128;
+
+/// Nodes that a DHT lookup asks at most, whatever it is told.
+pub const MAX_DHT_LOOKUP_QUERIES: u32 = 200;
+
+/// DHT lookups at a time: 64 × at most 100 KB. Commands beyond it fail, torrents wait.
+pub const MAX_DHT_LOOKUPS: usize = 64;
+
+/// Peers that a DHT lookup keeps for its user: 1,000 × 32 bytes.
+pub const MAX_DHT_LOOKUP_PEERS: usize = 1_000;
+
+/// DHT queries that wait for an answer: 1,024 × some 200 bytes.
+pub const MAX_DHT_QUERIES: usize = 1_024;
+
+/// DHT nodes that are to be asked whether they are there, and host names that are to be looked up: 256 × some 100
+/// bytes.
+pub const MAX_DHT_CONTACTS: usize = 256;
+
+/// Torrents of which the DHT node keeps peers for others: 2,000 × some 200 bytes beside their peers.
+pub const MAX_DHT_TORRENTS: usize = 2_000;
+
+/// Peers that the DHT node keeps of one torrent.
+pub const MAX_DHT_TORRENT_PEERS: usize = 500;
+
+/// Peers that the DHT node keeps in all: 100,000 × some 120 bytes, 12 MB.
+pub const MAX_DHT_PEERS: usize = 100_000;
+
+/// Torrents for which one party, an IPv4 address or an IPv6 network, may have its peers kept.
+pub const MAX_DHT_PEERS_PER_SOURCE: u32 = 500;
+
+/// Items (BEP 44) that the DHT node keeps for others: 1,000 × at most 1.4 KB.
+pub const MAX_DHT_ITEMS: usize = 1_000;
+
+/// Items that one party may have kept.
+pub const MAX_DHT_ITEMS_PER_SOURCE: u32 = 50;
+
+/// Parties whose share of the DHT node's answers is remembered: 4,096 × some 150 bytes.
+pub const MAX_DHT_SOURCES: usize = 4_096;
+
+/// Bytes of answers that one party may have at once from the DHT node.
+pub const DHT_SOURCE_BURST: u32 = 16 * 1024;
+
+/// Bytes a second of answers that one party may have from the DHT node in the long run.
+pub const DHT_SOURCE_RATE: u32 = 2 * 1024;
+
+/// Nodes whose word on our own address counts.
+pub const DHT_ADDRESS_VOTES: usize = 20;
+
+/// Nodes of each family that are saved with the DHT's state: 300 × 38 bytes.
+pub const MAX_DHT_SAVED_NODES: usize = 300;

@@ -1,7 +1,7 @@
 //! Whom to dial: addresses known and not connected, in order of canonical priority (BEP 40), and
 //! addresses that are not talked to any more.
 
-mod address;
+pub(crate) mod address;
 mod banned;
 
 use alloc::collections::{BTreeMap, BTreeSet};

@@ -14,6 +14,7 @@
 //! | [`metadata`], [`pex`], [`lsd`] | 9, 11, 14 |
 //! | [`tracker`], [`tracker_http`], [`tracker_http_server`] | 3, 7, 21, 23, 24, 31, 48 |
 //! | [`tracker_udp`] | 15, 41 |
+//! | [`krpc`] | 5, 32, 33, 42, 43, 44 |
 
 pub mod block;
 pub mod decoder;
@@ -21,6 +22,7 @@ mod error;
 pub mod extended;
 mod guard;
 pub mod handshake;
+pub mod krpc;
 pub mod lsd;
 pub mod message;
 pub mod metadata;

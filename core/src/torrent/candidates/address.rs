@@ -5,7 +5,7 @@ use core::ops::RangeInclusive;
 
 /// One form for each address: IPv4 is never written as IPv6, and what IPv6 adds to an address only
 /// stays where it tells links apart.
-pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     let scope = match address {
         SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => v6.scope_id(),
         SocketAddr::V4(_) | SocketAddr::V6(_) => 0,
@@ -17,7 +17,7 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 /// Whether a peer can be there at all.
-pub(super) fn is_dialable(address: SocketAddr) -> bool {
+pub(crate) fn is_dialable(address: SocketAddr) -> bool {
     let ip = match address.ip() {
         // Neither "this network" (0/8) nor the reserved block (240/4) with the broadcast address has
         // hosts.
@@ -71,7 +71,7 @@ fn masked_priority<const N: usize>(own: [u8; N], peer: [u8; N], whole: usize) ->
 }
 
 /// CRC-32C (Castagnoli), as in RFC 3720.
-pub(super) fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
+pub(crate) fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
     const POLYNOMIAL: u32 = 0x82f6_3b78;
     !bytes.fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| {
