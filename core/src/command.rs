@@ -1,5 +1,6 @@
 //! What a user can ask of an engine.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -8,6 +9,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::dht::{DhtCommand, DhtReply};
 #[cfg(doc)]
 use crate::error::CommandError;
 use crate::id::{StorageKey, TorrentId};
@@ -127,6 +129,8 @@ pub enum Command {
         /// That of IPv6: [`GROUP_V6`](crate::wire::lsd::GROUP_V6).
         v6: bool,
     },
+    /// Ask the DHT, or about it; [`DhtCommand`] says how each is answered.
+    Dht(DhtCommand),
     /// The address that the driver listens on for peers, whose port is announced; none when it does
     /// not listen.
     Listening {
@@ -204,13 +208,15 @@ pub struct SeedGoal {
 }
 
 /// A command's success.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// The torrent was taken on.
     Added {
         /// Its id.
         torrent: TorrentId,
     },
+    /// What the DHT says.
+    Dht(Box<DhtReply>),
     /// It is done.
     Done,
 }

@@ -5,6 +5,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::command::RateLimits;
+use crate::dht::DhtConfig;
 use crate::limits;
 
 /// What an engine is told once, when it is made. Part of a recording, hence serialisable.
@@ -149,6 +150,8 @@ pub struct Config {
     /// [`max_connections`](Self::max_connections), if that is more. Default 16: enough for a household
     /// behind one address or a swarm on one machine, too few to take all places.
     pub max_connections_per_address: u32,
+    /// The distributed hash table. Default: off.
+    pub dht: DhtConfig,
 }
 
 impl Config {
@@ -198,6 +201,7 @@ impl Default for Config {
             local_discovery: true,
             max_metadata_size: 30 << 20,
             max_connections_per_address: 16,
+            dht: DhtConfig::default(),
         }
     }
 }

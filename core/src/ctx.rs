@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use crate::action::{Action, Actions, DiskJob};
 use crate::config::Config;
 use crate::connections::Connections;
+use crate::dht::contacts::Contacts;
 use crate::id::{ConnId, OpId, TorrentId};
 use crate::lsd::Lsd;
 use crate::notice::Notice;
@@ -31,6 +32,8 @@ pub(crate) struct Ctx<'a> {
     pub(crate) throttle: &'a mut Throttle,
     pub(crate) banned: &'a mut Banned,
     pub(crate) lsd: &'a mut Lsd,
+    /// DHT nodes that peers told of.
+    pub(crate) dht_nodes: &'a mut Contacts,
     pub(crate) identity: &'a Identity,
 }
 
@@ -95,6 +98,10 @@ pub(crate) enum Timer {
     Pex(TorrentId),
     /// The local network is told which torrents there are.
     Lsd,
+    /// The DHT node's deadlines, and contacts that wait for it.
+    Dht,
+    /// A torrent is to be looked up in the DHT.
+    DhtTorrent(TorrentId),
     /// A torrent on its way out must not wait any longer for its trackers.
     Goodbye(TorrentId),
 }
@@ -108,6 +115,8 @@ pub(crate) enum Op {
     TrackerHttp(TorrentId),
     /// A name lookup by the shared UDP tracker client.
     TrackerResolve,
+    /// A name lookup by the DHT node.
+    DhtResolve,
     /// A name lookup for a peer that the user named.
     PeerResolve(TorrentId, u16),
 }

@@ -1,5 +1,6 @@
 //! The engine: one mutator, which hands every event to whom it concerns.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::collections::BTreeSet;
 use core::net::SocketAddr;
@@ -12,6 +13,8 @@ use crate::command::Reply;
 use crate::config::Config;
 use crate::connections::{Conn, Connections};
 use crate::ctx::{Ctx, Identity, Op, Timer};
+use crate::dht::contacts::Contacts;
+use crate::dht::{Dht, DhtView};
 use crate::error::CommandError;
 use crate::event::{CloseReason, ContactError, Event, OpResult};
 use crate::id::{ConnId, OpId, RequestId, TorrentId};
@@ -80,6 +83,8 @@ pub enum Reason {
     Checkpoint,
     /// A disk that failed is to be looked at.
     Probe,
+    /// The DHT: an answer is late, or something is to be asked.
+    Dht,
     /// A rate limit allows more.
     RateLimit,
     /// A goal may be reached.
@@ -110,6 +115,8 @@ pub struct Engine {
     by_hash: BTreeMap<InfoHash, TorrentId>,
     throttle: Throttle,
     banned: Banned,
+    dht_nodes: Contacts,
+    dht: Option<Box<Dht>>,
     udp: UdpTrackers,
     lsd: Lsd,
     /// Torrents that may have somebody to dial, and which of them is next.
@@ -134,6 +141,7 @@ macro_rules! ctx {
             throttle: &mut $engine.throttle,
             banned: &mut $engine.banned,
             lsd: &mut $engine.lsd,
+            dht_nodes: &mut $engine.dht_nodes,
             identity: &$engine.identity,
         }
     };
@@ -142,6 +150,7 @@ macro_rules! ctx {
 // After the macro, which they use.
 mod commands;
 mod contacts;
+mod dht;
 
 impl Engine {
     /// Makes an engine. All its choices follow from the seed; see [`Seed`] on where to take it from.
@@ -155,6 +164,8 @@ impl Engine {
         let mut random = [0; 12];
         rng.fill(&mut random);
         let peer_id = PeerId::with_prefix(config.peer_id_prefix, random);
+        let dht = config.dht.enabled;
+        let dht = dht.then(|| Box::new(Dht::new(config.dht.clone(), now, &mut rng)));
         Self {
             throttle: Throttle::new(config.limits, now),
             udp: UdpTrackers::default(),
@@ -173,6 +184,8 @@ impl Engine {
             torrents: Slab::default(),
             by_hash: BTreeMap::new(),
             banned: Banned::default(),
+            dht_nodes: Contacts::default(),
+            dht,
             dialers: BTreeSet::new(),
             last_dialer: None,
             shutdown: None,
@@ -232,6 +245,13 @@ impl Engine {
         self.by_hash.get(info_hash).copied()
     }
 
+    /// A look at the DHT node; none if there is none.
+    #[must_use]
+    pub fn dht(&self) -> Option<DhtView<'_>> {
+        let (dht, now) = (self.dht.as_deref()?, self.now);
+        Some(DhtView { dht, now })
+    }
+
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> &Stats {
@@ -271,6 +291,9 @@ impl Engine {
     pub fn check(&self) {
         assert!(self.timers.is_consistent(), "timers are consistent");
         self.connections.check();
+        if let Some(dht) = &self.dht {
+            dht.check();
+        }
         for (id, torrent) in self.torrents.iter() {
             assert_eq!(id, torrent.id, "a torrent is found under its id");
             assert_eq!(
@@ -319,6 +342,9 @@ impl Engine {
             self.torrents.remove(id);
             self.udp.forget(&mut ctx, id);
             self.dialers.remove(&id);
+            if let Some(dht) = &mut self.dht {
+                dht.forget_torrent(id);
+            }
             self.finish_shutdown(actions);
         }
     }
@@ -389,6 +415,11 @@ impl Engine {
     }
 
     fn on_datagram(&mut self, from: SocketAddr, data: &Bytes, actions: &mut Actions) {
+        // What begins with a `d` is a dictionary, which no other protocol of this port begins with.
+        if data.first() == Some(&b'd') && self.dht.is_some() {
+            self.on_dht_datagram(from, data, actions);
+            return;
+        }
         let mut ctx = ctx!(self, actions);
         match self.udp.on_datagram(&mut ctx, from, data) {
             Some(outcomes) => {
@@ -480,6 +511,7 @@ impl Engine {
                     self.on_udp_outcome(outcome, actions);
                 }
             }
+            Op::DhtResolve => self.on_dht_resolved(op, result, actions),
             Op::PeerResolve(id, port) => {
                 if let (OpResult::Resolved(Ok(addresses)), Some(torrent)) =
                     (result, self.torrents.get_mut(id))
@@ -567,6 +599,8 @@ impl Engine {
                     .announce(self.now, port, hash, &mut self.timers, actions);
             }
             Timer::Throttle => self.release_waiting(Cause::Rate, actions),
+            Timer::Dht => self.on_dht_timer(actions),
+            Timer::DhtTorrent(id) => self.on_dht_torrent(id, actions),
             Timer::Goodbye(id) => self.settle(id, actions),
         }
     }
@@ -612,6 +646,7 @@ fn reason(timer: Timer) -> Reason {
         Timer::Pex(_) => Reason::PeerExchange,
         Timer::Lsd => Reason::LocalDiscovery,
         Timer::Throttle => Reason::RateLimit,
+        Timer::Dht | Timer::DhtTorrent(_) => Reason::Dht,
         Timer::Goodbye(_) => Reason::Goodbye,
     }
 }

@@ -42,6 +42,18 @@ pub enum CommandError {
         /// The limit.
         limit: u32,
     },
+    /// The engine has no DHT node ([`DhtConfig::enabled`](crate::dht::DhtConfig::enabled)).
+    #[error("the DHT is off")]
+    DhtOff,
+    /// As many DHT lookups as there may be are under way.
+    #[error("too many DHT lookups at a time")]
+    DhtBusy,
+    /// No node of the DHT is known, or the engine does not listen.
+    #[error("no DHT nodes known")]
+    NoDhtNodes,
+    /// A node of the DHT did not answer, or refused to.
+    #[error("no answer from the DHT node")]
+    NoDhtAnswer,
     /// The engine is shutting down.
     #[error("the engine is shutting down")]
     ShuttingDown,

@@ -85,6 +85,7 @@
 //! | [`id`], [`limits`] | names of things; every bound that is not [`Config`], with its worst-case memory |
 //! | [`metainfo`] | .torrent files: reading, writing, and where their pieces lie in their files |
 //! | [`wire`], [`bencode`] | codecs, of use by themselves |
+//! | [`dht`] | the distributed hash table: what to ask of it, items, what to keep |
 //! | [`tracker`] | a small tracker, for tests and demonstrations |
 //!
 //! There are no features to choose: what compiles is the same for everybody.

@@ -139,6 +139,15 @@ pub enum Notice {
         /// Seconds until it is asked again.
         retry_in: u32,
     },
+    /// A lookup of a torrent in the DHT is over.
+    DhtReplied {
+        /// The torrent.
+        torrent: TorrentId,
+        /// How many peers it named.
+        peers: u32,
+        /// How many nodes took our announce.
+        nodes: u32,
+    },
     /// The disk failed; the torrent waits until it works again.
     StorageFailed {
         /// The torrent.
@@ -174,6 +183,7 @@ impl Notice {
             | Self::PeerBanned { torrent, .. }
             | Self::TrackerReplied { torrent, .. }
             | Self::TrackerFailed { torrent, .. }
+            | Self::DhtReplied { torrent, .. }
             | Self::StorageFailed { torrent, .. }
             | Self::StorageRecovered { torrent } => *torrent,
         }

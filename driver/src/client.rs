@@ -283,7 +283,7 @@ impl Client {
         match self.remote.add(add, storage).await? {
             Reply::Added { torrent } => Torrent::find(&self.remote, torrent).await,
             // The answer of other commands.
-            Reply::Done => Err(Error::Removed),
+            Reply::Done | Reply::Dht(_) => Err(Error::Removed),
         }
     }
 

@@ -306,7 +306,7 @@ impl<R: Runtime> Io<R> {
                     Ok(Reply::Added { torrent }) => {
                         self.torrents.insert(*torrent, key);
                     }
-                    Ok(Reply::Done) | Err(_) => {
+                    Ok(Reply::Done | Reply::Dht(_)) | Err(_) => {
                         self.storages.remove(&key);
                     }
                 }

@@ -88,7 +88,7 @@ fn log2(number: u32) -> u64 {
     // 1 ..= 2, in 2⁻⁶².
     let mut rest = u128::from(number) << (62 - whole);
     for bit in (0..48).rev() {
-        rest = rest * rest >> 62;
+        rest = (rest * rest) >> 62;
         if rest >= 2 << 62 {
             rest >>= 1;
             result |= 1 << bit;

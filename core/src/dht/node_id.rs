@@ -7,7 +7,7 @@ use super::address::{is_local, party};
 use crate::limits::DHT_ADDRESS_VOTES;
 use crate::rng::Rng;
 use crate::torrent::candidates::address::{crc32c, is_dialable};
-use crate::wire::krpc::NodeId;
+use crate::wire::krpc::{NodeId, NodeInfo};
 
 /// So many nodes must agree on our address before it is believed, and they must be the majority of those that were
 /// heard last.
@@ -77,7 +77,14 @@ impl External {
     }
 
     /// A node says what our address is. Says whether that changed what we believe.
-    pub(crate) fn vote(&mut self, from: SocketAddr, address: SocketAddr) -> bool {
+    ///
+    /// Once an address is believed, only nodes at the places that theirs give them can talk us out of it: otherwise
+    /// those who gathered around a torrent could, as soon as we come by.
+    pub(crate) fn vote(&mut self, node: &NodeInfo, address: SocketAddr) -> bool {
+        let from = node.address;
+        if self.known.is_some() && !is_valid(&node.id, from.ip()) {
+            return false;
+        }
         let ip = address.ip().to_canonical();
         if is_local(ip) || !is_dialable(SocketAddr::new(ip, 1)) {
             return false;
@@ -94,6 +101,8 @@ impl External {
             return false;
         }
         self.known = Some(ip);
+        // Whoever voted so far need not be at the right place.
+        self.votes.clear();
         true
     }
 }
@@ -137,21 +146,36 @@ mod tests {
         let mut external = External::default();
         let own: SocketAddr = "203.0.113.9:1".parse().unwrap();
         let lie: SocketAddr = "198.51.100.1:1".parse().unwrap();
-        let voter = |n: u8| SocketAddr::from(([5, 0, n, 1], 6881));
+        let mut rng = Rng::new(Seed([2; 32]));
+        let mut voter = |n: u8| {
+            let address = SocketAddr::from(([5, n, 0, 1], 6881));
+            let id = generate(Some(address.ip()), &mut rng);
+            NodeInfo { id, address }
+        };
+        let sybil = |n: u8| NodeInfo {
+            id: NodeId::new([7; 20]),
+            address: SocketAddr::from(([6, n, 0, 1], 6881)),
+        };
         for _ in 0..100 {
-            assert!(!external.vote(voter(0), lie), "one voter is not many");
+            assert!(!external.vote(&voter(0), lie), "one voter is not many");
         }
         for n in 1..6 {
-            assert!(!external.vote(voter(n), own));
+            assert!(!external.vote(&voter(n), own));
         }
-        assert!(external.vote(voter(6), own));
+        assert!(external.vote(&voter(6), own));
         assert_eq!(external.address(), Some(own.ip()));
-        assert!(!external.vote(voter(7), own), "nothing new");
+        assert!(!external.vote(&voter(7), own), "nothing new");
+        for n in 10..15 {
+            assert!(!external.vote(&voter(n), own));
+        }
         for n in 20..26 {
-            assert!(!external.vote(voter(n), lie), "no majority");
+            assert!(!external.vote(&voter(n), lie), "no majority");
+        }
+        for n in 0..100 {
+            assert!(!external.vote(&sybil(n), lie), "not where they belong");
         }
         for n in 40..80 {
-            external.vote(voter(n), "192.168.1.1:9".parse().unwrap());
+            external.vote(&voter(n), "192.168.1.1:9".parse().unwrap());
         }
         assert_eq!(
             external.address(),

@@ -3,6 +3,7 @@
 //! Only nodes that have answered us are in it. Buckets follow our own place: bucket `i` has the nodes that share
 //! exactly `i` bits with it, and the last one all that share more. Each has a cache of replacements.
 
+use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -22,6 +23,9 @@ const PROBE: Duration = Duration::from_secs(13 * 60);
 
 /// After so many queries without an answer a node is bad.
 const MAX_FAILURES: u8 = 2;
+
+/// After so many it is forgotten.
+const HOPELESS: u8 = 5;
 
 /// Nodes of one network (256 IPv4 addresses) in a bucket: nobody fills it with their own.
 const MAX_PER_NETWORK: usize = 2;
@@ -94,8 +98,7 @@ impl Entry {
 impl Table {
     /// An empty table around a place.
     pub(crate) fn new(own: NodeId, now: Instant) -> Self {
-        let mut buckets = Vec::new();
-        buckets.push(Bucket::new(now));
+        let buckets = vec![Bucket::new(now)];
         Self { own, buckets }
     }
 
@@ -201,12 +204,15 @@ impl Table {
         if entry.standing(now) != Standing::Bad {
             return;
         }
+        let entry_failures = entry.failures;
         let index = self.index(&node.id);
         let Some(bucket) = self.buckets.get_mut(index) else {
             return;
         };
-        // Without a replacement it may stay: it might come back, and is told to nobody.
-        if let Some(spare) = bucket.spare.pop() {
+        // Without a replacement it may stay for a while: it might come back, and is told to nobody.
+        if entry_failures >= HOPELESS {
+            bucket.live.retain(|entry| entry.node != *node);
+        } else if let Some(spare) = bucket.spare.pop() {
             bucket.live.retain(|entry| entry.node != *node);
             bucket.live.push(spare);
             bucket.changed = now;
@@ -370,7 +376,8 @@ impl Table {
         }
     }
 
-    /// Whether nobody has more than their share already: one node an address, few a network.
+    /// Whether nobody has more than their share already: one node an address, few a network. A node that moved to
+    /// another place has a share in the old one no longer.
     fn has_place_for(&self, node: &NodeInfo) -> bool {
         let ip = node.address.ip();
         if is_local(ip) {
@@ -379,6 +386,7 @@ impl Table {
         let holder = party(node.address);
         if self
             .entries()
+            .filter(|entry| entry.node.address != node.address)
             .any(|entry| party(entry.node.address) == holder)
         {
             return false;

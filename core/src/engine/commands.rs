@@ -118,9 +118,14 @@ impl Engine {
             Command::Scrape { torrent } => self.with(torrent, actions, |torrent, ctx, udp| {
                 torrent.scrape(ctx, udp)
             }),
+            Command::Dht(command) => {
+                self.on_dht_command(request, command, actions);
+                return;
+            }
             Command::Listening { address } => {
                 self.identity.listen = address;
                 self.lsd.on_listening(self.now, &mut self.timers);
+                self.on_dht_listening(actions);
                 Ok(Reply::Done)
             }
             Command::LocalDiscovery { v4, v6 } => {
@@ -177,6 +182,7 @@ impl Engine {
         for peer in magnet.into_iter().flat_map(|magnet| magnet.peers) {
             self.add_named_peer(torrent, peer, actions);
         }
+        self.add_dht_nodes(torrent, actions);
         Ok(Reply::Added { torrent })
     }
 
@@ -196,6 +202,7 @@ impl Engine {
 
     fn begin_shutdown(&mut self, request: RequestId, actions: &mut Actions) {
         self.shutdown = Some(request);
+        self.stop_dht(actions);
         let torrents: Vec<TorrentId> = self.torrents.keys().collect();
         for id in torrents {
             let mut ctx = ctx!(self, actions);

@@ -63,7 +63,10 @@ impl Engine {
             return;
         };
         let handshake = Handshake {
-            reserved: Reserved::default().with_fast(true).with_extended(true),
+            reserved: Reserved::default()
+                .with_fast(true)
+                .with_extended(true)
+                .with_dht(self.dht.is_some() && !torrent.is_private()),
             info_hash: *torrent.info_hash().as_bytes(),
             peer_id: self.identity.peer_id,
         };

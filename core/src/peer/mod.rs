@@ -57,6 +57,8 @@ pub(crate) struct Peer {
     pub(crate) encryption: bool,
     /// What it says that it has, as long as nobody can judge it.
     pub(crate) early: EarlyMap,
+    /// Whether it says that it has a DHT node.
+    pub(crate) dht: bool,
     pub(crate) client: String,
     pub(crate) decoder: Decoder,
     /// Whether any message has come: a piece map must be the first (BEP 3).
@@ -170,6 +172,7 @@ impl Peer {
             told_upload_only: false,
             encryption: false,
             early: EarlyMap::default(),
+            dht: reserved.dht(),
             client: id.client(),
             decoder,
             spoken: false,

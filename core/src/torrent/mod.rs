@@ -5,6 +5,7 @@
 //! | `swarm` | peers come, talk, and go |
 //! | `extended`, `metadata`, `magnet`, `pex` | extension messages: metadata given and fetched, peers exchanged |
 //! | `download` | which blocks are asked of whom, and what becomes of them |
+//! | `trackerless` | when it is looked up in the DHT |
 //! | `upload` | serving requests, and whom to unchoke |
 //! | `disk` | the storage: opening, checking, checkpoints, failures |
 //! | `picker`, `partial`, `blame`, `choker`, `candidates` | the decisions, without I/O or peers' state |
@@ -22,6 +23,7 @@ pub(crate) mod partial;
 pub(crate) mod pex;
 pub(crate) mod picker;
 mod swarm;
+mod trackerless;
 mod upload;
 mod view;
 
@@ -108,6 +110,7 @@ pub(crate) struct Torrent {
     announcing: bool,
     /// Whether trackers are to be asked for more peers before it is time.
     hungry: bool,
+    dht: trackerless::Schedule,
 
     down_limit: Bucket,
     up_limit: Bucket,
@@ -194,6 +197,7 @@ impl Torrent {
             announcer,
             announcing: false,
             hungry: false,
+            dht: trackerless::Schedule::default(),
             down_limit: Bucket::new(add.limits.download, ctx.now),
             up_limit: Bucket::new(add.limits.upload, ctx.now),
             down: Rate::default(),
@@ -351,6 +355,7 @@ impl Torrent {
             Timer::Goodbye(self.id),
             Timer::Tracker(self.id),
             Timer::Choke(self.id),
+            Timer::DhtTorrent(self.id),
         ] {
             ctx.timers.cancel(timer);
         }
@@ -567,6 +572,7 @@ impl Torrent {
         }
         // The tracker's timer starts the announcer, which needs what only the engine has at hand.
         ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
+        self.start_dht(ctx);
         self.watch_goal(ctx);
         self.seek_peers(ctx);
     }
@@ -580,6 +586,7 @@ impl Torrent {
         ctx.timers.cancel(Timer::Metadata(self.id));
         ctx.timers.cancel(Timer::Pex(self.id));
         ctx.lsd.leave(self.id);
+        self.stop_dht(ctx);
         self.seeding_since = None;
         if self.announcing {
             self.announcing = false;

@@ -290,6 +290,7 @@ impl Torrent {
             // The tracker's timer asks, as far as the tracker allows.
             self.hungry = true;
             ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
+            self.hurry_dht(ctx);
         }
     }
 
@@ -364,6 +365,12 @@ impl Torrent {
     fn introduce_ourselves(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
         self.send_piece_map(ctx, conn);
         self.send_extended_handshake(ctx, conn);
+        if let Some(port) = self.dht_port(ctx)
+            && let Some(peer) = self.peers.get_mut(&conn)
+            && peer.dht
+        {
+            peer.send(ctx, &Message::Port(port));
+        }
         self.grant_first_pieces(ctx, conn);
     }
 
@@ -448,8 +455,11 @@ impl Torrent {
             Message::HaveNone => self.on_map(ctx, conn, Map::None),
             Message::Request(block) => self.on_request(ctx, conn, block),
             Message::Cancel(block) => self.on_cancel(ctx, conn, block),
-            // The DHT node's port: of no use before there is a DHT.
-            Message::Port(_) => self.on_chatter(conn),
+            Message::Port(port) => {
+                let address = peer.address;
+                self.on_dht_port(ctx, address, port);
+                self.on_chatter(conn)
+            }
             Message::Suggest(piece) => {
                 self.known_piece(piece)?;
                 if let Some(peer) = self.peers.get_mut(&conn)

@@ -14,6 +14,7 @@ use crate::action::{Action, Actions};
 use crate::config::Config;
 use crate::connections::Connections;
 use crate::ctx::{Ctx, Identity, Op, Timer};
+use crate::dht::contacts::Contacts;
 use crate::event::{ContactError, HttpReply, OpResult};
 use crate::id::{OpId, TorrentId};
 use crate::lsd::Lsd;
@@ -46,6 +47,7 @@ pub(super) struct World {
     throttle: Throttle,
     banned: Banned,
     lsd: Lsd,
+    dht_nodes: Contacts,
 }
 
 impl World {
@@ -69,6 +71,7 @@ impl World {
             connections: Connections::default(),
             banned: Banned::default(),
             lsd: Lsd::new(1, now),
+            dht_nodes: Contacts::default(),
         }
     }
 
@@ -85,6 +88,7 @@ impl World {
             throttle: &mut self.throttle,
             banned: &mut self.banned,
             lsd: &mut self.lsd,
+            dht_nodes: &mut self.dht_nodes,
             identity: &self.identity,
         }
     }

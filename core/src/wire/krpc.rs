@@ -164,10 +164,6 @@ pub struct Message<'a> {
 
 /// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a message lives on the stack while it is looked at, and is never stored"
-)]
 pub enum Body<'a> {
     /// A question.
     Query(Query<'a>),

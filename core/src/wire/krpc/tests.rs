@@ -237,7 +237,7 @@ impl Arbitrary for Drawn {
             bytes
         };
         let address = |g: &mut Gen| match bool::arbitrary(g) {
-            true => SocketAddr::from((<[u8; 4]>::from(u32::arbitrary(g).to_be_bytes()), 9)),
+            true => SocketAddr::from((u32::arbitrary(g).to_be_bytes(), 9)),
             false => SocketAddr::from((u128::arbitrary(g).to_be_bytes(), 9)),
         };
         let port = |g: &mut Gen| u16::arbitrary(g).max(1);

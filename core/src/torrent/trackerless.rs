@@ -1,0 +1,110 @@
+//! BEP 5: when a torrent is looked up in the DHT. Private torrents never are (BEP 27).
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use crate::ctx::{Ctx, Timer};
+use crate::metainfo::Node;
+use crate::notice::TorrentState;
+use crate::time::Instant;
+use crate::torrent::Torrent;
+
+/// How long after a lookup comes the next one, which announces us anew.
+const INTERVAL: Duration = Duration::from_secs(15 * 60);
+
+/// The same while a download has few peers and nobody to dial; doubles with each lookup.
+const HUNGRY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long to wait when too many lookups are under way, and how much longer at random.
+const BUSY: Duration = Duration::from_secs(3);
+const BUSY_SPREAD_MS: u32 = 5_000;
+
+/// When a torrent was looked up, and how urgent that is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Schedule {
+    last: Option<Instant>,
+    /// Lookups in a row that were early.
+    early: u32,
+}
+
+impl Torrent {
+    /// Whether only trackers may tell of its peers (BEP 27).
+    pub(crate) fn is_private(&self) -> bool {
+        self.metainfo.is_private()
+    }
+
+    /// The DHT nodes that it names; none if it is private.
+    pub(crate) fn dht_nodes(&self) -> &[Node] {
+        if self.is_private() {
+            &[]
+        } else {
+            self.metainfo.nodes()
+        }
+    }
+
+    /// Whether it is to be looked up, and then whether it is complete.
+    pub(crate) fn dht_wish(&self) -> Option<bool> {
+        (self.is_running() && !self.is_private()).then(|| self.have().is_full())
+    }
+
+    /// Its lookup has begun: sets the time of the next one.
+    pub(crate) fn dht_begun(&mut self, ctx: &mut Ctx<'_>) {
+        self.dht.last = Some(ctx.now);
+        ctx.timers
+            .set(Timer::DhtTorrent(self.id), ctx.now + INTERVAL);
+    }
+
+    /// There was no room for its lookup.
+    pub(crate) fn dht_busy(&mut self, ctx: &mut Ctx<'_>) {
+        let spread = Duration::from_millis(ctx.rng.below(BUSY_SPREAD_MS).into());
+        ctx.timers
+            .set(Timer::DhtTorrent(self.id), ctx.now + BUSY + spread);
+    }
+
+    /// It has begun to run.
+    pub(super) fn start_dht(&mut self, ctx: &mut Ctx<'_>) {
+        if ctx.config.dht.enabled && !self.is_private() {
+            self.dht = Schedule::default();
+            ctx.timers.set_no_later(Timer::DhtTorrent(self.id), ctx.now);
+        }
+    }
+
+    /// It has stopped.
+    pub(super) fn stop_dht(&mut self, ctx: &mut Ctx<'_>) {
+        if ctx.config.dht.enabled && !self.is_private() {
+            // What is under way is given up when the timer sees that it does not run.
+            ctx.timers.set(Timer::DhtTorrent(self.id), ctx.now);
+        }
+    }
+
+    /// There are few peers, and nobody to dial: looks it up before it is time.
+    pub(super) fn hurry_dht(&mut self, ctx: &mut Ctx<'_>) {
+        if self.dht_wish().is_none() || self.state != TorrentState::Downloading {
+            return;
+        }
+        let Some(last) = self.dht.last else {
+            return;
+        };
+        let wait = HUNGRY_INTERVAL * (1 << self.dht.early.min(4));
+        let due = (last + wait.min(INTERVAL)).max(ctx.now);
+        let timer = Timer::DhtTorrent(self.id);
+        if ctx.timers.deadline(timer).is_some_and(|at| due < at) {
+            self.dht.early += 1;
+            ctx.timers.set(timer, due);
+        }
+    }
+
+    /// A peer says where its DHT node is.
+    pub(super) fn on_dht_port(&mut self, ctx: &mut Ctx<'_>, peer: SocketAddr, port: u16) {
+        if ctx.config.dht.enabled && !self.is_private() && port != 0 {
+            ctx.dht_nodes.push(SocketAddr::new(peer.ip(), port));
+            ctx.timers.set_no_later(Timer::Dht, ctx.now);
+        }
+    }
+
+    /// Where our DHT node is, if peers may know.
+    pub(super) fn dht_port(&self, ctx: &Ctx<'_>) -> Option<u16> {
+        let port = ctx.identity.port();
+        (ctx.config.dht.enabled && !self.is_private() && port != 0).then_some(port)
+    }
+}
