@@ -223,6 +223,38 @@ pub fn magnet(data: &[u8]) {
         if written.len() <= MAX_MAGNET_LEN {
             assert_eq!(written.parse(), Ok(magnet));
         }
+
+/// What is understood of a DHT message survives being written and read again, within the limits; so does what is
+/// understood of a saved state. What passes as an item's value is one that is written in one way only.
+pub fn krpc(data: &[u8]) {
+    use anabranch_core::dht::{DhtState, Value};
+    use anabranch_core::wire::krpc::{Body, MAX_NODES, MAX_VALUES, Message, Method};
+    if let Ok(message) = Message::decode(data) {
+        let understood = match &message.body {
+            Body::Query(query) => {
+                !matches!(query.method, Method::Invalid { .. } | Method::Unknown { .. })
+            }
+            Body::Response(response) => {
+                let nodes = [&response.nodes, &response.nodes6];
+                let mut nodes = nodes.into_iter().flatten();
+                assert!(nodes.all(|nodes| nodes.len() <= MAX_NODES));
+                assert!(response.values.len() <= MAX_VALUES);
+                assert!(response.values.iter().all(|peer| peer.port() != 0));
+                true
+            }
+            Body::Error(_) => true,
+        };
+        if understood {
+            let mut datagram = Vec::new();
+            message.encode(&mut datagram);
+            assert_eq!(Message::decode(&datagram), Ok(message));
+        }
+    }
+    if let Ok(state) = DhtState::from_bytes(data) {
+        assert_eq!(DhtState::from_bytes(&state.to_bytes()), Ok(state));
+    }
+    if let Ok(value) = Value::new(Bytes::copy_from_slice(data)) {
+        assert_eq!(&value.as_bytes()[..], data);
     }
 }
 
@@ -298,5 +330,10 @@ mod tests {
     #[test]
     fn tracker_udp_corpus() {
         replay("tracker_udp", tracker_udp);
+    }
+
+    #[test]
+    fn krpc_corpus() {
+        replay("krpc", krpc);
     }
 }
