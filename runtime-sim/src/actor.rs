@@ -82,12 +82,33 @@ pub struct Stage<'a> {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Deed {
-    Connect { conn: u64, to: SocketAddr },
-    Send { conn: u64, data: Bytes },
-    Close { conn: u64 },
-    Reset { conn: u64 },
-    Datagram { to: SocketAddr, data: Bytes },
-    Wake { after: Duration, token: u64 },
+    Connect {
+        conn: u64,
+        to: SocketAddr,
+    },
+    Send {
+        conn: u64,
+        data: Bytes,
+    },
+    Close {
+        conn: u64,
+    },
+    Reset {
+        conn: u64,
+    },
+    Datagram {
+        to: SocketAddr,
+        data: Bytes,
+    },
+    Forge {
+        from: SocketAddr,
+        to: SocketAddr,
+        data: Bytes,
+    },
+    Wake {
+        after: Duration,
+        token: u64,
+    },
 }
 
 impl Stage<'_> {
@@ -119,6 +140,12 @@ impl Stage<'_> {
     pub fn datagram(&mut self, to: SocketAddr, data: impl Into<Bytes>) {
         let data = data.into();
         self.deeds.push(Deed::Datagram { to, data });
+    }
+
+    /// Sends a UDP packet that claims to come from another host.
+    pub fn forged_datagram(&mut self, from: SocketAddr, to: SocketAddr, data: impl Into<Bytes>) {
+        let data = data.into();
+        self.deeds.push(Deed::Forge { from, to, data });
     }
 
     /// Asks for a `Timer`.

@@ -11,7 +11,7 @@ use crate::bounds::{SEND_BOUND, has_work, over_bound, over_memory, payload_of};
 use crate::conn::{Local, Side, State};
 use crate::event::Happening;
 use crate::failure::FailureKind;
-use crate::host::{Attached, NetKind, Node, Tamper};
+use crate::host::{Attached, NetKind, Node, Packet, Tamper};
 use crate::http::Asker;
 use crate::trace::{describe_action, describe_event};
 use crate::world::World;
@@ -482,6 +482,9 @@ impl World {
                 }
             }
             Deed::Datagram { to, data } => self.datagram(host, to, data),
+            Deed::Forge { from, to, data } => {
+                self.carry_packet(host, Packet { from, to, data }, now);
+            }
             Deed::Wake { after, token } => {
                 self.queue
                     .push(now + after, Happening::ActorTimer { host, life, token });
