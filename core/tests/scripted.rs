@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anabranch_core::action::DiskJob;
 use anabranch_core::command::AddTorrent;
-use anabranch_core::event::{DiskDone, OpResult, Opened};
+use anabranch_core::event::{CloseReason, DiskDone, OpResult, Opened};
 use anabranch_core::id::{ConnId, RequestId, Ticket};
 use anabranch_core::metainfo::{Creator, Metainfo};
 use anabranch_core::wire::{BlockRequest, Handshake, Message, PeerId, Reserved};
@@ -146,8 +146,23 @@ impl Rig {
             .is_empty()
     }
 
-    /// Which messages of one id, by their first payload byte, went to a peer.
+    /// The ids of the messages that went to a peer.
     fn sent(&mut self, conn: ConnId) -> Vec<u8> {
+        self.messages(conn).into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// The pieces that the messages with an id named which went to a peer.
+    fn pieces(&mut self, conn: ConnId, id: u8) -> Vec<u32> {
+        let messages = self.messages(conn).into_iter();
+        messages
+            .filter(|(sent, _)| *sent == id)
+            .filter_map(|(_, payload)| payload.first_chunk().copied())
+            .map(u32::from_be_bytes)
+            .collect()
+    }
+
+    /// The messages that went to a peer: ids and payloads.
+    fn messages(&mut self, conn: ConnId) -> Vec<(u8, Vec<u8>)> {
         let sends = self.take(|action| match action {
             Action::Send { conn: to, data } if *to == conn => Some(data.clone()),
             _ => None,
@@ -156,14 +171,16 @@ impl Rig {
         if stream.starts_with(b"\x13BitTorrent protocol") {
             stream.drain(..68);
         }
-        let mut ids = Vec::new();
+        let mut messages = Vec::new();
         let mut rest = stream.as_slice();
         while let Some((head, body)) = rest.split_first_chunk::<4>() {
             let len = u32::from_be_bytes(*head) as usize;
-            ids.extend(body.first().filter(|_| len > 0));
+            if let Some((id, payload)) = body[..len].split_first() {
+                messages.push((*id, payload.to_vec()));
+            }
             rest = &body[len..];
         }
-        ids
+        messages
     }
 }
 
@@ -171,7 +188,9 @@ const UNCHOKE: u8 = 1;
 const INTERESTED: u8 = 2;
 const NOT_INTERESTED: u8 = 3;
 const REQUEST: u8 = 6;
+const SUGGEST: u8 = 13;
 const REJECT: u8 = 16;
+const ALLOWED_FAST: u8 = 17;
 
 fn request(piece: u32, begin: u32, len: u32) -> Message {
     Message::Request(BlockRequest { piece, begin, len })
@@ -258,6 +277,92 @@ fn who_has_something_to_trade_is_not_served_while_choked() {
     }
     let rejected = rig.sent(peer).iter().filter(|id| **id == REJECT).count();
     assert_eq!(rejected, PIECES as usize);
+}
+
+#[test]
+fn neighbours_are_not_granted_the_same_pieces_at_a_time() {
+    let mut rig = Rig::new(true);
+    let first = rig.peer(2, true);
+    let granted = rig.pieces(first, ALLOWED_FAST);
+    assert_eq!(granted.len(), 10);
+    let second = rig.peer(3, true);
+    assert_eq!(rig.pieces(second, ALLOWED_FAST), []);
+    // The first has them, and can pass them on.
+    for piece in &granted {
+        rig.say(first, &Message::Have(*piece));
+    }
+    let third = rig.peer(4, true);
+    assert_eq!(rig.pieces(third, ALLOWED_FAST), granted);
+}
+
+#[test]
+fn a_seed_suggests_to_each_what_nobody_else_is_fetching() {
+    let mut rig = Rig::new(true);
+    let peers = [2, 3].map(|octet| {
+        let peer = rig.peer(octet, true);
+        rig.say(peer, &Message::HaveNone);
+        peer
+    });
+    rig.say(peers[0], &Message::Have(7));
+    let mut suggested = Vec::new();
+    for peer in peers {
+        assert_eq!(rig.pieces(peer, SUGGEST), []);
+        rig.say(peer, &Message::Interested);
+        suggested.extend(rig.pieces(peer, SUGGEST));
+    }
+    assert_eq!(suggested.len(), 2);
+    // Who takes what it was offered is offered the next, until everything has gone out.
+    for round in 0.. {
+        let Some(piece) = suggested.get(round).copied() else {
+            break;
+        };
+        let peer = peers[round % 2];
+        rig.say(peer, &request(piece, 0, PIECE));
+        suggested.extend(rig.pieces(peer, SUGGEST));
+    }
+    suggested.sort_unstable();
+    assert!(
+        suggested
+            .into_iter()
+            .eq((0..PIECES).filter(|piece| *piece != 7))
+    );
+}
+
+#[test]
+fn what_was_offered_to_who_is_gone_is_offered_to_another() {
+    let mut rig = Rig::new(true);
+    let peer = rig.peer(2, true);
+    rig.say(peer, &Message::Interested);
+    let offered = rig.pieces(peer, SUGGEST);
+    rig.feed(Event::Closed {
+        conn: peer,
+        reason: CloseReason::Reset,
+    });
+    let other = rig.peer(3, true);
+    rig.say(other, &Message::Interested);
+    let mut again = rig.pieces(other, SUGGEST);
+    for round in 0..PIECES as usize - 1 {
+        rig.say(other, &request(again[round], 0, PIECE));
+        again.extend(rig.pieces(other, SUGGEST));
+    }
+    assert!(offered.len() == 1 && again.contains(&offered[0]));
+}
+
+#[test]
+fn a_suggestion_is_followed_unless_the_piece_is_more_common() {
+    for common in [false, true] {
+        let mut rig = Rig::new(false);
+        if common {
+            let other = rig.peer(3, true);
+            rig.say(other, &Message::Have(5));
+        }
+        let seed = rig.peer(2, true);
+        rig.say(seed, &Message::HaveAll);
+        rig.sent(seed);
+        rig.say(seed, &Message::Suggest(5));
+        rig.say(seed, &Message::Unchoke);
+        assert_eq!(rig.pieces(seed, REQUEST)[0] == 5, !common);
+    }
 }
 
 #[test]
@@ -411,11 +516,11 @@ fn stale_ids_and_duplicate_completions_are_counted_and_change_nothing() {
     let peer = rig.peer(2, false);
     rig.feed(Event::Closed {
         conn: peer,
-        reason: anabranch_core::event::CloseReason::Reset,
+        reason: CloseReason::Reset,
     });
     rig.feed(Event::Closed {
         conn: peer,
-        reason: anabranch_core::event::CloseReason::Reset,
+        reason: CloseReason::Reset,
     });
     rig.feed(Event::Received {
         conn: peer,

@@ -7,8 +7,17 @@ use sha1::{Digest, Sha1};
 
 use crate::metainfo::InfoHash;
 
-/// How many pieces a newcomer is allowed.
+/// How many pieces a newcomer is allowed at most.
 pub(crate) const ALLOWED_FAST: usize = 10;
+
+/// What those pieces may come to, in bytes, if they are more than one. It takes a piece to trade; what
+/// goes to all newcomers beyond that is missed where it could be passed on.
+const ALLOWED_BYTES: u32 = 1 << 20;
+
+/// How many pieces of this length a newcomer is allowed.
+pub(crate) fn allowance(piece_length: u32) -> usize {
+    ((ALLOWED_BYTES / piece_length.max(1)) as usize).clamp(1, ALLOWED_FAST)
+}
 
 /// The pieces that BEP 6 grants to a peer at this address: up to `count`, the same for everybody who
 /// computes them, so that a peer can't get more by asking more of us. There are none for IPv6, for

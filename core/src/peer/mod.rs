@@ -80,6 +80,8 @@ pub(crate) struct Peer {
     pub(crate) allowed_to_it: Vec<u32>,
     /// Pieces that the peer would rather give than others, oldest first.
     pub(crate) suggested: Vec<u32>,
+    /// The piece that we suggested to it last, until it asks for it.
+    pub(crate) offered: Option<u32>,
 
     pub(crate) pipeline: Pipeline,
     pub(crate) uploads: UploadQueue,
@@ -187,6 +189,7 @@ impl Peer {
             allowed_to_us: Vec::new(),
             allowed_to_it: Vec::new(),
             suggested: Vec::new(),
+            offered: None,
             pipeline: Pipeline::new(now),
             uploads: UploadQueue::default(),
             allowed_requests: default_reqq,
@@ -240,8 +243,9 @@ impl Peer {
     /// many pieces as that, or has been given as many bytes. Who has something to trade gets the rest
     /// as everybody does, or a seed would serve nobody else.
     pub(crate) fn is_starting(&self, piece_length: u32) -> bool {
-        let allowance = allowed_fast::ALLOWED_FAST as u64 * u64::from(piece_length);
-        (self.have.count() as usize) < allowed_fast::ALLOWED_FAST && self.uploaded < allowance
+        let pieces = allowed_fast::allowance(piece_length);
+        let allowance = pieces as u64 * u64::from(piece_length);
+        (self.have.count() as usize) < pieces && self.uploaded < allowance
     }
 
     /// Whether blocks may be asked of it, of any piece.

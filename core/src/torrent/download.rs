@@ -108,6 +108,8 @@ impl Torrent {
             return self.on_chatter(conn);
         }
         peer.peer_choking = true;
+        // What it would rather give is about what it gives now.
+        peer.suggested.clear();
         // With the fast extension each request is rejected by itself (BEP 6); without, all are void.
         if !peer.fast {
             peer.pipeline.withdraw_all().for_each(drop);
@@ -386,18 +388,20 @@ impl Torrent {
         }
         let rate = peer.down.per_second(ctx.now);
         let fast = !peer.snubbed && rate.saturating_mul(WHOLE_PIECE_SECONDS) >= piece_length;
-        if let Some(block) = self.partials.request(conn, &peer.have, fast) {
-            return Some(block);
+        // What seeds alone have comes before the rest of what others can give as well.
+        let unique = if self.sequential || !peer.is_seed() {
+            None
+        } else {
+            self.picker.unique_priority()
+        };
+        let picker = &self.picker;
+        let block = self.partials.request(conn, &peer.have, fast, |piece| {
+            unique.is_none() || picker.availability(piece) == 0 || picker.priority(piece) > unique
+        });
+        if block.is_some() {
+            return block;
         }
         if self.partials.has_room(self.layout.piece_length()) {
-            let suggested = loop {
-                let Some(piece) = peer.suggested.pop() else {
-                    break None;
-                };
-                if peer.have.contains(piece) && self.picker.is_open(piece) && !self.sequential {
-                    break Some(piece);
-                }
-            };
             let order = if self.sequential {
                 Order::Sequential
             } else if self.picker.have().count() == 0 && self.storing.is_empty() {
@@ -405,7 +409,10 @@ impl Torrent {
             } else {
                 Order::RarestFirst
             };
-            let picked = suggested.or_else(|| self.picker.pick(&peer.have, ctx.rng, order));
+            let picked = self.picker.pick(&peer.have, ctx.rng, order).map(|picked| {
+                let wish = self.wish(conn, picked);
+                wish.unwrap_or(picked)
+            });
             if let Some(piece) = picked
                 && self
                     .partials
@@ -416,6 +423,11 @@ impl Torrent {
             }
         }
         let peer = self.peers.get(&conn)?;
+        if unique.is_some()
+            && let Some(block) = self.partials.request(conn, &peer.have, fast, |_| true)
+        {
+            return Some(block);
+        }
         if let Some(block) = self.partials.request_shared(conn, &peer.have) {
             return Some(block);
         }
@@ -425,6 +437,22 @@ impl Torrent {
             return None;
         }
         self.partials.request_again(conn, &peer.have)
+    }
+
+    /// The piece that a peer would rather give than the one that was picked, if it serves us as well: it
+    /// is as urgent, and no more common.
+    fn wish(&mut self, conn: ConnId, picked: u32) -> Option<u32> {
+        let peer = self.peers.get_mut(&conn)?;
+        while let Some(piece) = peer.suggested.pop() {
+            let as_good = peer.have.contains(piece)
+                && self.picker.is_open(piece)
+                && self.picker.priority(piece) == self.picker.priority(picked)
+                && self.picker.availability(piece) <= self.picker.availability(picked);
+            if as_good && !self.sequential {
+                return Some(piece);
+            }
+        }
+        None
     }
 
     /// The next block of a piece that a choking peer gives all the same (BEP 6).

@@ -8,7 +8,7 @@
 //! | `trackerless` | when it is looked up in the DHT |
 //! | `upload` | serving requests, and whom to unchoke |
 //! | `disk` | the storage: opening, checking, checkpoints, failures |
-//! | `picker`, `partial`, `blame`, `choker`, `candidates` | the decisions, without I/O or peers' state |
+//! | `picker`, `partial`, `blame`, `choker`, `handout`, `candidates` | the decisions, without I/O or peers' state |
 //! | `view` | what users see |
 
 pub(crate) mod blame;
@@ -17,6 +17,7 @@ pub(crate) mod choker;
 mod disk;
 mod download;
 mod extended;
+pub(crate) mod handout;
 mod magnet;
 pub(crate) mod metadata;
 pub(crate) mod partial;
@@ -53,6 +54,7 @@ use crate::torrent::blame::Suspects;
 use crate::torrent::candidates::Candidates;
 use crate::torrent::choker::Choker;
 use crate::torrent::disk::Storage;
+use crate::torrent::handout::Handout;
 use crate::torrent::metadata::Fetch;
 use crate::torrent::partial::Partials;
 use crate::torrent::picker::Picker;
@@ -105,6 +107,8 @@ pub(crate) struct Torrent {
     peers: BTreeMap<ConnId, Peer>,
     candidates: Candidates,
     choker: Choker,
+    /// What to offer to whom, once the torrent is complete and has somebody to offer it to.
+    handout: Option<Handout>,
     announcer: Announcer,
     /// Whether the announcer has been told to start, and not to stop.
     announcing: bool,
@@ -194,6 +198,7 @@ impl Torrent {
             peers: BTreeMap::new(),
             candidates: Candidates::new(ctx.config.max_connections_per_address, ctx.rng.u32()),
             choker: Choker::new(ctx.config.unchoke_slots),
+            handout: None,
             announcer,
             announcing: false,
             hungry: false,

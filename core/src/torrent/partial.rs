@@ -191,13 +191,15 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         true
     }
 
-    /// The next block of the piece that the peer works on, or of one that no peer has for itself and
-    /// that the peer has. It counts as asked for. None when a new piece should be begun.
+    /// The next block of the piece that the peer works on, or of one that no peer has for itself, that
+    /// the peer has and that `may_join` lets it join. It counts as asked for. None when a new piece
+    /// should be begun.
     pub(crate) fn request(
         &mut self,
         conn: ConnId,
         map: &Bitfield,
         fast: bool,
+        may_join: impl Fn(u32) -> bool,
     ) -> Option<BlockRequest> {
         let current = self.workers.get(&conn).and_then(|worker| worker.piece);
         let current = current.filter(|piece| {
@@ -209,7 +211,7 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         let piece = current.or_else(|| {
             let free = self.open.range((false, 0)..(true, 0));
             free.map(|(_, piece)| *piece)
-                .find(|piece| map.contains(*piece))
+                .find(|piece| map.contains(*piece) && may_join(*piece))
         })?;
         self.assign(conn, piece, fast);
         self.request_open(conn, piece)
@@ -963,7 +965,8 @@ mod tests {
 
     fn request_all(pieces: &mut Pieces, number: u8, fast: bool) -> Vec<BlockRequest> {
         let map = everything();
-        let all = core::iter::from_fn(|| pieces.request(conn(number), &map, fast)).collect();
+        let all =
+            core::iter::from_fn(|| pieces.request(conn(number), &map, fast, |_| true)).collect();
         pieces.check();
         all
     }
@@ -1008,21 +1011,36 @@ mod tests {
         let mut pieces = Pieces::default();
         let map = everything();
         assert!(pieces.start(0, LEN, conn(1), true) && pieces.start(1, LEN, conn(2), false));
-        assert_eq!(pieces.request(conn(1), &map, true), Some(block(0, 0)));
-        assert_eq!(pieces.request(conn(2), &map, false), Some(block(1, 0)));
-        assert_eq!(pieces.request(conn(3), &map, false), Some(block(1, 1)));
+        assert_eq!(
+            pieces.request(conn(1), &map, true, |_| true),
+            Some(block(0, 0))
+        );
+        assert_eq!(
+            pieces.request(conn(2), &map, false, |_| true),
+            Some(block(1, 0))
+        );
+        assert_eq!(
+            pieces.request(conn(3), &map, false, |_| true),
+            Some(block(1, 1))
+        );
         // One that has become fast takes the shared one over.
-        assert_eq!(pieces.request(conn(3), &map, true), Some(block(1, 2)));
+        assert_eq!(
+            pieces.request(conn(3), &map, true, |_| true),
+            Some(block(1, 2))
+        );
         pieces.check();
-        assert_eq!(pieces.request(conn(4), &map, true), None);
-        assert_eq!(pieces.request(conn(2), &map, false), None);
+        assert_eq!(pieces.request(conn(4), &map, true, |_| true), None);
+        assert_eq!(pieces.request(conn(2), &map, false, |_| true), None);
         // Where nothing else can be begun, owned pieces are helped with.
         assert_eq!(pieces.request_shared(conn(4), &only(1)), Some(block(1, 3)));
         assert_eq!(pieces.request_shared(conn(4), &only(1)), None);
         assert_eq!(pieces.request_shared(conn(4), &map), Some(block(0, 1)));
         // One that has become slow gives its piece up.
         pieces.disown(conn(1));
-        assert_eq!(pieces.request(conn(4), &map, false), Some(block(0, 2)));
+        assert_eq!(
+            pieces.request(conn(4), &map, false, |_| true),
+            Some(block(0, 2))
+        );
         pieces.check();
     }
 
@@ -1030,10 +1048,25 @@ mod tests {
     fn a_peer_is_only_asked_for_what_it_has() {
         let mut pieces = Pieces::default();
         assert!(pieces.start(3, LEN, conn(1), false));
-        assert_eq!(pieces.request(conn(2), &only(4), false), None);
-        assert_eq!(pieces.request(conn(2), &only(3), false), Some(block(3, 0)));
+        assert_eq!(pieces.request(conn(2), &only(4), false, |_| true), None);
+        assert_eq!(
+            pieces.request(conn(2), &only(3), false, |_| true),
+            Some(block(3, 0))
+        );
         assert_eq!(pieces.request_again(conn(1), &only(4)), None);
         assert_eq!(pieces.request_again(conn(1), &only(3)), Some(block(3, 0)));
+    }
+
+    #[test]
+    fn a_piece_is_joined_only_where_that_is_allowed() {
+        let mut pieces = Pieces::default();
+        let map = everything();
+        assert!(pieces.start(0, LEN, conn(1), false) && pieces.start(1, LEN, conn(1), false));
+        let mut request = |number, piece| pieces.request(conn(number), &map, false, |p| p == piece);
+        assert_eq!(request(2, 5), None);
+        assert_eq!(request(2, 1), Some(block(1, 0)));
+        // What it works on already it goes on with.
+        assert_eq!(request(2, 0), Some(block(1, 1)));
     }
 
     #[test]
@@ -1191,7 +1224,7 @@ mod tests {
         assert!(!gone && !pieces.start(0, LEN, conn(1), true));
         pieces.check();
         let map = everything();
-        assert_eq!(pieces.request(conn(1), &map, true), None);
+        assert_eq!(pieces.request(conn(1), &map, true, |_| true), None);
         assert_eq!(pieces.request_open(conn(1), 0), None);
         assert_eq!(pieces.request_shared(conn(1), &map), None);
         assert_eq!(pieces.request_again(conn(1), &map), None);
@@ -1281,7 +1314,7 @@ mod tests {
                         }
                     }
                     3..8 => {
-                        let block = pieces.request(conn(number), &map, a > 99);
+                        let block = pieces.request(conn(number), &map, a > 99, |_| true);
                         model.ask(number, block, false);
                     }
                     8 => {

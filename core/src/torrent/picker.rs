@@ -233,6 +233,14 @@ impl Picker {
         })
     }
 
+    /// The priority of the most urgent open pieces, if there is one among them that none of the counted
+    /// peers has but the seeds.
+    pub(crate) fn unique_priority(&self) -> Option<Priority> {
+        let line = self.lines.iter().find(|line| !line.order.is_empty())?;
+        let rarest = *line.order.first()?;
+        (self.availability(rarest) == 0).then(|| self.priority(rarest))?
+    }
+
     /// Whether the piece may be started.
     pub(crate) fn is_open(&self, piece: u32) -> bool {
         self.missing.contains(piece) && !self.started.contains(piece)
@@ -288,6 +296,14 @@ impl Picker {
             .map_or((0, self.wanted), |(fewest, pieces)| (fewest, *pieces));
         let more = u64::from(self.wanted - pieces) * 1000 / u64::from(self.wanted);
         (u64::from(self.seeds) + fewest as u64) * 1000 + more
+    }
+
+    /// How many of the counted peers that lack something have the piece.
+    pub(crate) fn availability(&self, piece: u32) -> u32 {
+        self.availability
+            .get(piece as usize)
+            .copied()
+            .unwrap_or_default()
     }
 
     fn is_wanted(&self, piece: u32) -> bool {
@@ -785,6 +801,25 @@ mod tests {
             }
             true
         }
+    }
+
+    #[test]
+    fn a_piece_that_only_seeds_have_is_known_among_the_most_urgent() {
+        let mut picker = Picker::new(3);
+        assert_eq!(picker.unique_priority(), Some(Priority::Normal));
+        let mut map = Bitfield::new(3);
+        for piece in [0, 1] {
+            map.insert(piece);
+        }
+        picker.peer_joined(&map);
+        picker.peer_joined(&Bitfield::full(3));
+        assert_eq!(picker.unique_priority(), Some(Priority::Normal));
+        picker.set_priority(1, Priority::High);
+        assert_eq!(picker.unique_priority(), None);
+        picker.start(1);
+        assert_eq!(picker.unique_priority(), Some(Priority::Normal));
+        picker.start(2);
+        assert_eq!(picker.unique_priority(), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Peers come, talk, and go (BEP 3, 6, 10, 21).
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -12,7 +13,7 @@ use crate::error::{Blame, Incompatibility, Misbehaviour, Reaction};
 use crate::id::ConnId;
 use crate::limits;
 use crate::notice::{DisconnectReason, Notice, TorrentState};
-use crate::peer::allowed_fast::{ALLOWED_FAST, allowed_fast_set};
+use crate::peer::allowed_fast::{ALLOWED_FAST, allowance, allowed_fast_set};
 use crate::peer::{Introduction, Peer};
 use crate::throttle::{Cause, Direction, Throttle};
 use crate::time::Instant;
@@ -398,16 +399,26 @@ impl Torrent {
         let pieces = self.layout.piece_count();
         let info_hash = self.info_hash();
         let have = self.picker.have();
+        // Neighbours on the network are allowed the same pieces. Each is granted to one of them at a
+        // time, who can pass it on.
+        let piece_length = self.layout.piece_length();
+        let granted: BTreeSet<u32> = self
+            .peers
+            .values()
+            .filter(|peer| peer.is_starting(piece_length))
+            .flat_map(|peer| peer.allowed_to_it.iter().copied())
+            .collect();
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
         if peer.fast {
             let allowed = allowed_fast_set(peer.address.ip(), &info_hash, pieces, ALLOWED_FAST);
-            for piece in &allowed {
-                if have.contains(*piece) {
-                    peer.send(ctx, &Message::AllowedFast(*piece));
-                    peer.allowed_to_it.push(*piece);
-                }
+            let grants = allowed
+                .into_iter()
+                .filter(|piece| have.contains(*piece) && !granted.contains(piece));
+            for piece in grants.take(allowance(piece_length)) {
+                peer.send(ctx, &Message::AllowedFast(piece));
+                peer.allowed_to_it.push(piece);
             }
         }
     }
@@ -674,6 +685,9 @@ impl Torrent {
         }
         if peer.mapped {
             self.picker.peer_left(&peer.have);
+        }
+        if let (Some(piece), Some(handout)) = (peer.offered, &mut self.handout) {
+            handout.take_back(piece);
         }
         let freed = peer.pipeline.len();
         self.partials.remove_peer(conn);

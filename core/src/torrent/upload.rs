@@ -16,6 +16,7 @@ use crate::peer::upload::Admission;
 use crate::throttle::{Cause, Direction, Throttle};
 use crate::torrent::Torrent;
 use crate::torrent::choker::{PeerFacts, TorrentFacts};
+use crate::torrent::handout::Handout;
 use crate::wire::{BlockRequest, Message, encode_piece_header};
 
 /// Requests over the limit that are rejected before they count as a flood.
@@ -54,7 +55,16 @@ impl Torrent {
         }
         match peer.uploads.admit(block, ctx.config.max_peer_requests) {
             // Served when all that came with it is known: neighbours are read together.
-            Admission::Queued => Ok(()),
+            Admission::Queued => {
+                if peer.offered == Some(block.piece) {
+                    peer.offered = None;
+                }
+                if let Some(handout) = &mut self.handout {
+                    handout.give(block.piece);
+                }
+                self.offer_piece(ctx, conn);
+                Ok(())
+            }
             Admission::Repeated => self.on_chatter(conn),
             Admission::Full => {
                 if peer.fast {
@@ -266,6 +276,9 @@ impl Torrent {
         }
         peer.am_choking = true;
         peer.send(ctx, &Message::Choke);
+        if let (Some(piece), Some(handout)) = (peer.offered.take(), &mut self.handout) {
+            handout.take_back(piece);
+        }
         let starting = peer.is_starting(self.layout.piece_length());
         let allowed = core::mem::take(&mut peer.allowed_to_it);
         let dropped = peer
@@ -290,6 +303,30 @@ impl Torrent {
         peer.last_unchoked = Some(ctx.now);
         peer.uploaded_before = peer.uploaded;
         peer.send(ctx, &Message::Unchoke);
+        self.offer_piece(ctx, conn);
+    }
+
+    /// Suggests a piece that nobody else is fetching to a peer that we serve, unless it was offered one
+    /// and has not asked for it yet.
+    fn offer_piece(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        // Without its pieces known, a torrent is full of none.
+        if self.early || !self.have().is_full() {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        if !peer.fast || peer.am_choking || peer.offered.is_some() {
+            return;
+        }
+        let pieces = self.layout.piece_count();
+        let handout = self
+            .handout
+            .get_or_insert_with(|| Handout::new(pieces, ctx.rng.below(pieces)));
+        peer.offered = handout.next(|piece| self.picker.availability(piece) > 0);
+        if let Some(piece) = peer.offered {
+            peer.send(ctx, &Message::Suggest(piece));
+        }
     }
 
     /// How many peers are unchoked.
