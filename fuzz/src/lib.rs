@@ -223,6 +223,8 @@ pub fn magnet(data: &[u8]) {
         if written.len() <= MAX_MAGNET_LEN {
             assert_eq!(written.parse(), Ok(magnet));
         }
+    }
+}
 
 /// What is understood of a DHT message survives being written and read again, within the limits; so does what is
 /// understood of a saved state. What passes as an item's value is one that is written in one way only.
@@ -231,9 +233,10 @@ pub fn krpc(data: &[u8]) {
     use anabranch_core::wire::krpc::{Body, MAX_NODES, MAX_VALUES, Message, Method};
     if let Ok(message) = Message::decode(data) {
         let understood = match &message.body {
-            Body::Query(query) => {
-                !matches!(query.method, Method::Invalid { .. } | Method::Unknown { .. })
-            }
+            Body::Query(query) => !matches!(
+                query.method,
+                Method::Invalid { .. } | Method::Unknown { .. }
+            ),
             Body::Response(response) => {
                 let nodes = [&response.nodes, &response.nodes6];
                 let mut nodes = nodes.into_iter().flatten();
