@@ -37,6 +37,7 @@ impl Torrent {
         self.set_state(ctx, TorrentState::FetchingMetadata);
         ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
         ctx.lsd.join(self.id, ctx.now, ctx.timers);
+        self.start_dht(ctx);
         self.seek_peers(ctx);
     }
 
@@ -158,6 +159,7 @@ impl Torrent {
     fn become_private(&mut self, ctx: &mut Ctx<'_>) {
         self.candidates.forget_hearsay();
         ctx.lsd.leave(self.id);
+        self.quit_dht(ctx);
         ctx.timers.cancel(Timer::Pex(self.id));
         let peers = self.peers.values();
         let strangers: Vec<ConnId> = peers

@@ -44,7 +44,8 @@ impl Torrent {
 
     /// Whether it is to be looked up, and then whether it is complete.
     pub(crate) fn dht_wish(&self) -> Option<bool> {
-        (self.is_running() && !self.is_private()).then(|| self.have().is_full())
+        let wanted = self.takes_peers() && !self.is_private();
+        wanted.then(|| self.have().is_full() && !self.early)
     }
 
     /// Its lookup has begun: sets the time of the next one.
@@ -61,11 +62,18 @@ impl Torrent {
             .set(Timer::DhtTorrent(self.id), ctx.now + BUSY + spread);
     }
 
-    /// It has begun to run.
+    /// It has begun to run, or to look for its metadata.
     pub(super) fn start_dht(&mut self, ctx: &mut Ctx<'_>) {
         if ctx.config.dht.enabled && !self.is_private() {
             self.dht = Schedule::default();
             ctx.timers.set_no_later(Timer::DhtTorrent(self.id), ctx.now);
+        }
+    }
+
+    /// It turned out to be private.
+    pub(super) fn quit_dht(&mut self, ctx: &mut Ctx<'_>) {
+        if ctx.config.dht.enabled {
+            ctx.timers.set(Timer::DhtTorrent(self.id), ctx.now);
         }
     }
 
@@ -79,7 +87,11 @@ impl Torrent {
 
     /// There are few peers, and nobody to dial: looks it up before it is time.
     pub(super) fn hurry_dht(&mut self, ctx: &mut Ctx<'_>) {
-        if self.dht_wish().is_none() || self.state != TorrentState::Downloading {
+        let lacking = matches!(
+            self.state,
+            TorrentState::Downloading | TorrentState::FetchingMetadata
+        );
+        if self.dht_wish().is_none() || !lacking {
             return;
         }
         let Some(last) = self.dht.last else {
