@@ -1,5 +1,6 @@
 //! Magnet links, peer exchange and local discovery, between us and the other clients.
 
+use std::fs;
 use std::path::PathBuf;
 
 use anabranch_tests::clients::{
@@ -30,11 +31,12 @@ impl Swarm {
         let scratch = Scratch::new();
         let data = scratch.folder("seed").join("tree");
         write_tree(&data, seed);
+        // Many small pieces make metadata of more than one block.
+        fs::write(data.join("large"), vec![7; 8 << 20]).expect("a file of the tree");
         let tracker = tracked.then(Opentracker::reserve);
         let url = tracker.as_ref().map(|tracker| tracker.http());
         let to = scratch.join("tree.torrent");
         let extra: Vec<&str> = url.iter().flat_map(|url| ["--tracker", url]).collect();
-        // Small pieces make metadata of more than one block.
         let extra = [&extra[..], &["--piece-length", "16KiB"]].concat();
         let torrent = Anabranch::create(&scratch, &data, &to, &extra);
         assert!(torrent.info.len() > 16 * 1024, "{}", torrent.info.len());
