@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anabranch_core::command::{Priority, SeedGoal};
-use anabranch_core::error::CommandError;
 use anabranch_core::event::{DiskError, DiskErrorKind};
 use anabranch_core::id::TorrentId;
 use anabranch_core::metainfo::{FileKind, Magnet, Metainfo};
@@ -98,6 +97,10 @@ pub(crate) struct Session<'a> {
     entries: BTreeMap<TorrentId, Entry>,
     /// Whether it was told that the recording ended too early.
     told_of_recording: bool,
+    /// Whether some torrent is unfit.
+    unfit: bool,
+    /// The name of a magnet link's torrent that cannot be used, and why.
+    broken: Option<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -108,8 +111,6 @@ struct Entry {
     dir: PathBuf,
     /// What is yet to be told of a magnet link's torrent when it is there.
     awaited: Option<Awaited>,
-    /// Why nothing can come of a magnet link.
-    broken: Option<String>,
     /// When it was added, or, if later, when what was there had been looked at.
     began: Instant,
     /// Whether all that is wanted is there.
@@ -124,6 +125,8 @@ struct Entry {
     /// is the user's to mend before anything is worth waiting for.
     refused: Option<DiskError>,
     status: Option<TorrentStatus>,
+    /// Whether nothing about it changes without a notice: it is not looked at until one comes.
+    resting: bool,
 }
 
 /// A magnet link's torrent.
@@ -216,6 +219,8 @@ impl<'a> Session<'a> {
             output,
             entries: BTreeMap::new(),
             told_of_recording: false,
+            unfit: false,
+            broken: None,
         })
     }
 
@@ -272,7 +277,6 @@ impl<'a> Session<'a> {
             aim: task.aim,
             dir,
             awaited,
-            broken: None,
             began: Instant::now(),
             complete: false,
             done: false,
@@ -280,6 +284,7 @@ impl<'a> Session<'a> {
             opened: false,
             refused: None,
             status: None,
+            resting: false,
         };
         let id = entry.torrent.id();
         self.entries.insert(id, entry);
@@ -344,11 +349,10 @@ impl<'a> Session<'a> {
                 Turn::Notice(None) => return Err(gone(Error::Stopped)),
                 Turn::Tick => self.on_tick().await?,
             }
-            if self.entries.values().any(|entry| entry.unfit) {
+            if self.unfit {
                 return Ok(End::Incomplete);
             }
-            let broken = |entry: &Entry| Some((entry.label.name.clone(), entry.broken.clone()?));
-            if let Some((name, why)) = self.entries.values().find_map(broken) {
+            if let Some((name, why)) = self.broken.take() {
                 return Err(Failure::new(format!("{name}: not a usable torrent: {why}"))
                     .advise("the link is right, but what it stands for is not; get another link"));
             }
@@ -370,7 +374,7 @@ impl<'a> Session<'a> {
     /// Ends the client in good order, and tells where every torrent stands. Says whether all that was
     /// wanted is there.
     pub(crate) async fn close(mut self) -> Result<bool, Failure> {
-        let looked = self.look().await;
+        let looked = self.look(|_| true).await;
         let shut = match self.client.shutdown().await {
             Ok(()) | Err(Error::Stopped) => Ok(()),
             Err(error) => Err(Failure::new(error.to_string()).advise(
@@ -406,16 +410,25 @@ impl<'a> Session<'a> {
             .collect()
     }
 
-    /// Looks at all torrents.
-    async fn look(&mut self) -> Result<(), Failure> {
-        for entry in self.entries.values_mut() {
-            match entry.torrent.status().await {
-                Ok(status) => entry.status = Some(status),
-                Err(Error::Command(CommandError::NoSuchTorrent(_))) => {}
-                Err(error) => return Err(gone(error)),
+    /// Looks at some torrents, and names them.
+    async fn look(&mut self, which: impl Fn(&Entry) -> bool) -> Result<Vec<TorrentId>, Failure> {
+        let ids: Vec<TorrentId> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| which(entry))
+            .map(|(id, _)| *id)
+            .collect();
+        if ids.is_empty() {
+            return Ok(ids);
+        }
+        let statuses = self.client.statuses(ids.clone()).await.map_err(gone)?;
+        for status in statuses {
+            if let Some(entry) = self.entries.get_mut(&status.torrent) {
+                entry.resting = is_resting(&status);
+                entry.status = Some(status);
             }
         }
-        Ok(())
+        Ok(ids)
     }
 
     /// A recording that cannot go on is worth a word, and no more.
@@ -434,14 +447,15 @@ impl<'a> Session<'a> {
 
     async fn on_tick(&mut self) -> Result<(), Failure> {
         self.tell_of_recording()?;
-        self.look().await?;
-        for entry in self.entries.values() {
+        // Those at rest are left alone, thousands of them as a rule, unless a notice may have been lost.
+        let lost = self.notices.missed() > 0;
+        let ids = self.look(|entry| lost || !entry.resting).await?;
+        for entry in ids.iter().filter_map(|id| self.entries.get(id)) {
             if let Some(status) = &entry.status {
                 self.output.tell(&entry.progress(status))?;
             }
         }
         // Notices come first, but a reader that does not keep up misses some: the state tells, too.
-        let ids: Vec<TorrentId> = self.entries.keys().copied().collect();
         for id in ids {
             self.on_metadata(id).await?;
             let state = self
@@ -462,6 +476,7 @@ impl<'a> Session<'a> {
         let Some(entry) = self.entries.get_mut(&id) else {
             return Ok(());
         };
+        entry.resting = false;
         let torrent = entry.label.clone();
         let event = match notice {
             Notice::Checked { have, pieces, .. } => {
@@ -469,6 +484,7 @@ impl<'a> Session<'a> {
                 entry.opened = true;
                 entry.refused = None;
                 entry.unfit = entry.aim == Aim::SeedOnly && have < pieces;
+                self.unfit |= entry.unfit;
                 Event::Checked {
                     torrent,
                     have,
@@ -532,7 +548,7 @@ impl<'a> Session<'a> {
             }
             Notice::StorageRecovered { .. } => Event::StorageRecovered { torrent },
             Notice::MetadataUnusable { error, .. } => {
-                entry.broken = Some(error);
+                self.broken = Some((entry.label.name.clone(), error));
                 return Ok(());
             }
             // Told before, or told by progress.
@@ -559,6 +575,7 @@ impl<'a> Session<'a> {
             TorrentState::Downloading => {
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.unfit = entry.aim == Aim::SeedOnly;
+                    self.unfit |= entry.unfit;
                 }
                 Ok(())
             }
@@ -669,6 +686,20 @@ fn added(
             .fold(0, |sum, length| length.saturating_add(sum)),
         files: u32::try_from(files.len()).unwrap_or(u32::MAX),
         pieces: metainfo.piece_count(),
+    }
+}
+
+/// Whether all there is to tell of a torrent stays as it is until a notice comes.
+fn is_resting(status: &TorrentStatus) -> bool {
+    match status.state {
+        TorrentState::Seeding | TorrentState::Paused => {
+            status.peers == 0 && status.download_rate == 0 && status.upload_rate == 0
+        }
+        TorrentState::FetchingMetadata
+        | TorrentState::Checking
+        | TorrentState::Downloading
+        | TorrentState::Failed
+        | TorrentState::Removing => false,
     }
 }
 

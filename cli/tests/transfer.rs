@@ -187,6 +187,21 @@ fn a_download_is_complete_verified_and_the_same() {
 }
 
 #[test]
+fn progress_of_a_seeder_at_rest_is_told_again_when_somebody_comes() {
+    let mut swarm = Swarm::new();
+    // It is told once more after completion, and has nobody to change it from then on.
+    swarm
+        .seeder
+        .wait_for("progress", |progress| progress["peers"] == 0);
+    let download = swarm.download(&[]);
+    // More than all when the machine is so slow that some is asked for again.
+    swarm.seeder.wait_for("progress", |progress| {
+        progress["uploaded"].as_u64() >= Some(2_300_000)
+    });
+    assert_eq!(download.end().1, 0);
+}
+
+#[test]
 fn an_interrupted_download_goes_on_where_it_stopped() {
     let swarm = Swarm::new();
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anabranch_core::command::{AddTorrent, Priority, RateLimits, Reply, SeedGoal};
 use anabranch_core::id::{RequestId, TorrentId};
 use anabranch_core::metainfo::Magnet;
+use anabranch_core::status::TorrentStatus;
 use anabranch_core::{Command, Config, Event, Seed, Stats};
 use anabranch_replay::Start;
 use bytes::Bytes;
@@ -307,6 +308,26 @@ impl Client {
             }
         }
         Ok(torrents)
+    }
+
+    /// What these torrents do, all at one moment, by asking once; those that are gone are left out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`].
+    pub async fn statuses(
+        &self,
+        torrents: impl IntoIterator<Item = TorrentId>,
+    ) -> Result<Vec<TorrentStatus>, Error> {
+        let torrents: Vec<TorrentId> = torrents.into_iter().collect();
+        self.remote
+            .query(move |machine, now| {
+                let views = torrents
+                    .iter()
+                    .filter_map(|id| machine.engine().torrent(*id));
+                views.map(|view| view.status(now)).collect()
+            })
+            .await
     }
 
     /// All notices from now on.
