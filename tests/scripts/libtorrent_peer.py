@@ -40,6 +40,7 @@ def main():
     parser.add_argument("--listen", required=True, help="ADDR:PORT")
     parser.add_argument("--peer", action="append", default=[], help="ADDR:PORT")
     parser.add_argument("--trusted", action="store_true", help="seed without a check")
+    parser.add_argument("--no-pex", action="store_true", help="exchange no peers")
     parser.add_argument("--limit-up", type=int, default=0, help="bytes a second")
     parser.add_argument("--lsd", action="store_true", help="discover local peers")
     options = parser.parse_args()
@@ -76,6 +77,8 @@ def main():
     parameters.save_path = options.dir
     parameters.flags &= ~libtorrent.torrent_flags.auto_managed
     parameters.flags &= ~libtorrent.torrent_flags.paused
+    if options.no_pex:
+        parameters.flags |= libtorrent.torrent_flags.disable_pex
     if options.trusted:
         parameters.flags |= libtorrent.torrent_flags.seed_mode
     parameters.peers = parameters.peers + [endpoint(peer) for peer in options.peer]

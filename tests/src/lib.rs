@@ -69,6 +69,8 @@ pub mod address {
     pub const LIBTORRENT: &str = "127.0.0.3";
     /// Transmission's.
     pub const TRANSMISSION: &str = "127.0.0.4";
+    /// rqbit's.
+    pub const RQBIT: &str = "127.0.0.6";
     /// The scripted peer that behaves.
     pub const HONEST: &str = "127.0.0.5";
     /// The scripted peer that does not.

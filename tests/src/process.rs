@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::usage::Usage;
 use crate::wait::{self, INTERVAL, LIMIT};
@@ -109,26 +109,39 @@ impl Process {
     /// # Panics
     ///
     /// When the program ends, or [`LIMIT`] passes, without such a line.
-    pub fn wait_line<T>(&self, what: &str, mut pick: impl FnMut(Stream, &str) -> Option<T>) -> T {
+    pub fn wait_line<T>(&self, what: &str, pick: impl FnMut(Stream, &str) -> Option<T>) -> T {
+        self.wait_line_within(LIMIT, what, pick)
+            .unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The same with another limit.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says so, when the program ends or the limit passes without such a line.
+    pub fn wait_line_within<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        mut pick: impl FnMut(Stream, &str) -> Option<T>,
+    ) -> Result<T, String> {
         let start = Instant::now();
         let mut seen = 0;
         let mut lines = self.log.lock();
         loop {
             while let Some((stream, line)) = lines.said.get(seen) {
                 if let Some(value) = pick(*stream, line) {
-                    return value;
+                    return Ok(value);
                 }
                 seen += 1;
             }
             let name = &self.name;
-            assert!(
-                lines.closed < self.readers.len(),
-                "{name} ended without {what}"
-            );
-            assert!(
-                start.elapsed() < LIMIT,
-                "waited {LIMIT:?} for {what} from {name}"
-            );
+            if lines.closed >= self.readers.len() {
+                return Err(format!("{name} ended without {what}"));
+            }
+            if start.elapsed() >= limit {
+                return Err(format!("waited {limit:?} for {what} from {name}"));
+            }
             lines = self
                 .log
                 .changed
@@ -227,6 +240,12 @@ impl Process {
         memory
             .unwrap_or_else(|| panic!("{} is no longer running", self.name))
             .peak
+    }
+
+    /// The number that the system knows it by.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The processor time and memory it takes, while it runs and after it has ended by itself.

@@ -127,7 +127,12 @@ pub fn content(root: &Path) -> Vec<u8> {
 
 /// A peer that has everything, and unchokes whoever is interested once the gate is open.
 #[must_use]
-pub fn honest_seed(ip: &str, torrent: &Torrent, content: Vec<u8>, gate: Gate) -> Listener {
+pub fn honest_seed(
+    ip: &str,
+    torrent: &Torrent,
+    content: impl AsRef<[u8]> + Send + Sync + 'static,
+    gate: Gate,
+) -> Listener {
     seed_with(ip, torrent, content, gate, |_, _, _| {})
 }
 
@@ -136,7 +141,7 @@ pub fn honest_seed(ip: &str, torrent: &Torrent, content: Vec<u8>, gate: Gate) ->
 pub fn seed_with(
     ip: &str,
     torrent: &Torrent,
-    content: Vec<u8>,
+    content: impl AsRef<[u8]> + Send + Sync + 'static,
     gate: Gate,
     tamper: impl Fn(u32, u32, &mut Vec<u8>) + Send + Sync + 'static,
 ) -> Listener {
@@ -158,6 +163,7 @@ pub fn seed_with(
             let start = usize::try_from(start).map_err(io::Error::other)?;
             let range = start..start.saturating_add(length as usize);
             let data = content
+                .as_ref()
                 .get(range)
                 .ok_or_else(|| io::Error::other("past the end"))?;
             let mut data = data.to_vec();

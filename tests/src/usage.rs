@@ -20,6 +20,8 @@ pub struct Usage {
 pub struct Memory {
     /// The most there ever was (`VmHWM`), pages of mapped files included.
     pub peak: u64,
+    /// What there is now (`VmRSS`), pages of mapped files included.
+    pub resident: u64,
     /// What there is now without pages of files (`RssAnon`).
     pub anonymous: u64,
 }
@@ -35,6 +37,22 @@ impl Usage {
             memory: memory(&status),
         })
     }
+}
+
+/// The time that the threads of a running process have run, to the nanosecond, where the system says.
+/// Those that have ended are not in it.
+#[must_use]
+pub fn running_time(process: u32) -> Option<Duration> {
+    let mut sum: u64 = 0;
+    for thread in fs::read_dir(format!("/proc/{process}/task")).ok()? {
+        // A thread may end while one looks.
+        let Ok(text) = fs::read_to_string(thread.ok()?.path().join("schedstat")) else {
+            continue;
+        };
+        let nanoseconds = text.split_ascii_whitespace().next()?.parse().ok()?;
+        sum = sum.checked_add(nanoseconds)?;
+    }
+    (sum > 0).then(|| Duration::from_nanos(sum))
 }
 
 fn processor_time(stat: &str) -> Option<Duration> {
@@ -57,6 +75,7 @@ fn memory(status: &str) -> Option<Memory> {
     };
     Some(Memory {
         peak: bytes("VmHWM:")?,
+        resident: bytes("VmRSS:")?,
         anonymous: bytes("RssAnon:")?,
     })
 }
@@ -76,9 +95,10 @@ mod tests {
 
     #[test]
     fn peak_and_anonymous_memory_are_told_apart() {
-        let status = "Name:\tx\nVmHWM:\t   2048 kB\nRssAnon:\t     512 kB\nRssFile:\t 9 kB\n";
+        let status = "Name:\tx\nVmHWM:\t   2048 kB\nVmRSS:\t   1024 kB\nRssAnon:\t     512 kB\nRssFile:\t 9 kB\n";
         let expected = Memory {
             peak: 2 << 20,
+            resident: 1 << 20,
             anonymous: 512 << 10,
         };
         assert_eq!(memory(status), Some(expected));

@@ -5,8 +5,11 @@
 //! ```
 
 mod contestant;
+mod create;
+mod idle;
 mod options;
 mod recheck;
+mod side;
 mod stage;
 mod table;
 mod tracker;
@@ -16,9 +19,11 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 use contestant::Contestant;
+use idle::Crowd;
 use options::{Measurement, Options};
 use stage::Stage;
-use table::{Row, Subject};
+use table::{Row, Subject, Timed};
+use transfer::Group;
 
 fn main() -> ExitCode {
     let options = match Options::parse(env::args().skip(1)) {
@@ -43,40 +48,127 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), String> {
     let contestants = installed(options);
-    let stage = Stage::set(options)?;
-    print_conditions(options, &stage, &contestants);
+    let mut stages = vec![Stage::set(options)?];
+    stages.extend(Stage::set_on_disk(options, &stages[0])?);
+    print_conditions(options, &stages, &contestants);
     for measurement in options.measurements() {
-        match measurement {
-            Measurement::Download => {
-                let rows = transfers(&stage, options, &contestants, measurement);
-                let title = format!("Download from one seeder ({})", options.seeder.name());
-                table::print(&title, &rows, stage.size(), Subject::Leecher);
-            }
-            Measurement::Seed => {
-                let rows = transfers(&stage, options, &contestants, measurement);
-                let title = format!("Seeding to one leecher ({})", options.leecher.name());
-                table::print(&title, &rows, stage.size(), Subject::Seeder);
-            }
-            Measurement::Recheck => {
-                let rows = rounds(options, &contestants, measurement, |contestant, _| {
-                    recheck::run(&stage, contestant)
-                });
-                table::print("Recheck", &rows, stage.size(), Subject::Checker);
-            }
-            Measurement::Sha1 => {
-                let speeds = recheck::raw_sha1(stage.size(), options.runs);
-                println!("\nSHA-1 in memory (the sha1 crate)");
-                println!("  one core   {:>7.0} MiB/s", speeds.one_core);
-                println!(
-                    "  {} core{}    {:>7.0} MiB/s",
-                    speeds.cores,
-                    if speeds.cores == 1 { " " } else { "s" },
-                    speeds.all_cores
-                );
-            }
-        }
+        measure(options, &stages, &contestants, measurement);
     }
     Ok(())
+}
+
+fn measure(
+    options: &Options,
+    stages: &[Stage],
+    contestants: &[Contestant],
+    measurement: Measurement,
+) {
+    let takes_part = |one: &&Contestant| one.takes_part(measurement);
+    let contestants: Vec<Contestant> = contestants.iter().filter(takes_part).copied().collect();
+    let Some(first) = stages.first() else {
+        return;
+    };
+    let size = first.size();
+    let many = options.peers;
+    let in_all = size.saturating_mul(many as u64);
+    let (seeder, leecher) = (options.seeder.name(), options.leecher.name());
+    let transfers = |seeders: Option<usize>, leechers: Option<usize>| {
+        // Whichever side has no number is the contestant's.
+        let side = |count: Option<usize>, usual, one| {
+            count.map_or(Group::one(one), |count| Group {
+                contestant: usual,
+                count,
+            })
+        };
+        rounds(
+            options,
+            stages,
+            &contestants,
+            measurement,
+            |stage, one, last| {
+                let seeders = side(seeders, options.seeder, one);
+                let leechers = side(leechers, options.leecher, one);
+                transfer::run(stage, seeders, leechers, last)
+            },
+        )
+    };
+    match measurement {
+        Measurement::Download => {
+            let title = format!("Download from one seeder ({seeder})");
+            table::print(&title, &transfers(Some(1), None), size, Subject::Leecher);
+        }
+        Measurement::Runtimes => {
+            let title = format!("Download from one seeder ({seeder}) on each runtime");
+            table::print(&title, &transfers(Some(1), None), size, Subject::Leecher);
+        }
+        Measurement::DownloadMany => {
+            let title = format!("Download from {many} seeders ({seeder})");
+            table::print(&title, &transfers(Some(many), None), size, Subject::Leecher);
+        }
+        Measurement::Seed => {
+            let title = format!("Seeding to one leecher ({leecher})");
+            table::print(&title, &transfers(None, Some(1)), size, Subject::Seeder);
+        }
+        Measurement::SeedMany => {
+            let title = format!("Seeding to {many} leechers ({leecher})");
+            table::print(
+                &title,
+                &transfers(None, Some(many)),
+                in_all,
+                Subject::Seeder,
+            );
+        }
+        Measurement::Recheck => {
+            let rows = rounds(
+                options,
+                stages,
+                &contestants,
+                measurement,
+                |stage, one, _| recheck::run(stage, one),
+            );
+            table::print("Recheck", &rows, size, Subject::Reader);
+        }
+        Measurement::Create => {
+            let rows = rounds(
+                options,
+                stages,
+                &contestants,
+                measurement,
+                |stage, one, _| create::run(stage, one),
+            );
+            table::print("Creating a torrent", &rows, size, Subject::Reader);
+        }
+        Measurement::Idle => {
+            let crowd = Crowd::make(first, options.torrents);
+            // What is idle reads and writes nothing.
+            let stages = std::slice::from_ref(first);
+            let rows = rounds(
+                options,
+                stages,
+                &contestants,
+                measurement,
+                |stage, one, _| idle::run(stage, &crowd, one, options.idle_time),
+            );
+            let (count, time) = (options.torrents, options.idle_time.as_secs());
+            table::print_idle(
+                &format!("{count} idle torrents, watched for {time} s"),
+                &rows,
+            );
+        }
+        Measurement::Sha1 => print_sha1(size, options.runs),
+    }
+}
+
+fn print_sha1(size: u64, runs: usize) {
+    let speeds = recheck::raw_sha1(size, runs);
+    println!("\nSHA-1 in memory (the sha1 crate)");
+    println!("  one core   {:>7.0} MiB/s", speeds.one_core);
+    println!(
+        "  {} core{}    {:>7.0} MiB/s",
+        speeds.cores,
+        if speeds.cores == 1 { " " } else { "s" },
+        speeds.all_cores
+    );
 }
 
 /// Those asked for that are here, with a word about those that are not.
@@ -92,53 +184,41 @@ fn installed(options: &Options) -> Vec<Contestant> {
     contestants
 }
 
-fn transfers(
-    stage: &Stage,
-    options: &Options,
-    contestants: &[Contestant],
-    measurement: Measurement,
-) -> Vec<Row> {
-    rounds(options, contestants, measurement, |contestant, last| {
-        let (seeder, leecher) = if measurement == Measurement::Seed {
-            (contestant, options.leecher)
-        } else {
-            (options.seeder, contestant)
-        };
-        transfer::run(stage, seeder, leecher, last)
-    })
-}
-
 /// Lets each take its turn, then each again, so that what disturbs the machine disturbs all. The
 /// closure is told which round is the last.
-fn rounds(
+fn rounds<S: Timed>(
     options: &Options,
+    stages: &[Stage],
     contestants: &[Contestant],
     measurement: Measurement,
-    mut measure: impl FnMut(Contestant, bool) -> Result<transfer::Sample, String>,
-) -> Vec<Row> {
-    let mut rows: Vec<Row> = contestants
+    mut measure: impl FnMut(&Stage, Contestant, bool) -> Result<S, String>,
+) -> Vec<Row<S>> {
+    let mut rows: Vec<Row<S>> = contestants
         .iter()
-        .map(|contestant| Row::new(contestant.name()))
+        .map(|contestant| Row::new(contestant.name(), stages.len()))
         .collect();
     for round in 1..=options.runs {
-        for (contestant, row) in contestants.iter().zip(&mut rows) {
-            if row.is_out() {
-                continue;
-            }
-            eprint!(
-                "{} {round}/{}: {} ... ",
-                measurement.name(),
-                options.runs,
-                contestant.name()
-            );
-            match measure(*contestant, round == options.runs) {
-                Ok(sample) => {
-                    eprintln!("{:.2} s", sample.wall.as_secs_f64());
-                    row.add(sample);
+        for (place, stage) in stages.iter().enumerate() {
+            for (contestant, row) in contestants.iter().zip(&mut rows) {
+                if row.is_out(place) {
+                    continue;
                 }
-                Err(why) => {
-                    eprintln!("{why}");
-                    row.leave_out(why);
+                eprint!(
+                    "{} on {} {round}/{}: {} ... ",
+                    measurement.name(),
+                    stage.file_system(),
+                    options.runs,
+                    contestant.name()
+                );
+                match measure(stage, *contestant, round == options.runs) {
+                    Ok(sample) => {
+                        eprintln!("{:.2} s", sample.wall().as_secs_f64());
+                        row.add(place, sample);
+                    }
+                    Err(why) => {
+                        eprintln!("{why}");
+                        row.leave_out(place, why);
+                    }
                 }
             }
         }
@@ -146,7 +226,7 @@ fn rounds(
     rows
 }
 
-fn print_conditions(options: &Options, stage: &Stage, contestants: &[Contestant]) {
+fn print_conditions(options: &Options, stages: &[Stage], contestants: &[Contestant]) {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo
@@ -157,11 +237,15 @@ fn print_conditions(options: &Options, stage: &Stage, contestants: &[Contestant]
     println!("{model}, {cores} cores to use");
     println!("Linux {}", read("/proc/sys/kernel/osrelease").trim());
     println!("load average before: {}", read("/proc/loadavg").trim());
+    let Some(stage) = stages.first() else {
+        return;
+    };
+    let places: Vec<String> = stages.iter().map(Stage::file_system).collect();
     println!(
         "{} MiB in pieces of {} KiB on {}, median of {} runs",
         stage.size() >> 20,
         stage::PIECE_LENGTH >> 10,
-        stage.file_system(),
+        places.join(" and on "),
         options.runs
     );
     for contestant in contestants {

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::contestant::Contestant;
 
@@ -11,10 +12,16 @@ Usage: compare [OPTIONS]
 
   --size SIZE      Bytes to transfer, such as 64MiB or 4GiB [default: 1GiB]
   --runs N         How often each one has its turn [default: 3]
-  --dir DIR        Where the data is put, for a moment, twice over
+  --peers N        Seeders of download-many, and leechers of seed-many [default: 8]
+  --torrents N     How many idle ones [default: 1000]
+  --idle-time S    Seconds to watch them [default: 60]
+  --dir DIR        Where the data is put, for a moment, twice over, and more often for seed-many
                    [default: /dev/shm if it has the room, otherwise the folder for temporary files]
-  --only NAME      Only this client (anabranch, baseline, aria2, libtorrent, transmission) or only
-                   this measurement (download, seed, recheck, sha1); may be given several times
+  --disk DIR       Where it is put to measure the same on a disk; none to leave that out
+                   [default: the target folder or that for temporary files; none with --dir]
+  --only NAME      Only this client (anabranch, baseline, smol, tokio, aria2, libtorrent, rqbit,
+                   transmission, mktorrent) or only this measurement (download, download-many, seed,
+                   seed-many, recheck, idle, create, runtimes, sha1); may be given several times
   --seeder NAME    Who seeds to those that download [default: libtorrent]
   --leecher NAME   Who downloads from those that seed [default: libtorrent]
   --bin PATH       The anabranch to measure [default: $ANABRANCH_BIN, or the release build]
@@ -25,12 +32,34 @@ Usage: compare [OPTIONS]
 /// The largest size that is not a mistake: a pebibyte.
 const MOST: u64 = 1 << 50;
 
+/// The most torrents, and the most seconds, that are no mistake.
+const MOST_TORRENTS: usize = 10_000;
+const MOST_SECONDS: usize = 24 * 60 * 60;
+
+/// The most clients on one side: they have addresses in one block of 256.
+const MOST_PEERS: usize = 100;
+
+/// Where there is a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Disk {
+    /// Wherever there is one.
+    Any,
+    None,
+    Folder(PathBuf),
+}
+
 /// What to measure.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) size: u64,
     pub(crate) runs: usize,
+    /// Clients on a side that has many.
+    pub(crate) peers: usize,
+    /// Idle torrents.
+    pub(crate) torrents: usize,
+    pub(crate) idle_time: Duration,
     pub(crate) dir: Option<PathBuf>,
+    pub(crate) disk: Disk,
     pub(crate) seeder: Contestant,
     pub(crate) leecher: Contestant,
     pub(crate) bin: Option<PathBuf>,
@@ -43,19 +72,39 @@ pub(crate) struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Measurement {
     Download,
+    DownloadMany,
     Seed,
+    SeedMany,
     Recheck,
+    Idle,
+    Create,
+    Runtimes,
     Sha1,
 }
 
 impl Measurement {
-    const ALL: [Self; 4] = [Self::Download, Self::Seed, Self::Recheck, Self::Sha1];
+    const ALL: [Self; 9] = [
+        Self::Download,
+        Self::DownloadMany,
+        Self::Seed,
+        Self::SeedMany,
+        Self::Recheck,
+        Self::Idle,
+        Self::Create,
+        Self::Runtimes,
+        Self::Sha1,
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Download => "download",
+            Self::DownloadMany => "download-many",
             Self::Seed => "seed",
+            Self::SeedMany => "seed-many",
             Self::Recheck => "recheck",
+            Self::Idle => "idle",
+            Self::Create => "create",
+            Self::Runtimes => "runtimes",
             Self::Sha1 => "sha1",
         }
     }
@@ -67,7 +116,11 @@ impl Options {
         let mut options = Self {
             size: 1 << 30,
             runs: 3,
+            peers: 8,
+            torrents: 1000,
+            idle_time: Duration::from_secs(60),
             dir: None,
+            disk: Disk::Any,
             seeder: Contestant::Libtorrent,
             leecher: Contestant::Libtorrent,
             bin: None,
@@ -88,8 +141,20 @@ impl Options {
             match key {
                 "-h" | "--help" => return Ok(None),
                 "--size" => options.size = size(&value()?)?,
-                "--runs" => options.runs = runs(&value()?)?,
+                "--runs" => options.runs = count(&value()?, usize::MAX)?,
+                "--peers" => options.peers = count(&value()?, MOST_PEERS)?,
+                "--torrents" => options.torrents = count(&value()?, MOST_TORRENTS)?,
+                "--idle-time" => {
+                    let seconds = count(&value()?, MOST_SECONDS)?;
+                    options.idle_time = Duration::from_secs(seconds as u64);
+                }
                 "--dir" => options.dir = Some(value()?.into()),
+                "--disk" => {
+                    options.disk = match value()?.as_str() {
+                        "none" => Disk::None,
+                        folder => Disk::Folder(folder.into()),
+                    }
+                }
                 "--seeder" => options.seeder = contestant(&value()?)?,
                 "--leecher" => options.leecher = contestant(&value()?)?,
                 "--bin" => options.bin = Some(value()?.into()),
@@ -99,6 +164,9 @@ impl Options {
             }
         }
         let chosen = [options.seeder, options.leecher];
+        if let Some(idler) = chosen.iter().find(|one| !one.transfers()) {
+            return Err(format!("{} transfers nothing", idler.name()));
+        }
         let chosen = chosen.iter().chain(&options.only_contestants);
         if options.baseline.is_none() && chosen.into_iter().any(|one| *one == Contestant::Baseline)
         {
@@ -138,9 +206,10 @@ fn contestant(name: &str) -> Result<Contestant, String> {
         .ok_or_else(|| format!("no client or measurement is called {name}"))
 }
 
-fn runs(text: &str) -> Result<usize, String> {
-    let count = text.parse().ok().filter(|count| *count > 0);
-    count.ok_or_else(|| format!("no number of runs: {text}"))
+fn count(text: &str, most: usize) -> Result<usize, String> {
+    let count = text.parse().ok();
+    let count = count.filter(|count| (1..=most).contains(count));
+    count.ok_or_else(|| format!("no number that makes sense here: {text}"))
 }
 
 fn size(text: &str) -> Result<u64, String> {

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anabranch_tests::clients::{Aria2, Libtorrent, Transmission};
+use anabranch_tests::clients::{Aria2, Libtorrent, Rqbit, Transmission};
 use anabranch_tests::data::Random;
 use anabranch_tests::process::Process;
 use anabranch_tests::wait;
@@ -26,9 +26,10 @@ const BUFFER: usize = 64 << 20;
 pub(crate) fn run(stage: &Stage, contestant: Contestant) -> Result<Sample, String> {
     let room = stage.room();
     let (torrent, folder) = (&stage.torrent, stage.seeds());
+    stage.cool()?;
     let begin = Instant::now();
     match contestant {
-        Contestant::Anabranch | Contestant::Baseline => {
+        Contestant::Anabranch | Contestant::Baseline | Contestant::Smol | Contestant::Tokio => {
             let mut command = Command::new(stage.build(contestant));
             command
                 .arg("verify")
@@ -39,7 +40,7 @@ pub(crate) fn run(stage: &Stage, contestant: Contestant) -> Result<Sample, Strin
             to_the_end(begin, Process::spawn(contestant.name(), &mut command))
         }
         Contestant::Aria2 => {
-            stage.tracker.introduce(None);
+            stage.tracker.introduce(&[]);
             let only = ["--check-integrity=true", "--hash-check-only=true"];
             to_the_end(begin, Aria2::run(&room, torrent, &folder, &only))
         }
@@ -51,11 +52,14 @@ pub(crate) fn run(stage: &Stage, contestant: Contestant) -> Result<Sample, Strin
                 session.is_complete()
             }))
         }
+        Contestant::Rqbit => to_the_end(begin, Rqbit::recheck(&room, torrent, &folder)),
+        Contestant::Mktorrent => Err("left out: it checks nothing".into()),
         Contestant::Transmission => {
             let daemon = Transmission::start_with_cache(&room, &folder, TRANSMISSION_CACHE);
             // It checks what it is given, and once more when told to.
             daemon.add_paused(torrent);
             daemon.wait_complete(torrent);
+            stage.cool()?;
             let (begin, before) = (Instant::now(), daemon.process().usage().cpu);
             daemon.verify(torrent);
             Ok(until(daemon.process(), begin, before, || {
@@ -65,7 +69,7 @@ pub(crate) fn run(stage: &Stage, contestant: Contestant) -> Result<Sample, Strin
     }
 }
 
-fn to_the_end(begin: Instant, process: Process) -> Result<Sample, String> {
+pub(crate) fn to_the_end(begin: Instant, process: Process) -> Result<Sample, String> {
     let sample = until(&process, begin, Duration::ZERO, || {
         process.usage().memory.is_none()
     });
@@ -73,11 +77,15 @@ fn to_the_end(begin: Instant, process: Process) -> Result<Sample, String> {
     if exit.status.success() {
         Ok(sample)
     } else {
-        Err(format!("failed: {}\n{}", exit.status, exit.stderr))
+        Err(format!(
+            "failed: {}: {}",
+            exit.status,
+            exit.stderr.lines().next().unwrap_or_default()
+        ))
     }
 }
 
-fn until(
+pub(crate) fn until(
     process: &Process,
     begin: Instant,
     before: Duration,

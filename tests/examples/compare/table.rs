@@ -2,40 +2,81 @@
 
 use std::time::Duration;
 
+use crate::idle::Idleness;
 use crate::transfer::{Load, Sample};
 
-/// What one client did in all rounds.
+/// What one client did in all rounds, in each place.
 #[derive(Debug)]
-pub(crate) struct Row {
+pub(crate) struct Row<S> {
     name: &'static str,
-    samples: Vec<Sample>,
+    places: Vec<Place<S>>,
+}
+
+/// What it did in one place.
+#[derive(Debug)]
+struct Place<S> {
+    samples: Vec<S>,
     out: Option<String>,
 }
 
-impl Row {
-    pub(crate) const fn new(name: &'static str) -> Self {
-        Self {
-            name,
+impl<S> Row<S> {
+    pub(crate) fn new(name: &'static str, places: usize) -> Self {
+        let place = || Place {
             samples: Vec::new(),
             out: None,
+        };
+        Self {
+            name,
+            places: (0..places).map(|_| place()).collect(),
         }
     }
 
-    pub(crate) fn add(&mut self, sample: Sample) {
-        self.samples.push(sample);
+    pub(crate) fn add(&mut self, place: usize, sample: S) {
+        if let Some(place) = self.places.get_mut(place) {
+            place.samples.push(sample);
+        }
     }
 
-    /// Leaves it out of further rounds.
-    pub(crate) fn leave_out(&mut self, why: String) {
-        self.out = Some(why);
+    /// Leaves it out of further rounds in one place.
+    pub(crate) fn leave_out(&mut self, place: usize, why: String) {
+        if let Some(place) = self.places.get_mut(place) {
+            place.out = Some(why);
+        }
     }
 
-    pub(crate) const fn is_out(&self) -> bool {
-        self.out.is_some()
+    pub(crate) fn is_out(&self, place: usize) -> bool {
+        self.why_out(place).is_some()
     }
 
-    fn median(&self, figure: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
-        median(self.samples.iter().filter_map(figure))
+    fn why_out(&self, place: usize) -> Option<&str> {
+        self.places.get(place)?.out.as_deref()
+    }
+
+    fn has_any(&self, place: usize) -> bool {
+        let place = self.places.get(place);
+        place.is_some_and(|place| place.out.is_none() && !place.samples.is_empty())
+    }
+
+    fn median(&self, place: usize, figure: impl Fn(&S) -> Option<f64>) -> Option<f64> {
+        let place = self.places.get(place)?;
+        median(place.samples.iter().filter_map(figure))
+    }
+}
+
+/// A sample that bears a time to tell while others are taken.
+pub(crate) trait Timed {
+    fn wall(&self) -> Duration;
+}
+
+impl Timed for Sample {
+    fn wall(&self) -> Duration {
+        self.wall
+    }
+}
+
+impl Timed for Idleness {
+    fn wall(&self) -> Duration {
+        self.ready
     }
 }
 
@@ -44,106 +85,147 @@ impl Row {
 pub(crate) enum Subject {
     Leecher,
     Seeder,
-    Checker,
+    /// One that checks data, or makes a torrent of them.
+    Reader,
 }
 
 impl Subject {
     const fn loads(self, sample: &Sample) -> (Load, Load) {
         match self {
-            Self::Leecher | Self::Checker => (sample.leecher, sample.seeder),
+            Self::Leecher | Self::Reader => (sample.leecher, sample.seeder),
             Self::Seeder => (sample.seeder, sample.leecher),
         }
     }
 
     const fn other(self) -> &'static str {
         match self {
-            Self::Leecher | Self::Checker => "seeder CPU",
+            Self::Leecher | Self::Reader => "seeder CPU",
             Self::Seeder => "leecher CPU",
         }
     }
 }
 
 /// A column: its heading, how many decimals, and the figure of a row.
-struct Column<'a> {
+struct Column<'a, S> {
     heading: &'a str,
     decimals: usize,
-    figure: Figure<'a>,
+    place: usize,
+    figure: Figure<'a, S>,
 }
 
-type Figure<'a> = Box<dyn Fn(&Row) -> Option<f64> + 'a>;
+type Figure<'a, S> = Box<dyn Fn(&Row<S>) -> Option<f64> + 'a>;
 
-impl<'a> Column<'a> {
+impl<'a, S> Column<'a, S> {
     fn new(
+        place: usize,
         heading: &'a str,
         decimals: usize,
-        figure: impl Fn(&Sample) -> Option<f64> + 'a,
+        figure: impl Fn(&S) -> Option<f64> + 'a,
     ) -> Self {
         Self {
             heading,
             decimals,
-            figure: Box::new(move |row| row.median(&figure)),
+            place,
+            figure: Box::new(move |row| row.median(place, &figure)),
         }
     }
 
-    /// How many times that of the first row the figure of a row is.
+    /// How many times that of the first row that has any the figure of a row is.
     fn ratio(
+        place: usize,
         heading: &'a str,
-        first: Option<&'a Row>,
-        figure: impl Fn(&Sample) -> Option<f64> + 'a,
+        rows: &'a [Row<S>],
+        figure: impl Fn(&S) -> Option<f64> + 'a,
     ) -> Self {
-        let ratio = move |row: &Row| Some(row.median(&figure)? / first?.median(&figure)?);
+        let first = rows.iter().find(|row| row.has_any(place));
+        let ratio =
+            move |row: &Row<S>| Some(row.median(place, &figure)? / first?.median(place, &figure)?);
         Self {
             heading,
             decimals: 2,
+            place,
             figure: Box::new(move |row| ratio(row).filter(|ratio| ratio.is_finite())),
         }
     }
 }
 
-/// Prints the medians of each row; ratios are to the first row that has any.
-pub(crate) fn print(title: &str, rows: &[Row], size: u64, subject: Subject) {
-    let first = rows.iter().find(|row| !row.samples.is_empty());
+/// Prints the medians of each row, in memory and, if there is a second place, on the disk; ratios are to
+/// the first row that has any. `size` is what was transferred in all.
+pub(crate) fn print(title: &str, rows: &[Row<Sample>], size: u64, subject: Subject) {
     let amount = mebibytes(size);
     let rate = move |wall: Duration| Some(amount / wall.as_secs_f64());
     let total_rate = move |sample: &Sample| rate(sample.wall);
     let per_gib = move |cpu: Duration| Some(cpu.as_secs_f64() / (amount / 1024.0));
     let cpu = move |sample: &Sample| per_gib(subject.loads(sample).0.cpu);
+    let wall = |sample: &Sample| Some(sample.wall.as_secs_f64());
 
     let mut columns = vec![
-        Column::new("wall s", 2, |sample| Some(sample.wall.as_secs_f64())),
-        Column::new("MiB/s", 0, total_rate),
-        Column::ratio("rate x", first, total_rate),
+        Column::new(0, "wall s", 2, wall),
+        Column::new(0, "MiB/s", 0, total_rate),
+        Column::ratio(0, "rate x", rows, total_rate),
     ];
-    if subject != Subject::Checker {
-        columns.push(Column::new("start s", 2, |sample| {
+    if subject != Subject::Reader {
+        columns.push(Column::new(0, "start s", 2, |sample: &Sample| {
             Some(sample.start?.wall.as_secs_f64())
         }));
-        columns.push(Column::new("then MiB/s", 0, move |sample| {
+        columns.push(Column::new(0, "then MiB/s", 0, move |sample: &Sample| {
             rate(sample.wall.checked_sub(sample.start?.wall)?)
         }));
     }
-    columns.push(Column::new("CPU s/GiB", 2, cpu));
-    columns.push(Column::ratio("CPU x", first, cpu));
+    columns.push(Column::new(0, "CPU s/GiB", 2, cpu));
+    columns.push(Column::ratio(0, "CPU x", rows, cpu));
     if subject == Subject::Leecher {
-        columns.push(Column::new("start CPU s", 2, |sample| {
+        columns.push(Column::new(0, "start CPU s", 2, |sample: &Sample| {
             Some(sample.start?.cpu.as_secs_f64())
         }));
     }
-    if subject != Subject::Checker {
-        columns.push(Column::new(subject.other(), 2, move |sample| {
-            per_gib(subject.loads(sample).1.cpu)
-        }));
+    if subject != Subject::Reader {
+        columns.push(Column::new(
+            0,
+            subject.other(),
+            2,
+            move |sample: &Sample| per_gib(subject.loads(sample).1.cpu),
+        ));
     }
-    columns.push(Column::new("peak MiB", 0, move |sample| {
+    columns.push(Column::new(0, "peak MiB", 0, move |sample: &Sample| {
         Some(mebibytes(subject.loads(sample).0.peak))
     }));
-    columns.push(Column::new("unmapped MiB", 0, move |sample| {
+    columns.push(Column::new(0, "unmapped MiB", 0, move |sample: &Sample| {
         Some(mebibytes(subject.loads(sample).0.anonymous))
     }));
+    if rows.iter().any(|row| row.places.len() > 1) {
+        columns.push(Column::new(1, "| disk s", 2, wall));
+        columns.push(Column::new(1, "MiB/s", 0, total_rate));
+        columns.push(Column::ratio(1, "rate x", rows, total_rate));
+        columns.push(Column::new(1, "CPU s/GiB", 2, cpu));
+        columns.push(Column::ratio(1, "CPU x", rows, cpu));
+    }
     print_columns(title, rows, &columns);
 }
 
-fn print_columns(title: &str, rows: &[Row], columns: &[Column<'_>]) {
+/// Prints what idle torrents cost.
+pub(crate) fn print_idle(title: &str, rows: &[Row<Idleness>]) {
+    let ready = |sample: &Idleness| Some(sample.ready.as_secs_f64());
+    let resident = |sample: &Idleness| Some(mebibytes(sample.resident));
+    let share = |sample: &Idleness| Some(sample.share * 100.0);
+    let columns = [
+        Column::new(0, "ready s", 2, ready),
+        Column::ratio(0, "ready x", rows, ready),
+        Column::new(0, "start CPU s", 2, |sample: &Idleness| {
+            Some(sample.start_cpu.as_secs_f64())
+        }),
+        Column::new(0, "MiB after", 1, resident),
+        Column::ratio(0, "memory x", rows, resident),
+        Column::new(0, "peak MiB", 1, |sample: &Idleness| {
+            Some(mebibytes(sample.peak))
+        }),
+        Column::new(0, "idle CPU %", 3, share),
+        Column::ratio(0, "CPU x", rows, share),
+    ];
+    print_columns(title, rows, &columns);
+}
+
+fn print_columns<S>(title: &str, rows: &[Row<S>], columns: &[Column<'_, S>]) {
     println!("\n{title}");
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
     print!("  {:width$}", "");
@@ -153,15 +235,21 @@ fn print_columns(title: &str, rows: &[Row], columns: &[Column<'_>]) {
     println!();
     for row in rows {
         print!("  {:width$}", row.name);
-        if let Some(why) = row.out.as_ref().and_then(|why| why.lines().next()) {
-            print!("  {why}");
-        } else {
-            for column in columns {
-                let width = column.heading.len();
-                match (column.figure)(row) {
-                    Some(figure) => print!("  {figure:width$.*}", column.decimals),
-                    None => print!("  {:>width$}", "-"),
+        let mut told = None;
+        for column in columns {
+            let width = column.heading.len();
+            let why = row.why_out(column.place);
+            if let Some(why) = why.and_then(|why| why.lines().next()) {
+                // Once, in place of all figures of that place.
+                if told != Some(column.place) {
+                    print!("  {why}");
+                    told = Some(column.place);
                 }
+                continue;
+            }
+            match (column.figure)(row) {
+                Some(figure) => print!("  {figure:width$.*}", column.decimals),
+                None => print!("  {:>width$}", "-"),
             }
         }
         println!();

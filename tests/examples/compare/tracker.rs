@@ -1,4 +1,4 @@
-//! A tracker that knows one peer, for clients that take none by hand.
+//! A tracker that knows a few peers, for clients that take none by hand.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
@@ -12,23 +12,24 @@ const LONGEST_REQUEST: u64 = 16 << 10;
 #[derive(Debug)]
 pub(crate) struct Tracker {
     address: SocketAddr,
-    peer: Arc<Mutex<Option<SocketAddrV4>>>,
+    peers: Arc<Mutex<Vec<SocketAddrV4>>>,
 }
 
 impl Tracker {
     pub(crate) fn start() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
-        let peer = Arc::new(Mutex::new(None));
-        let known = Arc::clone(&peer);
+        let peers = Arc::new(Mutex::new(Vec::new()));
+        let known = Arc::clone(&peers);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let peer = *known.lock().unwrap_or_else(PoisonError::into_inner);
+                let peers: Vec<SocketAddrV4> =
+                    known.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 // A client that went away needs no answer.
-                let _ = answer(&stream, peer);
+                let _ = answer(&stream, &peers);
             }
         });
-        Ok(Self { address, peer })
+        Ok(Self { address, peers })
     }
 
     pub(crate) fn url(&self) -> String {
@@ -36,23 +37,23 @@ impl Tracker {
     }
 
     /// Whom those who announce from now on hear of.
-    pub(crate) fn introduce(&self, peer: Option<SocketAddr>) {
-        let peer = peer.and_then(|peer| match peer {
-            SocketAddr::V4(peer) => Some(peer),
+    pub(crate) fn introduce(&self, peers: &[SocketAddr]) {
+        let peers = peers.iter().filter_map(|peer| match peer {
+            SocketAddr::V4(peer) => Some(*peer),
             SocketAddr::V6(_) => None,
         });
-        *self.peer.lock().unwrap_or_else(PoisonError::into_inner) = peer;
+        *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = peers.collect();
     }
 }
 
-fn answer(mut stream: &TcpStream, peer: Option<SocketAddrV4>) -> io::Result<()> {
+fn answer(mut stream: &TcpStream, peers: &[SocketAddrV4]) -> io::Result<()> {
     let mut request = BufReader::new(stream.take(LONGEST_REQUEST));
     let mut line = String::new();
     while request.read_line(&mut line)? > 0 && line != "\r\n" {
         line.clear();
     }
     let mut compact = Vec::new();
-    if let Some(peer) = peer {
+    for peer in peers {
         compact.extend(peer.ip().octets());
         compact.extend(peer.port().to_be_bytes());
     }

@@ -1,13 +1,14 @@
-//! One download of everything, from one client to another.
+//! One download of everything, from one client or several to another or several.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anabranch_tests::process::Process;
-use anabranch_tests::wait;
+use anabranch_tests::{scratch, wait};
 
-use crate::contestant::{Contestant, Leecher, Seeder};
+use crate::contestant::Contestant;
+use crate::side::{Leecher, Seeder};
 use crate::stage::Stage;
 
 /// Whoever is slower than this, in bytes a second, has failed.
@@ -31,7 +32,7 @@ pub(crate) struct Start {
     pub(crate) cpu: Duration,
 }
 
-/// What one process took.
+/// What one process took, or several together.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Load {
     pub(crate) cpu: Duration,
@@ -53,87 +54,182 @@ impl Load {
     }
 }
 
-/// Lets `leecher` download from `seeder`, and compares the data if told to.
+/// So many of one kind on one side of a transfer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Group {
+    pub(crate) contestant: Contestant,
+    pub(crate) count: usize,
+}
+
+impl Group {
+    pub(crate) const fn one(contestant: Contestant) -> Self {
+        Self {
+            contestant,
+            count: 1,
+        }
+    }
+}
+
+/// Lets all `leechers` download from all `seeders`, and compares the data if told to.
 pub(crate) fn run(
     stage: &Stage,
-    seeder: Contestant,
-    leecher: Contestant,
+    seeders: Group,
+    leechers: Group,
     compare: bool,
 ) -> Result<Sample, String> {
     let room = stage.room();
-    let folder = room.folder("download");
-    let dialled = leecher.waits_to_be_dialled();
-    if dialled && seeder.waits_to_be_dialled() {
+    let needed = stage.size().saturating_mul(leechers.count as u64);
+    if scratch::free(room.path()) < needed {
+        let needed = needed >> 20;
+        return Err(format!("left out: no room for {needed} MiB of downloads"));
+    }
+    let dialled = leechers.contestant.waits_to_be_dialled();
+    if dialled && seeders.contestant.waits_to_be_dialled() {
         return Err("left out: neither side dials a loopback address".into());
     }
-    // One that is told of the leecher while it runs is ready before the leecher starts.
-    let early = !dialled || seeder == Contestant::Libtorrent;
-    let early = early.then(|| Seeder::start(stage, &room, seeder, None));
-    let before = early
-        .as_ref()
-        .map_or(Duration::ZERO, |seeder| seeder.process().usage().cpu);
+    // Those that are told of the leecher while they run are ready before the leecher starts.
+    let early = !dialled || seeders.contestant == Contestant::Libtorrent;
+    let seed = |number, peers: &[_]| Seeder::start(stage, &room, seeders.contestant, number, peers);
+    let mut seeding = Vec::new();
+    for number in (0..seeders.count).filter(|_| early) {
+        seeding.push(seed(number, &[])?);
+    }
+    let before: Vec<Duration> = seeding
+        .iter()
+        .map(|seeder| seeder.process().usage().cpu)
+        .collect();
 
     let begin = Instant::now();
-    let peer = early.as_ref().map(Seeder::address);
-    let leecher = Leecher::start(stage, &room, leecher, &folder, peer);
-    let seeder = match (leecher.address(), early) {
-        (Some(peer), Some(Seeder::Libtorrent(mut seed))) => {
-            seed.connect(peer);
-            Seeder::Libtorrent(seed)
-        }
-        (_, Some(seeder)) => seeder,
-        (peer, None) => Seeder::start(stage, &room, seeder, peer),
-    };
-    let mut sample = watch(stage, &leecher, &seeder, &folder, begin, before)?;
-
-    if leecher.ends_by_itself() {
-        wait::until("the end of a complete download", || {
-            leecher.process().usage().memory.is_none().then_some(())
-        });
-        sample.leecher.update(leecher.process(), Duration::ZERO);
+    let addresses: Vec<_> = seeding.iter().map(Seeder::address).collect();
+    let mut leeching = Vec::new();
+    for number in 0..leechers.count {
+        let folder = room.folder(&format!("download-{number}"));
+        let client = leechers.contestant;
+        // Seeders of the same kind have the first addresses.
+        let first = usize::from(client == seeders.contestant) * seeders.count;
+        let own = first + number;
+        let leecher = Leecher::start(stage, &room, client, own, &folder, &addresses)?;
+        leeching.push(Leeching::new(leecher, folder));
     }
-    leecher.finish()?;
-    if compare {
-        stage.assert_same(&folder);
+    let dialled: Vec<_> = leeching
+        .iter()
+        .filter_map(|leeching| leeching.leecher.address())
+        .collect();
+    for seeder in &mut seeding {
+        for peer in &dialled {
+            seeder.connect(*peer);
+        }
+    }
+    for number in (0..seeders.count).filter(|_| !early) {
+        seeding.push(seed(number, &dialled)?);
+    }
+    let mut seeding: Vec<Seeding> = seeding
+        .into_iter()
+        .enumerate()
+        .map(|(number, seeder)| Seeding {
+            seeder,
+            before: before.get(number).copied().unwrap_or_default(),
+            load: Load::default(),
+        })
+        .collect();
+    let (wall, start) = watch(stage, &mut leeching, &mut seeding, begin)?;
+
+    for leeching in &mut leeching {
+        if leeching.leecher.ends_by_itself() {
+            let process = leeching.leecher.process();
+            wait::until("the end of a complete download", || {
+                process.usage().memory.is_none().then_some(())
+            });
+            leeching.load.update(process, Duration::ZERO);
+        }
+    }
+    let sample = Sample {
+        wall,
+        start,
+        leecher: together(leeching.iter().map(|one| one.load)),
+        seeder: together(seeding.iter().map(|one| one.load)),
+    };
+    for leeching in leeching {
+        leeching.leecher.finish()?;
+        if compare {
+            stage.assert_same(&leeching.folder);
+        }
     }
     Ok(sample)
 }
 
-/// Follows both processes until the leecher is complete.
+struct Leeching {
+    leecher: Leecher,
+    folder: PathBuf,
+    load: Load,
+    complete: bool,
+}
+
+impl Leeching {
+    fn new(leecher: Leecher, folder: PathBuf) -> Self {
+        Self {
+            leecher,
+            folder,
+            load: Load::default(),
+            complete: false,
+        }
+    }
+}
+
+struct Seeding {
+    seeder: Seeder,
+    /// The processor time it had taken before the transfer.
+    before: Duration,
+    load: Load,
+}
+
+/// Follows all processes until every leecher is complete.
 fn watch(
     stage: &Stage,
-    leecher: &Leecher,
-    seeder: &Seeder,
-    folder: &Path,
+    leeching: &mut [Leeching],
+    seeding: &mut [Seeding],
     begin: Instant,
-    before: Duration,
-) -> Result<Sample, String> {
-    let limit = wait::LIMIT + Duration::from_secs(stage.size() / SLOWEST);
+) -> Result<(Duration, Option<Start>), String> {
+    let amount = stage.size().saturating_mul(leeching.len() as u64);
+    let limit = wait::LIMIT + Duration::from_secs(amount / SLOWEST);
+    // To look at many takes as much longer, and is not to disturb them.
+    let many = u32::try_from(leeching.len().max(seeding.len())).unwrap_or(u32::MAX);
     let mut start = None;
-    let (mut leech, mut seed) = (Load::default(), Load::default());
     loop {
-        leech.update(leecher.process(), Duration::ZERO);
-        seed.update(seeder.process(), before);
-        let complete = leecher.is_complete(stage);
+        for one in &mut *seeding {
+            one.load.update(one.seeder.process(), one.before);
+        }
+        for one in &mut *leeching {
+            one.load.update(one.leecher.process(), Duration::ZERO);
+            one.complete = one.complete || one.leecher.is_complete(stage);
+        }
         let wall = begin.elapsed();
-        if start.is_none() && Stage::has_begun(folder) {
-            let cpu = leech.cpu;
+        if start.is_none() && leeching.iter().any(|one| Stage::has_begun(&one.folder)) {
+            let cpu = leeching.iter().map(|one| one.load.cpu).sum();
             start = Some(Start { wall, cpu });
         }
-        if complete {
-            return Ok(Sample {
-                wall,
-                start,
-                leecher: leech,
-                seeder: seed,
-            });
+        if leeching.iter().all(|one| one.complete) {
+            return Ok((wall, start));
         }
-        if leecher.process().usage().memory.is_none() && !leecher.is_complete(stage) {
-            return Err("failed: it ended before it was complete".into());
+        for one in leeching.iter().filter(|one| !one.complete) {
+            let ended = one.leecher.process().usage().memory.is_none();
+            if ended && !one.leecher.is_complete(stage) {
+                return Err("failed: it ended before it was complete".into());
+            }
         }
         if wall > limit {
             return Err(format!("failed: not complete after {} s", wall.as_secs()));
         }
-        thread::sleep(leecher.interval());
+        let interval = leeching.iter().map(|one| one.leecher.interval()).max();
+        thread::sleep(interval.unwrap_or_default() * many);
     }
+}
+
+/// The processor time of all, and the most memory that one of them had.
+fn together(loads: impl Iterator<Item = Load>) -> Load {
+    loads.fold(Load::default(), |all, one| Load {
+        cpu: all.cpu + one.cpu,
+        peak: all.peak.max(one.peak),
+        anonymous: all.anonymous.max(one.anonymous),
+    })
 }

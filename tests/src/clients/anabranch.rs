@@ -306,6 +306,27 @@ impl Anabranch {
     }
 }
 
+/// What keeps a run from hearing of peers that it was not told of.
+pub const ALONE: [&str; 2] = ["--no-pex", "--no-lsd"];
+
+/// `anabranch seed` of all these torrents with the data in `folder`, with JSON lines, and [`ALONE`].
+#[must_use]
+pub fn anabranch_idle(
+    binary: &Path,
+    scratch: &Scratch,
+    torrents: &[Torrent],
+    folder: &Path,
+) -> Process {
+    let listen = format!("{}:0", address::ANABRANCH);
+    let mut command = at_home(Command::new(binary), scratch);
+    command
+        .args(["seed", "--json", "--listen", &listen])
+        .args(ALONE)
+        .args(["--dir", utf8(folder)])
+        .args(torrents.iter().map(|torrent| &torrent.path));
+    Process::spawn("anabranch", &mut command)
+}
+
 /// The largest integer called `downloaded` at any depth of a JSON line.
 fn downloaded(line: &str) -> Option<u64> {
     fn within(value: &Value) -> Option<u64> {

@@ -65,6 +65,15 @@ impl Aria2 {
         Self { process, rpc, peer }
     }
 
+    /// How many torrents it has all of and offers.
+    #[must_use]
+    pub fn seeding(&self) -> usize {
+        let active = self.active().unwrap_or_default();
+        let seeds = active.as_array().map_or(&[][..], Vec::as_slice);
+        let is_seed = |torrent: &&Value| torrent["seeder"] == json!("true");
+        seeds.iter().filter(is_seed).count()
+    }
+
     /// Where it accepts peers.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
@@ -83,16 +92,36 @@ impl Aria2 {
     ///
     /// When that takes too long, or aria2 gives up.
     pub fn wait_complete(&self) {
+        wait::until("aria2 to complete", || {
+            (self.active()?[0]["seeder"] == json!("true")).then_some(())
+        });
+    }
+
+    /// Whether each torrent that it is at is complete.
+    fn active(&self) -> Option<Value> {
         let request = json!({
             "jsonrpc": "2.0", "id": "1", "method": "aria2.tellActive", "params": [["seeder"]],
         });
         let body = request.to_string();
-        wait::until("aria2 to complete", || {
-            let reply = net::http(self.rpc, "POST", "/jsonrpc", &[], body.as_bytes()).ok()?;
-            let reply: Value = serde_json::from_slice(&reply.body).ok()?;
-            (reply["result"][0]["seeder"] == json!("true")).then_some(())
-        });
+        let reply = net::http(self.rpc, "POST", "/jsonrpc", &[], body.as_bytes()).ok()?;
+        let mut reply: Value = serde_json::from_slice(&reply.body).ok()?;
+        Some(reply["result"].take())
     }
+}
+
+/// An aria2 that seeds all of these torrents with the data in `folder`, after a check of it.
+#[must_use]
+pub fn aria2_idle(scratch: &Scratch, torrents: &[Torrent], folder: &Path) -> Aria2 {
+    let (rpc, peer) = (port_of(address::ANABRANCH), port_of(address::ARIA2));
+    let process = Process::spawn(
+        "aria2c",
+        bare_command(scratch, folder, peer)
+            .args(["--enable-rpc", "--check-integrity=true", "--seed-ratio=0.0"])
+            .arg(format!("--rpc-listen-port={}", rpc.port()))
+            .arg(format!("--max-concurrent-downloads={}", torrents.len()))
+            .args(torrents.iter().map(|torrent| &torrent.path)),
+    );
+    Aria2 { process, rpc, peer }
 }
 
 fn command(scratch: &Scratch, torrent: &Torrent, folder: &Path, peer: SocketAddr) -> Command {

@@ -13,6 +13,8 @@ use crate::{Torrent, address};
 /// The binding is built for the distribution's Python, whichever is first on the path.
 const PYTHON: &str = "/usr/bin/python3";
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/libtorrent_peer.py");
+const CREATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/libtorrent_create.py");
+const IDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/libtorrent_idle.py");
 
 pub(super) fn is_installed() -> bool {
     let output = Command::new(PYTHON).args([SCRIPT, "--version"]).output();
@@ -47,6 +49,23 @@ impl Libtorrent {
         let session = Self::start(torrent, folder, &["--limit-up", &rate.to_string()]);
         session.wait_complete();
         session
+    }
+
+    /// One of many seeders, at an address of its own, after a check of what is in `folder`.
+    #[must_use]
+    pub fn seed_at(ip: &str, torrent: &Torrent, folder: &Path) -> Self {
+        let session = Self::start_at(ip, utf8(&torrent.path), folder, &["--no-pex"]);
+        session.wait_complete();
+        session
+    }
+
+    /// One of many leechers, at an address of its own, which hears of no other peers.
+    #[must_use]
+    pub fn download_at(ip: &str, torrent: &Torrent, folder: &Path, peers: &[SocketAddr]) -> Self {
+        let peers: Vec<String> = peers.iter().map(|peer| format!("--peer={peer}")).collect();
+        let peers = peers.iter().map(String::as_str);
+        let extra: Vec<&str> = peers.chain(["--no-pex"]).collect();
+        Self::start_at(ip, utf8(&torrent.path), folder, &extra)
     }
 
     /// Downloads into `folder` and seeds afterwards.
@@ -88,7 +107,11 @@ impl Libtorrent {
     }
 
     fn start_with(torrent: &str, folder: &Path, extra: &[&str]) -> Self {
-        let listen = port_of(address::LIBTORRENT).to_string();
+        Self::start_at(address::LIBTORRENT, torrent, folder, extra)
+    }
+
+    fn start_at(ip: &str, torrent: &str, folder: &Path, extra: &[&str]) -> Self {
+        let listen = port_of(ip).to_string();
         let process = Process::spawn_listening(
             "libtorrent",
             Command::new(PYTHON)
@@ -139,6 +162,28 @@ impl Libtorrent {
             event(stream, line, "completed")
         });
     }
+}
+
+/// Makes a torrent; runs to its end.
+#[must_use]
+pub fn libtorrent_create(content: &Path, to: &Path, piece_length: u64) -> Process {
+    Process::spawn(
+        "libtorrent",
+        Command::new(PYTHON)
+            .args([CREATE, utf8(content), utf8(to)])
+            .arg(piece_length.to_string()),
+    )
+}
+
+/// Seeds all torrents of one folder with the data in another; says `ready` when every one is complete.
+#[must_use]
+pub fn libtorrent_idle(torrents: &Path, folder: &Path) -> Process {
+    Process::spawn(
+        "libtorrent",
+        Command::new(PYTHON)
+            .args([IDLE, utf8(torrents), utf8(folder)])
+            .arg(port_of(address::LIBTORRENT).to_string()),
+    )
 }
 
 fn event(stream: Stream, line: &str, name: &str) -> Option<Value> {

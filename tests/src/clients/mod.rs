@@ -5,6 +5,7 @@ mod aria2;
 mod example;
 mod libtorrent;
 mod opentracker;
+mod rqbit;
 mod tools;
 mod transmission;
 
@@ -14,11 +15,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-pub use anabranch::{Anabranch, Outcome};
-pub use aria2::Aria2;
+pub use anabranch::{ALONE, Anabranch, Outcome, anabranch_idle};
+pub use aria2::{Aria2, aria2_idle};
 pub use example::{Embedded, Example};
-pub use libtorrent::Libtorrent;
+pub use libtorrent::{Libtorrent, libtorrent_create, libtorrent_idle};
 pub use opentracker::{Opentracker, Reserved};
+pub use rqbit::Rqbit;
 pub use tools::{aria2_info_hash, mktorrent, transmission_create, transmission_info_hash};
 pub use transmission::Transmission;
 
@@ -37,19 +39,22 @@ pub enum Client {
     Opentracker,
     /// mktorrent.
     Mktorrent,
+    /// rqbit, which the benchmark alone uses.
+    Rqbit,
 }
 
 impl Client {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Transmission,
         Self::TransmissionTools,
         Self::Aria2,
         Self::Libtorrent,
         Self::Opentracker,
         Self::Mktorrent,
+        Self::Rqbit,
     ];
 
-    /// The Debian package it comes in.
+    /// The Debian package it comes in, if any, and else where it is found.
     #[must_use]
     pub const fn package(self) -> &'static str {
         match self {
@@ -59,6 +64,7 @@ impl Client {
             Self::Libtorrent => "python3-libtorrent",
             Self::Opentracker => "opentracker",
             Self::Mktorrent => "mktorrent",
+            Self::Rqbit => "rqbit (https://github.com/ikatson/rqbit)",
         }
     }
 
@@ -72,6 +78,7 @@ impl Client {
             Self::Libtorrent => libtorrent::is_installed(),
             Self::Opentracker => on_path("opentracker"),
             Self::Mktorrent => on_path("mktorrent"),
+            Self::Rqbit => on_path("rqbit"),
         }
     }
 }

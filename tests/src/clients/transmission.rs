@@ -81,6 +81,19 @@ impl Transmission {
         daemon
     }
 
+    /// How many torrents it has all of and offers.
+    #[must_use]
+    pub fn seeding(&self) -> usize {
+        let fields = json!({ "fields": ["leftUntilDone", "percentDone", "status"] });
+        let reply = self.call("torrent-get", &fields);
+        let torrents = reply["torrents"].as_array();
+        let is_seed = |torrent: &&Value| {
+            let all = torrent["leftUntilDone"] == json!(0) && torrent["percentDone"] == json!(1);
+            all && torrent["status"] == json!(6)
+        };
+        torrents.map_or(0, |torrents| torrents.iter().filter(is_seed).count())
+    }
+
     /// Where it accepts peers.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
