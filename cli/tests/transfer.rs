@@ -25,7 +25,8 @@ impl Running {
     fn start(dir: &Path, args: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_anabranch"))
             .args(args)
-            .arg("--json")
+            // All tests share the same data, and none wants the peers of another.
+            .args(["--json", "--no-lsd"])
             .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -48,7 +48,9 @@ fn metainfo(private: bool) -> Metainfo {
     let creator = Creator::multi_file("content", files)
         .with_piece_length(16_384)
         .with_private(private);
-    let hashes: Vec<u8> = (0..2_000_u32 * 20).map(|at| ((at * 31) >> 3) as u8).collect();
+    let hashes: Vec<u8> = (0..2_000_u32 * 20)
+        .map(|at| ((at * 31) >> 3) as u8)
+        .collect();
     creator.finish(&hashes).expect("a torrent").metainfo
 }
 

@@ -6,7 +6,7 @@ mod report;
 use std::fs;
 use std::io::Read;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anabranch_sim::scenario::{End, Faults, PRESETS, Progress, Run, Scenario, ScenarioError};
@@ -230,7 +230,7 @@ fn repeat_command(args: &Simulate) -> String {
 }
 
 /// A path as a shell takes it.
-fn quoted(path: &PathBuf) -> String {
+fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '+');
     if !text.is_empty() && text.chars().all(plain) {
@@ -247,10 +247,11 @@ mod tests {
     use crate::args::{Cli, Command};
 
     fn parse<'a>(words: impl IntoIterator<Item = &'a str>) -> Simulate {
-        match Cli::try_parse_from(words).unwrap().command {
-            Command::Simulate(args) => args,
-            other => panic!("{other:?}"),
-        }
+        let command = Cli::try_parse_from(words).unwrap().command;
+        let Command::Simulate(args) = command else {
+            panic!("{command:?}");
+        };
+        args
     }
 
     #[test]
@@ -270,9 +271,9 @@ mod tests {
 
     #[test]
     fn paths_are_quoted_where_a_shell_would_take_them_apart() {
-        assert_eq!(quoted(&"a/b-1.toml".into()), "a/b-1.toml");
-        assert_eq!(quoted(&"my faults.toml".into()), "'my faults.toml'");
-        assert_eq!(quoted(&"it's".into()), r"'it'\''s'");
+        assert_eq!(quoted(Path::new("a/b-1.toml")), "a/b-1.toml");
+        assert_eq!(quoted(Path::new("my faults.toml")), "'my faults.toml'");
+        assert_eq!(quoted(Path::new("it's")), r"'it'\''s'");
     }
 
     #[test]
