@@ -168,9 +168,12 @@ fn idle_in_engine(peers: u32, pieces: u64) -> usize {
         let from = SocketAddr::from(([10, high, middle, low], 6_881));
         let ticket = Ticket(u64::from(number));
         let actions = feed(Event::Incoming { ticket, from });
-        let conn = actions.into_iter().find_map(|action| match action {
-            Action::Accept { conn, .. } => Some(conn),
-            _ => None,
+        let conn = actions.into_iter().find_map(|action| {
+            if let Action::Accept { conn, .. } = action {
+                Some(conn)
+            } else {
+                None
+            }
         });
         let Some(conn) = conn else {
             continue;
