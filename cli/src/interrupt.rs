@@ -5,6 +5,7 @@ use std::thread;
 
 use async_signal::{Signal, Signals};
 use smol::channel::{Receiver, bounded};
+use smol::future::block_on;
 use smol::stream::StreamExt;
 
 use crate::exit::{Exit, Failure};
@@ -23,7 +24,9 @@ pub(crate) fn listen() -> Result<Receiver<Exit>, Failure> {
     thread::Builder::new()
         .name("anabranch-signals".into())
         .spawn(move || {
-            smol::block_on(async {
+            // Not `smol::block_on`, which takes part in waiting for sockets, and would hand what comes over
+            // to the client's thread.
+            block_on(async {
                 let mut asked = false;
                 while let Some(Ok(signal)) = signals.next().await {
                     let exit = if signal == Signal::Int {

@@ -9,6 +9,7 @@ use anabranch_core::command::{Priority, RateLimits, SeedGoal};
 use anabranch_core::metainfo::{FileIndex, FileKind, Metainfo};
 use anabranch_driver::AddOptions;
 use anabranch_driver::storage::Preallocation;
+use smol::future::block_on;
 
 use super::{Known, read_origins};
 use crate::args::{Contacts, Download, Network};
@@ -61,7 +62,9 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
         args.network.contacts.listen,
         args.network.contacts.record.clone(),
     )?;
-    smol::block_on(async {
+    // Not `smol::block_on`, which takes part in waiting for sockets: events would then have to be handed
+    // over to the thread of the client, which waits for them, too.
+    block_on(async {
         let mut session = Session::new(client, output)?;
         let result = async {
             for (work, priorities) in plans {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anabranch_core::metainfo::{FileIndex, FileKind, Metainfo};
 use anabranch_driver::AddOptions;
+use smol::future::block_on;
 
 use super::download::{absolute, config};
 use super::read_torrents;
@@ -35,7 +36,9 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
         args.network.contacts.listen,
         args.network.contacts.record.clone(),
     )?;
-    smol::block_on(async {
+    // Not `smol::block_on`, which takes part in waiting for sockets: events would then have to be handed
+    // over to the thread of the client, which waits for them, too.
+    block_on(async {
         let mut session = Session::new(client, output)?;
         let result = async {
             for (bytes, metainfo) in torrents {

@@ -8,7 +8,7 @@ use anabranch_core::metainfo::{FileIndex, FileKind, Magnet, Metainfo};
 use anabranch_driver::storage::MemoryStorage;
 use anabranch_driver::{AddOptions, Error};
 use serde::Serialize;
-use smol::future::or;
+use smol::future::{block_on, or};
 
 use super::download::contacts_config;
 use super::{read_torrent, save_torrent};
@@ -50,7 +50,7 @@ fn fetch(magnet: &Magnet, args: &Show) -> Result<Result<Arc<Metainfo>, Exit>, Fa
         contacts.listen,
         contacts.record.clone(),
     )?;
-    smol::block_on(async {
+    block_on(async {
         let options = AddOptions {
             metadata_only: true,
             peers: contacts

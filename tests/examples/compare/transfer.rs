@@ -212,8 +212,7 @@ fn watch(
             return Ok((wall, start));
         }
         for one in leeching.iter().filter(|one| !one.complete) {
-            let ended = one.leecher.process().usage().memory.is_none();
-            if ended && !one.leecher.is_complete(stage) {
+            if one.leecher.process().usage().memory.is_none() && !last_words(one, stage) {
                 return Err("failed: it ended before it was complete".into());
             }
         }
@@ -223,6 +222,17 @@ fn watch(
         let interval = leeching.iter().map(|one| one.leecher.interval()).max();
         thread::sleep(interval.unwrap_or_default() * many);
     }
+}
+
+/// Whether one that has ended said that it was complete: what it said last may still be on its way.
+fn last_words(one: &Leeching, stage: &Stage) -> bool {
+    (0..100).any(|_| {
+        let complete = one.leecher.is_complete(stage);
+        if !complete {
+            thread::sleep(Duration::from_millis(10));
+        }
+        complete
+    })
 }
 
 /// The processor time of all, and the most memory that one of them had.
