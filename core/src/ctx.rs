@@ -76,6 +76,8 @@ pub(crate) enum Timer {
     Conn(ConnId),
     /// A torrent's choker.
     Choke(TorrentId),
+    /// Peers of a torrent are to be told what has come.
+    Have(TorrentId),
     /// More connections may be begun.
     Dial,
     /// A candidate of a torrent may be dialled (again).

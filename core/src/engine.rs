@@ -75,6 +75,8 @@ pub enum Reason {
     Connection,
     /// Peers are to be chosen to upload to.
     Choke,
+    /// Peers are to be told which pieces have come.
+    Have,
     /// Peers are to be dialled.
     Dial,
     /// A tracker is to be asked, or asked again.
@@ -550,6 +552,11 @@ impl Engine {
                     torrent.choke_round(&mut ctx);
                 }
             }
+            Timer::Have(id) => {
+                if let Some(torrent) = self.torrents.get_mut(id) {
+                    torrent.tell_all(&mut ctx);
+                }
+            }
             Timer::Dial => self.dial(actions),
             Timer::Candidates(id) => {
                 self.dialers.insert(id);
@@ -637,6 +644,7 @@ fn reason(timer: Timer) -> Reason {
     match timer {
         Timer::Conn(_) => Reason::Connection,
         Timer::Choke(_) => Reason::Choke,
+        Timer::Have(_) => Reason::Have,
         Timer::Dial | Timer::Candidates(_) => Reason::Dial,
         Timer::Tracker(_) | Timer::UdpTracker => Reason::Tracker,
         Timer::Checkpoint(_) => Reason::Checkpoint,

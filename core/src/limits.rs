@@ -70,6 +70,10 @@ pub const TRACKER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a name, a warning or a failure reason that a stranger gives us and that we keep.
 pub const MAX_FOREIGN_TEXT: usize = 512;
 
+/// How long a piece that came may be kept from peers that have enough to ask us for: what comes until
+/// then is told together.
+pub const HAVE_DELAY: Duration = Duration::from_secs(1);
+
 /// How often the choker decides (BEP 3).
 pub const CHOKE_INTERVAL: Duration = Duration::from_secs(10);
 

@@ -11,8 +11,11 @@ use anabranch_core::action::DiskJob;
 use anabranch_core::command::AddTorrent;
 use anabranch_core::event::{CloseReason, DiskDone, OpResult, Opened};
 use anabranch_core::id::{ConnId, RequestId, Ticket};
+use anabranch_core::limits::HAVE_DELAY;
 use anabranch_core::metainfo::{Creator, Metainfo};
-use anabranch_core::wire::{BlockRequest, Handshake, Message, PeerId, Reserved};
+use anabranch_core::wire::{
+    BlockRequest, Handshake, Message, PeerId, Reserved, encode_piece_header,
+};
 use anabranch_core::{
     Action, Actions, Bitfield, Command, Config, Engine, Event, Instant, Notice, Seed, UnixTime,
 };
@@ -20,6 +23,9 @@ use bytes::{Bytes, BytesMut};
 
 const PIECES: u32 = 20;
 const PIECE: u32 = 16 * 1024;
+
+/// So many pieces of that size a seed suggests to a peer before it asks for them.
+const AHEAD: usize = 8;
 
 /// An engine with one torrent of twenty pieces, and what it did.
 struct Rig {
@@ -137,6 +143,34 @@ impl Rig {
         });
     }
 
+    /// A peer sends a piece, and the disk takes it.
+    fn deliver(&mut self, conn: ConnId, piece: u32) {
+        let block = BlockRequest {
+            piece,
+            begin: 0,
+            len: PIECE,
+        };
+        let mut data = BytesMut::new();
+        encode_piece_header(block, &mut data);
+        data.resize(data.len() + PIECE as usize, 7);
+        self.feed(Event::Received {
+            conn,
+            data: data.freeze(),
+        });
+        let stores = self.take(|action| match action {
+            Action::Disk {
+                op,
+                job: DiskJob::Store { .. },
+                ..
+            } => Some(*op),
+            _ => None,
+        });
+        for op in stores {
+            let result = OpResult::Disk(Ok(DiskDone::Stored { blocks: None }));
+            self.feed(Event::Done { op, result });
+        }
+    }
+
     fn is_closed(&mut self, conn: ConnId) -> bool {
         !self
             .take(|action| match action {
@@ -187,6 +221,7 @@ impl Rig {
 const UNCHOKE: u8 = 1;
 const INTERESTED: u8 = 2;
 const NOT_INTERESTED: u8 = 3;
+const HAVE: u8 = 4;
 const REQUEST: u8 = 6;
 const SUGGEST: u8 = 13;
 const REJECT: u8 = 16;
@@ -308,18 +343,22 @@ fn a_seed_suggests_to_each_what_nobody_else_is_fetching() {
     for peer in peers {
         assert_eq!(rig.pieces(peer, SUGGEST), []);
         rig.say(peer, &Message::Interested);
-        suggested.extend(rig.pieces(peer, SUGGEST));
+        let ahead = rig.pieces(peer, SUGGEST);
+        // A request or two hold several pieces as small as these.
+        assert_eq!(ahead.len(), AHEAD);
+        suggested.extend(ahead.into_iter().map(|piece| (peer, piece)));
     }
-    assert_eq!(suggested.len(), 2);
     // Who takes what it was offered is offered the next, until everything has gone out.
     for round in 0.. {
-        let Some(piece) = suggested.get(round).copied() else {
+        let Some((peer, piece)) = suggested.get(round).copied() else {
             break;
         };
-        let peer = peers[round % 2];
         rig.say(peer, &request(piece, 0, PIECE));
-        suggested.extend(rig.pieces(peer, SUGGEST));
+        let next = rig.pieces(peer, SUGGEST);
+        assert!(next.len() <= 1);
+        suggested.extend(next.into_iter().map(|piece| (peer, piece)));
     }
+    let mut suggested: Vec<u32> = suggested.into_iter().map(|(_, piece)| piece).collect();
     suggested.sort_unstable();
     assert!(
         suggested
@@ -341,11 +380,15 @@ fn what_was_offered_to_who_is_gone_is_offered_to_another() {
     let other = rig.peer(3, true);
     rig.say(other, &Message::Interested);
     let mut again = rig.pieces(other, SUGGEST);
-    for round in 0..PIECES as usize - 1 {
-        rig.say(other, &request(again[round], 0, PIECE));
+    for round in 0.. {
+        let Some(piece) = again.get(round).copied() else {
+            break;
+        };
+        rig.say(other, &request(piece, 0, PIECE));
         again.extend(rig.pieces(other, SUGGEST));
     }
-    assert!(offered.len() == 1 && again.contains(&offered[0]));
+    assert_eq!(offered.len(), AHEAD);
+    assert!(offered.iter().all(|piece| again.contains(piece)));
 }
 
 #[test]
@@ -362,6 +405,45 @@ fn a_suggestion_is_followed_unless_the_piece_is_more_common() {
         rig.say(seed, &Message::Suggest(5));
         rig.say(seed, &Message::Unchoke);
         assert_eq!(rig.pieces(seed, REQUEST)[0] == 5, !common);
+    }
+}
+
+#[test]
+fn what_has_come_is_told_at_once_to_who_waits_for_it_and_together_to_others() {
+    let mut rig = Rig::new(false);
+    let seed = rig.peer(2, true);
+    rig.say(seed, &Message::HaveAll);
+    rig.say(seed, &Message::Unchoke);
+    let idle = rig.peer(3, true);
+    let busy = rig.peer(4, true);
+    // With a handful of peers there would be nothing to save.
+    for octet in 20..40 {
+        rig.peer(octet, true);
+    }
+    for peer in [idle, busy] {
+        rig.say(peer, &Message::HaveNone);
+    }
+    let asked = rig.pieces(seed, REQUEST);
+    assert!(asked.len() >= 3);
+    rig.deliver(seed, asked[0]);
+    assert_eq!(rig.pieces(idle, HAVE), asked[..1]);
+    assert_eq!(rig.pieces(busy, HAVE), asked[..1]);
+    // From now on the one has asked for what there is, and the other has no interest in it.
+    rig.say(busy, &Message::Interested);
+    rig.say(busy, &request(asked[0], 0, PIECE));
+    for piece in &asked[1..3] {
+        rig.deliver(seed, *piece);
+    }
+    assert_eq!(rig.pieces(idle, HAVE), asked[1..3]);
+    assert_eq!(rig.pieces(busy, HAVE), []);
+    rig.now = rig.now + HAVE_DELAY;
+    rig.feed(Event::Tick);
+    assert_eq!(rig.pieces(busy, HAVE), asked[1..3]);
+    // Nobody is told twice, and a seed nothing.
+    rig.now = rig.now + HAVE_DELAY;
+    rig.feed(Event::Tick);
+    for peer in [seed, idle, busy] {
+        assert_eq!(rig.pieces(peer, HAVE), []);
     }
 }
 
@@ -580,7 +662,7 @@ fn sequence(steps: Vec<(u8, u8, u8)>, fast: bool, seed: bool) -> bool {
             11 => rig.say(peer, &Message::Suggest(piece)),
             12 | 13 => {
                 let mut data = BytesMut::new();
-                anabranch_core::wire::encode_piece_header(block, &mut data);
+                encode_piece_header(block, &mut data);
                 data.resize(13 + PIECE as usize, what);
                 rig.feed(Event::Received {
                     conn: peer,

@@ -54,7 +54,8 @@ fn the_slower_side_decides() {
 fn a_swarm_comes_near_the_fluid_bound_and_never_beats_it() {
     let content = Content::synthetic(1, 32 << 20, 32 << 10);
     let (up, count) = (1_000_000.0, 8.0);
-    for seed in seeds(1) {
+    let mut reached = Vec::new();
+    for seed in seeds(5) {
         let (swarm, took) = swarm(seed, &content, 8, 1_000_000, 4_000_000);
         let size = content.length() as f64;
         let bound = (size / up)
@@ -64,8 +65,7 @@ fn a_swarm_comes_near_the_fluid_bound_and_never_beats_it() {
             took >= bound,
             "{took} s, and no less than {bound} s is possible"
         );
-        let efficiency = 100.0 * bound / took;
-        assert!(efficiency >= 70.0, "{efficiency} % of what is possible");
+        reached.push(100.0 * bound / took);
         // What was uploaded has arrived, once.
         let mut sent = 0;
         let mut received = 0;
@@ -85,6 +85,9 @@ fn a_swarm_comes_near_the_fluid_bound_and_never_beats_it() {
             "{wasted} of {received} bytes wasted"
         );
     }
+    // Seeds differ by some 3 %, as who meets whom first does: 75 to 81 %, of ten 77 % in the mean.
+    let mean = reached.iter().sum::<f64>() / reached.len() as f64;
+    assert!(mean >= 74.0, "{reached:.1?} % of what is possible");
 }
 
 #[test]

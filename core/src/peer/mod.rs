@@ -61,6 +61,8 @@ pub(crate) struct Peer {
     pub(crate) dht: bool,
     pub(crate) client: String,
     pub(crate) decoder: Decoder,
+    /// How many of the torrent's news it has been told.
+    pub(crate) told: u32,
     /// Whether any message has come: a piece map must be the first (BEP 3).
     pub(crate) spoken: bool,
     /// Whether the peer has said what it has. Until then it has nothing.
@@ -80,8 +82,8 @@ pub(crate) struct Peer {
     pub(crate) allowed_to_it: Vec<u32>,
     /// Pieces that the peer would rather give than others, oldest first.
     pub(crate) suggested: Vec<u32>,
-    /// The piece that we suggested to it last, until it asks for it.
-    pub(crate) offered: Option<u32>,
+    /// Pieces that we suggested to it, until it asks for them.
+    pub(crate) offered: Vec<u32>,
 
     pub(crate) pipeline: Pipeline,
     pub(crate) uploads: UploadQueue,
@@ -177,6 +179,7 @@ impl Peer {
             dht: reserved.dht(),
             client: id.client(),
             decoder,
+            told: 0,
             spoken: false,
             mapped: false,
             have: Bitfield::new(pieces.unwrap_or(0)),
@@ -189,7 +192,7 @@ impl Peer {
             allowed_to_us: Vec::new(),
             allowed_to_it: Vec::new(),
             suggested: Vec::new(),
-            offered: None,
+            offered: Vec::new(),
             pipeline: Pipeline::new(now),
             uploads: UploadQueue::default(),
             allowed_requests: default_reqq,
@@ -222,6 +225,19 @@ impl Peer {
             .send_with(self.conn, |buffer| message.encode(buffer));
         self.unsent += written as u64;
         self.last_sent = ctx.now;
+    }
+
+    /// Tells the peer which pieces have come that it has not been told of.
+    pub(crate) fn tell(&mut self, ctx: &mut Ctx<'_>, news: &[u32]) {
+        for piece in news.iter().skip(self.told as usize) {
+            self.send(ctx, &Message::Have(*piece));
+        }
+        self.told = news.len() as u32;
+    }
+
+    /// Whether a piece of ours that it lacks is news to it: it has nothing to ask us for.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.peer_interested || (!self.am_choking && self.uploads.len() == 0)
     }
 
     /// Sends bytes as they are.

@@ -7,6 +7,7 @@ use crate::action::DiskJob;
 use crate::ctx::{Ctx, DiskOp, Timer};
 use crate::error::{Blame, Misbehaviour};
 use crate::id::ConnId;
+use crate::limits;
 use crate::metainfo::{FileIndex, PieceIndex};
 use crate::notice::{Notice, TorrentState};
 use crate::peer::pipeline::Arrival;
@@ -21,6 +22,12 @@ const MAX_UNREQUESTED: u32 = 64;
 
 /// Who can deliver a whole piece in this time gets one for itself.
 const WHOLE_PIECE_SECONDS: u64 = 20;
+
+/// So few peers cost little to tell, and wait for each piece the more: they are told at once.
+const FEW_PEERS: usize = 16;
+
+/// With so many peers, what has come is told as late as it may be; with fewer, sooner in proportion.
+const HAVE_PEERS: u32 = 100;
 
 /// Requests made in one go: below this share of the depth, a peer is not bothered for the room of a
 /// block or two, so that requests travel, and are sent, in groups.
@@ -318,23 +325,48 @@ impl Torrent {
             piece: PieceIndex::new(piece),
         });
         self.note_files(ctx, piece);
-        let conns: Vec<ConnId> = self.peers.keys().copied().collect();
-        for conn in conns {
-            let Some(peer) = self.peers.get_mut(&conn) else {
-                continue;
-            };
-            let it_has = peer.have.contains(piece);
-            if it_has && was_wanted {
+        if self.peers.is_empty() {
+            return;
+        }
+        self.news.push(piece);
+        let mut owners = Vec::new();
+        for peer in self.peers.values_mut() {
+            if !peer.have.contains(piece) {
+                // Who has enough to ask for is told later, of several pieces at a time.
+                if peer.is_waiting() {
+                    peer.tell(ctx, &self.news);
+                }
+            } else if was_wanted {
                 peer.interesting = peer.interesting.saturating_sub(1);
-            }
-            // Who has everything wants to hear of nothing.
-            if !peer.is_seed() {
-                peer.send(ctx, &Message::Have(piece));
-            }
-            if it_has {
-                self.show_interest(ctx, conn);
+                if peer.interesting == 0 {
+                    owners.push(peer.conn);
+                }
             }
         }
+        for conn in owners {
+            self.show_interest(ctx, conn);
+        }
+        if self.peers.len() <= FEW_PEERS {
+            self.tell_all(ctx);
+            return;
+        }
+        let peers = self.peers.len().min(HAVE_PEERS as usize) as u32;
+        let delay = limits::HAVE_DELAY / HAVE_PEERS * peers;
+        ctx.timers
+            .set_no_later(Timer::Have(self.id), ctx.now + delay);
+    }
+
+    /// Tells all peers what has come.
+    pub(crate) fn tell_all(&mut self, ctx: &mut Ctx<'_>) {
+        for peer in self.peers.values_mut() {
+            // Who has everything wants to hear of nothing.
+            if !peer.is_seed() {
+                peer.tell(ctx, &self.news);
+            }
+            peer.told = 0;
+        }
+        self.news.clear();
+        ctx.timers.cancel(Timer::Have(self.id));
     }
 
     /// Drops pieces under way that are not wanted any more.
@@ -588,6 +620,7 @@ impl Torrent {
     /// Nothing is there any more, as far as is known.
     pub(super) fn forget_pieces(&mut self, ctx: &mut Ctx<'_>) {
         self.drop_all_partials(ctx);
+        self.tell_all(ctx);
         for piece in core::mem::take(&mut self.storing).into_keys() {
             self.picker.release(piece);
         }

@@ -91,6 +91,8 @@ pub(crate) struct Torrent {
     /// What of the incomplete pieces' memory is in the engine's sum.
     accounted: u64,
     suspects: Suspects,
+    /// Pieces that came, until all peers have been told.
+    news: Vec<u32>,
     /// Pieces on their way through the digest to the disk.
     storing: BTreeMap<u32, download::Storing>,
     /// Reads under way, and which requests each serves.
@@ -188,6 +190,7 @@ impl Torrent {
             partials: Partials::default(),
             accounted: 0,
             suspects: Suspects::default(),
+            news: Vec::new(),
             storing: BTreeMap::new(),
             reads: BTreeMap::new(),
             spare_runs: Vec::new(),
@@ -361,6 +364,7 @@ impl Torrent {
             Timer::Tracker(self.id),
             Timer::Choke(self.id),
             Timer::DhtTorrent(self.id),
+            Timer::Have(self.id),
         ] {
             ctx.timers.cancel(timer);
         }
@@ -585,6 +589,8 @@ impl Torrent {
     /// Stops all that goes on with others; the storage stays open.
     fn halt(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
         self.disconnect_all(ctx);
+        self.news.clear();
+        ctx.timers.cancel(Timer::Have(self.id));
         ctx.timers.cancel(Timer::Choke(self.id));
         ctx.timers.cancel(Timer::Candidates(self.id));
         ctx.timers.cancel(Timer::Goal(self.id));
@@ -617,6 +623,7 @@ impl Torrent {
             }
             self.checkpoint(ctx);
             self.watch_goal(ctx);
+            self.tell_all(ctx);
             self.disconnect_useless(ctx);
             self.refresh_extended_handshakes(ctx);
         } else if !complete && self.state == TorrentState::Seeding {

@@ -68,6 +68,8 @@ impl Torrent {
         ctx.connections.promote(conn, self.id);
         let pieces = self.fetch.is_none().then(|| self.layout.piece_count());
         let mut peer = Peer::new(introduction, pieces, ctx.config.default_peer_reqq, ctx.now);
+        // The map that it is sent holds them.
+        peer.told = self.news.len() as u32;
         if !introduction.incoming {
             let source = self.candidates.source(introduction.address);
             peer.source = source.unwrap_or(peer.source);
@@ -686,8 +688,10 @@ impl Torrent {
         if peer.mapped {
             self.picker.peer_left(&peer.have);
         }
-        if let (Some(piece), Some(handout)) = (peer.offered, &mut self.handout) {
-            handout.take_back(piece);
+        if let Some(handout) = &mut self.handout {
+            peer.offered
+                .iter()
+                .for_each(|piece| handout.take_back(*piece));
         }
         let freed = peer.pipeline.len();
         self.partials.remove_peer(conn);

@@ -22,6 +22,13 @@ use crate::wire::{BlockRequest, Message, encode_piece_header};
 /// Requests over the limit that are rejected before they count as a flood.
 const FLOOD: u32 = 1_000;
 
+/// So many bytes are suggested to a peer before it asks for them, in pieces, or one piece: what it
+/// asks for in one go should not hold more pieces than were suggested to it.
+const OFFERED_AHEAD: u32 = 256 << 10;
+
+/// Pieces suggested to a peer before it asks for them, at most.
+const MAX_OFFERED: u32 = 8;
+
 /// Lists of requests that are kept for the next reads, so that these allocate nothing.
 const SPARE_RUNS: usize = 16;
 
@@ -56,9 +63,7 @@ impl Torrent {
         match peer.uploads.admit(block, ctx.config.max_peer_requests) {
             // Served when all that came with it is known: neighbours are read together.
             Admission::Queued => {
-                if peer.offered == Some(block.piece) {
-                    peer.offered = None;
-                }
+                peer.offered.retain(|piece| *piece != block.piece);
                 if let Some(handout) = &mut self.handout {
                     handout.give(block.piece);
                 }
@@ -276,8 +281,11 @@ impl Torrent {
         }
         peer.am_choking = true;
         peer.send(ctx, &Message::Choke);
-        if let (Some(piece), Some(handout)) = (peer.offered.take(), &mut self.handout) {
-            handout.take_back(piece);
+        let offered = core::mem::take(&mut peer.offered);
+        if let Some(handout) = &mut self.handout {
+            offered
+                .into_iter()
+                .for_each(|piece| handout.take_back(piece));
         }
         let starting = peer.is_starting(self.layout.piece_length());
         let allowed = core::mem::take(&mut peer.allowed_to_it);
@@ -306,8 +314,8 @@ impl Torrent {
         self.offer_piece(ctx, conn);
     }
 
-    /// Suggests a piece that nobody else is fetching to a peer that we serve, unless it was offered one
-    /// and has not asked for it yet.
+    /// Suggests pieces that nobody else is fetching to a peer that we serve, unless enough were offered
+    /// to it that it has not asked for yet.
     fn offer_piece(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
         // Without its pieces known, a torrent is full of none.
         if self.early || !self.have().is_full() {
@@ -316,15 +324,19 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
-        if !peer.fast || peer.am_choking || peer.offered.is_some() {
+        if !peer.fast || peer.am_choking {
             return;
         }
         let pieces = self.layout.piece_count();
         let handout = self
             .handout
             .get_or_insert_with(|| Handout::new(pieces, ctx.rng.below(pieces)));
-        peer.offered = handout.next(|piece| self.picker.availability(piece) > 0);
-        if let Some(piece) = peer.offered {
+        let ahead = (OFFERED_AHEAD / self.layout.piece_length().max(1)).clamp(1, MAX_OFFERED);
+        while peer.offered.len() < ahead as usize {
+            let Some(piece) = handout.next(|piece| self.picker.availability(piece) > 0) else {
+                return;
+            };
+            peer.offered.push(piece);
             peer.send(ctx, &Message::Suggest(piece));
         }
     }
