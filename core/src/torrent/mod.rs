@@ -23,6 +23,7 @@ pub(crate) mod metadata;
 pub(crate) mod partial;
 pub(crate) mod pex;
 pub(crate) mod picker;
+mod piece;
 mod swarm;
 mod trackerless;
 mod upload;

@@ -11,10 +11,8 @@ use crate::bitfield::Bitfield;
 use crate::id::ConnId;
 use crate::limits::{BLOCK_LEN, ENDGAME_COPIES, MAX_PARTIAL_BLOCKS, MAX_PARTIAL_PIECES};
 use crate::torrent::blame::{Contributor, Contributors, UNKNOWN};
+use crate::torrent::piece::{Askers, Block, Partial};
 use crate::wire::BlockRequest;
-
-/// Blocks written early by one job, at most.
-const FLUSH_BLOCKS: usize = 64;
 
 /// Lists of blocks that are kept for the next pieces, and the longest of them: 1.3 MB, and only while
 /// something is under way.
@@ -37,10 +35,6 @@ pub(crate) struct Partials<D> {
     in_memory: u64,
     spare: Vec<Vec<Block<D>>>,
 }
-
-/// The peers that a block is asked of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Askers([Option<ConnId>; ENDGAME_COPIES]);
 
 /// What came of a block's arrival.
 #[derive(Debug, PartialEq, Eq)]
@@ -88,46 +82,6 @@ pub(crate) struct Flush {
     pub(crate) begin: u32,
     pub(crate) len: u32,
     pub(crate) data: Vec<Bytes>,
-}
-
-#[derive(Debug)]
-struct Partial<D> {
-    len: u32,
-    blocks: Vec<Block<D>>,
-    /// The fast peer that has the piece for itself while there are open blocks.
-    owner: Option<ConnId>,
-    who: Vec<Contributor>,
-    /// No block before this one is open.
-    first_open: usize,
-    /// Blocks that nobody is asked for.
-    open: usize,
-    /// By number of peers asked, from one: how many blocks.
-    requested: [usize; ENDGAME_COPIES],
-    in_memory: usize,
-    writing: usize,
-    /// Not wanted any more, but a write is under way: until it ends the piece must not be begun
-    /// anew, or an old block could overwrite a new one.
-    abandoned: bool,
-}
-
-#[derive(Debug, Default)]
-enum Block<D> {
-    /// Nobody is asked for it.
-    #[default]
-    Open,
-    Requested(Askers),
-    Memory {
-        data: D,
-        from: u16,
-    },
-    /// On its way to the disk, early.
-    Writing {
-        from: u16,
-    },
-    /// On the disk, not vouched for.
-    Stored {
-        from: u16,
-    },
 }
 
 #[derive(Debug, Default)]
@@ -779,117 +733,6 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         assert_eq!((&self.open, &self.requested), (&open, &requested));
         assert!(self.pieces.len() <= MAX_PARTIAL_PIECES && self.spare.len() <= SPARE_LISTS);
         assert!(self.blocks <= MAX_PARTIAL_BLOCKS || self.pieces.len() == 1);
-    }
-}
-
-impl<D> Partial<D> {
-    /// The block that begins at `begin`.
-    fn index(&self, begin: u32) -> Option<usize> {
-        (begin.is_multiple_of(BLOCK_LEN) && begin < self.len)
-            .then_some((begin / BLOCK_LEN) as usize)
-    }
-
-    fn id(&self, piece: u32, index: usize) -> BlockRequest {
-        let begin = index as u32 * BLOCK_LEN;
-        BlockRequest {
-            piece,
-            begin,
-            len: BLOCK_LEN.min(self.len - begin),
-        }
-    }
-
-    /// The place of `from` in the list of contributors.
-    fn author(&mut self, from: Contributor) -> u16 {
-        let place = match self.who.iter().rposition(|who| *who == from) {
-            Some(place) => place,
-            None if self.who.len() < usize::from(UNKNOWN) => {
-                self.who.push(from);
-                self.who.len() - 1
-            }
-            // More authors than fit: those that come last are not held responsible.
-            None => return UNKNOWN,
-        };
-        place as u16
-    }
-
-    /// Blocks that have not come.
-    fn missing(&self) -> usize {
-        self.open + self.requested.iter().sum::<usize>()
-    }
-
-    fn is_complete(&self) -> bool {
-        self.missing() == 0 && self.writing == 0 && !self.abandoned
-    }
-
-    /// The longest run of blocks in memory, cut at [`FLUSH_BLOCKS`].
-    fn longest_run(&self) -> core::ops::Range<usize> {
-        let (mut best, mut start) = (0..0, 0);
-        for (index, block) in self.blocks.iter().enumerate() {
-            if !matches!(block, Block::Memory { .. }) {
-                start = index + 1;
-            } else if index + 1 - start > best.len() {
-                best = start..index + 1;
-                if best.len() == FLUSH_BLOCKS {
-                    break;
-                }
-            }
-        }
-        best
-    }
-}
-
-impl<D> Block<D> {
-    fn askers(&self) -> Askers {
-        match self {
-            Self::Requested(askers) => *askers,
-            Self::Open | Self::Memory { .. } | Self::Writing { .. } | Self::Stored { .. } => {
-                Askers::default()
-            }
-        }
-    }
-
-    fn from(&self) -> u16 {
-        match self {
-            Self::Memory { from, .. } | Self::Writing { from } | Self::Stored { from } => *from,
-            Self::Open | Self::Requested(_) => UNKNOWN,
-        }
-    }
-
-    fn has_come(&self) -> bool {
-        match self {
-            Self::Memory { .. } | Self::Writing { .. } | Self::Stored { .. } => true,
-            Self::Open | Self::Requested(_) => false,
-        }
-    }
-}
-
-impl Askers {
-    /// The peers.
-    pub(crate) fn iter(self) -> impl Iterator<Item = ConnId> {
-        self.0.into_iter().flatten()
-    }
-
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.0.iter().flatten().count()
-    }
-
-    fn contains(&self, conn: ConnId) -> bool {
-        self.0.contains(&Some(conn))
-    }
-
-    /// Says whether there was a place for it, and it was not there yet.
-    fn insert(&mut self, conn: ConnId) -> bool {
-        if self.contains(conn) {
-            return false;
-        }
-        let place = self.0.iter_mut().find(|place| place.is_none());
-        place.map(|place| *place = Some(conn)).is_some()
-    }
-
-    fn remove(&mut self, conn: ConnId) -> bool {
-        let place = self.0.iter_mut().find(|place| **place == Some(conn));
-        place.map(|place| *place = None).is_some()
     }
 }
 
