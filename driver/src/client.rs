@@ -12,6 +12,7 @@ use anabranch_core::{Command, Config, Event, Seed, Stats};
 use anabranch_replay::Start;
 use bytes::Bytes;
 
+use crate::dht::DhtOptions;
 use crate::error::{Error, StartError};
 use crate::io::Options;
 use crate::net::{self, Bound};
@@ -42,6 +43,7 @@ pub struct ClientBuilder<R> {
     download_dir: Option<PathBuf>,
     resume_dir: Option<PathBuf>,
     record: Option<PathBuf>,
+    dht: Option<DhtOptions>,
 }
 
 #[derive(Clone, Debug)]
@@ -76,6 +78,7 @@ impl<R: Runtime> ClientBuilder<R> {
             download_dir: None,
             resume_dir: None,
             record: None,
+            dht: None,
         }
     }
 
@@ -133,6 +136,14 @@ impl<R: Runtime> ClientBuilder<R> {
         self
     }
 
+    /// Takes part in the distributed hash table: torrents, but for private ones, find peers without a tracker. It goes
+    /// over the UDP sockets of the addresses that are listened on. This takes the place of what
+    /// [`Config::dht`](anabranch_core::Config::dht) says of the same.
+    pub fn dht(mut self, options: DhtOptions) -> Self {
+        self.dht = Some(options);
+        self
+    }
+
     /// Binds the sockets, and starts the loop in the background.
     ///
     /// # Errors
@@ -144,13 +155,18 @@ impl<R: Runtime> ClientBuilder<R> {
         let bound = bind(&self.listen, self.options.from)?;
         let clock = Clock::start();
         let local_discovery = self.config.local_discovery;
+        let mut config = self.config;
+        let (keeper, warning) = match self.dht {
+            Some(options) => options.apply(&mut config),
+            None => (None, None),
+        };
         let start = Start {
-            config: self.config,
+            config,
             seed: Seed(seed),
             now: clock.now(),
             wall: Clock::wall(),
         };
-        let mut machine = EngineMachine::new(start.engine());
+        let mut machine = EngineMachine::new(start.engine()).keep_dht(keeper);
         let mut recording = None;
         if let Some(path) = &self.record {
             let (tape, status) = Tape::start(path, &start)?;
@@ -165,7 +181,7 @@ impl<R: Runtime> ClientBuilder<R> {
             }
             run.adopt(address, bound)?;
         }
-        let mut warnings = Vec::new();
+        let mut warnings = Vec::from_iter(warning);
         if local_discovery {
             let errors = run.join_local_discovery(&addresses).into_iter();
             let tell = |error| format!("no local discovery: cannot join its group: {error}");
@@ -202,7 +218,7 @@ impl<R: Runtime> ClientBuilder<R> {
 /// Every future can be dropped at any time; a request that was sent is carried out nevertheless.
 #[derive(Clone, Debug)]
 pub struct Client {
-    remote: Remote<EngineMachine>,
+    pub(crate) remote: Remote<EngineMachine>,
     shared: Arc<Shared>,
 }
 
@@ -223,8 +239,8 @@ impl Client {
         &self.shared.addresses
     }
 
-    /// What it has to do without, in words: a network that the local discovery cannot be had on. None of
-    /// it keeps torrents from being downloaded.
+    /// What it has to do without, in words: a network that the local discovery cannot be had on, a
+    /// file of the DHT that cannot be used. None of it keeps torrents from being downloaded.
     pub fn warnings(&self) -> &[String] {
         &self.shared.warnings
     }

@@ -57,6 +57,9 @@ pub enum Error {
     /// The torrent was removed while this was waited for.
     #[error("the torrent has been removed")]
     Removed,
+    /// The engine gave the answer of another command: a mistake of this library.
+    #[error("the engine gave the answer of another command")]
+    Unexpected,
     /// The client has been stopped.
     #[error("the client has been stopped")]
     Stopped,

@@ -14,6 +14,7 @@
 pub mod buffers;
 mod client;
 mod conns;
+mod dht;
 mod error;
 mod http;
 mod io;
@@ -35,6 +36,7 @@ mod tasks;
 mod torrent;
 
 pub use crate::client::{AddOptions, Client, ClientBuilder, Source};
+pub use crate::dht::{DHT_ROUTERS, DHT_SAVE_INTERVAL, DhtOptions};
 pub use crate::error::{Error, StartError};
 pub use crate::io::Options;
 pub use crate::notices::{NOTICE_QUEUE, Notices};

@@ -19,8 +19,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use anabranch_core::{Action, Actions, Engine, Event, Instant, UnixTime, Wake};
+use anabranch_core::{Action, Actions, Command, Engine, Event, Instant, UnixTime, Wake};
 
+use crate::dht::Keeper;
 use crate::error::StartError;
 use crate::io::{Io, Options};
 use crate::net::Bound;
@@ -72,6 +73,7 @@ pub struct EngineMachine {
     engine: Engine,
     actions: Actions,
     tape: Option<Tape>,
+    keeper: Option<Keeper>,
 }
 
 impl EngineMachine {
@@ -81,12 +83,19 @@ impl EngineMachine {
             engine,
             actions: Actions::new(),
             tape: None,
+            keeper: None,
         }
     }
 
     /// Records what goes by from now on; nothing must have gone by before.
     pub(crate) fn record(mut self, tape: Tape) -> Self {
         self.tape = Some(tape);
+        self
+    }
+
+    /// Saves the DHT's state now and then, and when the engine is asked to end.
+    pub(crate) fn keep_dht(mut self, keeper: Option<Keeper>) -> Self {
+        self.keeper = keeper;
         self
     }
 
@@ -98,6 +107,12 @@ impl EngineMachine {
 
 impl Machine for EngineMachine {
     fn handle(&mut self, now: Instant, event: Event) -> Wake {
+        if let Some(keeper) = &mut self.keeper
+            && (keeper.is_due(now) || is_end(&event))
+            && let Some(dht) = self.engine.dht()
+        {
+            keeper.save(&dht.state());
+        }
         match &mut self.tape {
             None => self.engine.handle(now, event, &mut self.actions),
             Some(tape) => tape.handle(&mut self.engine, now, event, &mut self.actions),
@@ -107,6 +122,10 @@ impl Machine for EngineMachine {
     fn actions(&mut self) -> impl Iterator<Item = Action> + '_ {
         self.actions.drain()
     }
+}
+
+fn is_end(event: &Event) -> bool {
+    matches!(event, Event::Command { command, .. } if matches!(**command, Command::Shutdown))
 }
 
 /// The monotonic clock that a loop's machine lives by.

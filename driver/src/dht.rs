@@ -1,0 +1,439 @@
+//! BEP 5, 33, 42, 43, 44: the distributed hash table, as a program that embeds the client has to do with it: how it is
+//! set up, what can be asked, and the file that it is kept in from run to run.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anabranch_core::command::Reply;
+use anabranch_core::dht::{
+    DhtCommand, DhtPeers, DhtPong, DhtReply, DhtScrape, DhtState, DhtStatus, DhtStored, Item,
+    MutableItem, NodeId, Value,
+};
+use anabranch_core::metainfo::{InfoHash, Node};
+use anabranch_core::{Command, Config, Instant};
+use bytes::Bytes;
+
+use crate::client::Client;
+use crate::error::Error;
+
+/// Nodes that are there for everybody to get to know others by, as host and port. Their operators are those of
+/// widespread clients.
+pub const DHT_ROUTERS: [(&str, u16); 3] = [
+    ("router.bittorrent.com", 6881),
+    ("dht.transmissionbt.com", 6881),
+    ("dht.libtorrent.org", 25401),
+];
+
+/// How often the state is saved while the client runs, beside when it ends.
+pub const DHT_SAVE_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// When it is saved for the first time: a node has found its neighbours by then.
+const FIRST_SAVE: Duration = Duration::from_secs(60);
+
+/// How long the end waits for the file.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// The largest file that is read, in bytes. What is written has less than 23 KB.
+const MAX_STATE: u64 = 64 << 10;
+
+/// How a client takes part in the DHT: see [`ClientBuilder::dht`](crate::ClientBuilder::dht).
+///
+/// By default it answers others, knows nobody to begin with, and keeps nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct DhtOptions {
+    read_only: bool,
+    bootstrap: Vec<Node>,
+    state_file: Option<PathBuf>,
+}
+
+impl DhtOptions {
+    /// A node that knows nobody. It gets to know others by peers, torrents, and those that ask it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A node of the public network: one that gets to know others by the [`DHT_ROUTERS`].
+    pub fn public() -> Self {
+        let routers = DHT_ROUTERS.iter();
+        routers.fold(Self::new(), |options, (host, port)| {
+            options.bootstrap(*host, *port)
+        })
+    }
+
+    /// Whether it asks but does not answer (BEP 43): for a program that ends soon, or a machine that cannot be reached.
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Adds a node to get to know others by: a name or an IP address, and its UDP port. Names are looked up when they are
+    /// needed, and anew when nobody answers.
+    pub fn bootstrap(mut self, host: impl Into<String>, port: u16) -> Self {
+        let host = host.into();
+        self.bootstrap.push(Node { host, port });
+        self
+    }
+
+    /// Keeps the node's places and the nodes it knows in a file. It is read at the start; written at the end and every
+    /// [`DHT_SAVE_INTERVAL`], whole or not at all, with the folders above it. One that is damaged is replaced, and
+    /// [`Client::warnings`] tells.
+    pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state_file = Some(path.into());
+        self
+    }
+
+    /// Puts this into a configuration. Tells of a file that is there and cannot be used.
+    pub(crate) fn apply(self, config: &mut Config) -> (Option<Keeper>, Option<String>) {
+        let dht = &mut config.dht;
+        dht.enabled = true;
+        dht.read_only = self.read_only;
+        dht.bootstrap = self.bootstrap;
+        let Some(path) = self.state_file else {
+            return (None, None);
+        };
+        let warning = match read(&path) {
+            Ok(state) => {
+                dht.state = state.or(dht.state.take());
+                None
+            }
+            Err(error) => {
+                let path = path.display();
+                Some(format!(
+                    "the DHT begins anew: cannot use {path}, which is replaced: {error}"
+                ))
+            }
+        };
+        (Some(Keeper::new(path)), warning)
+    }
+}
+
+/// What a file says; none if there is no file.
+fn read(path: &Path) -> io::Result<Option<DhtState>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        result => result?,
+    };
+    // Reading a pipe or a device might not end.
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_STATE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_STATE {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let state = DhtState::from_bytes(&bytes);
+    state.map(Some).map_err(io::Error::other)
+}
+
+/// Puts bytes in the place of a file, so that whoever reads it finds what was there or what is there now.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    };
+    fs::create_dir_all(folder)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    // Another client, or another process, may be writing to the same place.
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    let count = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    name.push(format!(".{}-{count}.tmp", std::process::id()));
+    let temporary = folder.join(name);
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    let renamed = written.and_then(|()| fs::rename(&temporary, path));
+    if renamed.is_err() {
+        // The first error says more.
+        let _ = fs::remove_file(&temporary);
+    }
+    renamed
+}
+
+/// Writes the state to its file, on threads that live as long as that takes. What cannot be written is lost: it only
+/// makes the next start faster.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    path: PathBuf,
+    /// When it is to be saved; none before the first look at the clock.
+    next: Option<Instant>,
+    /// Disconnected when what was begun is written.
+    writer: Option<mpsc::Receiver<()>>,
+}
+
+impl Keeper {
+    fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            next: None,
+            writer: None,
+        }
+    }
+
+    /// Whether the state should be saved now.
+    pub(crate) fn is_due(&mut self, now: Instant) -> bool {
+        let next = *self.next.get_or_insert(now + FIRST_SAVE);
+        if now < next || self.is_writing() {
+            return false;
+        }
+        self.next = Some(now + DHT_SAVE_INTERVAL);
+        true
+    }
+
+    /// Begins to save, behind what is being written.
+    pub(crate) fn save(&mut self, state: &DhtState) {
+        let before = self.writer.take();
+        let (path, bytes) = (self.path.clone(), state.to_bytes());
+        let (done, writer) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("anabranch-dht".into());
+        let spawned = thread.spawn(move || {
+            // An error says that it is over, which is what is waited for.
+            let _ = before.map(|before| before.recv());
+            let _ = write(&path, &bytes);
+            drop(done);
+        });
+        self.writer = spawned.is_ok().then_some(writer);
+    }
+
+    fn is_writing(&self) -> bool {
+        let writer = self.writer.as_ref();
+        writer.is_some_and(|writer| writer.try_recv() == Err(mpsc::TryRecvError::Empty))
+    }
+}
+
+impl Drop for Keeper {
+    /// Whoever waited for the end of the client finds the file, unless the disk hangs.
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.recv_timeout(END_LIMIT);
+        }
+    }
+}
+
+/// Takes the answer out that belongs to a command.
+macro_rules! expect {
+    ($reply:expr, $variant:ident) => {
+        match $reply? {
+            DhtReply::$variant(reply) => Ok(reply),
+            _ => Err(Error::Unexpected),
+        }
+    };
+}
+
+/// What can be asked of the DHT. Every method fails with
+/// [`DhtOff`](anabranch_core::error::CommandError::DhtOff) where the client is no node of it, and with
+/// [`Error::Stopped`]; those that ask other nodes take some seconds, and fail with
+/// [`NoDhtNodes`](anabranch_core::error::CommandError::NoDhtNodes) when none is known half a minute after the start, and
+/// with [`DhtBusy`](anabranch_core::error::CommandError::DhtBusy) when too much is asked at a time.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the answers of other commands, of which there may be more"
+)]
+impl Client {
+    /// Finds peers of a torrent, whether or not the client has it.
+    ///
+    /// # Errors
+    ///
+    /// See [above](#impl-Client-1).
+    pub async fn dht_get_peers(&self, info_hash: InfoHash) -> Result<DhtPeers, Error> {
+        expect!(self.dht(DhtCommand::GetPeers { info_hash }).await, Peers)
+    }
+
+    /// Finds peers of a torrent, and announces one at this machine's address: on `port`, or on the client's own. The
+    /// client's torrents do so by themselves.
+    ///
+    /// # Errors
+    ///
+    /// As with [`Client::dht_get_peers`].
+    pub async fn dht_announce(
+        &self,
+        info_hash: InfoHash,
+        port: Option<u16>,
+        seed: bool,
+    ) -> Result<DhtPeers, Error> {
+        let command = DhtCommand::Announce {
+            info_hash,
+            port,
+            seed,
+        };
+        expect!(self.dht(command).await, Peers)
+    }
+
+    /// Estimates how many peers a torrent has (BEP 33).
+    ///
+    /// # Errors
+    ///
+    /// As with [`Client::dht_get_peers`].
+    pub async fn dht_scrape(&self, info_hash: InfoHash) -> Result<DhtScrape, Error> {
+        expect!(self.dht(DhtCommand::Scrape { info_hash }).await, Scraped)
+    }
+
+    /// Asks a node whether it is there.
+    ///
+    /// # Errors
+    ///
+    /// As with [`Client::dht_get_peers`]; [`NoDhtAnswer`](anabranch_core::error::CommandError::NoDhtAnswer).
+    pub async fn dht_ping(&self, address: SocketAddr) -> Result<DhtPong, Error> {
+        expect!(self.dht(DhtCommand::Ping { address }).await, Pong)
+    }
+
+    /// Gets to know a node, by a name or an IP address and its UDP port. Does not wait for its answer.
+    ///
+    /// # Errors
+    ///
+    /// [`DhtOff`](anabranch_core::error::CommandError::DhtOff), [`Error::Stopped`].
+    pub async fn dht_add_node(&self, host: impl Into<String>, port: u16) -> Result<(), Error> {
+        let host = host.into();
+        let node = Node { host, port };
+        let command = Command::Dht(DhtCommand::AddNode { node });
+        self.remote.command(command).await.map(|_| ())
+    }
+
+    /// Gets the value that is stored under its own hash (BEP 44); none if nobody has it.
+    ///
+    /// # Errors
+    ///
+    /// As with [`Client::dht_get_peers`].
+    pub async fn dht_get(&self, target: NodeId) -> Result<Option<Value>, Error> {
+        let item = expect!(self.dht(DhtCommand::GetImmutable { target }).await, Item)?;
+        match item {
+            Some(Item::Immutable(value)) => Ok(Some(value)),
+            None => Ok(None),
+            Some(Item::Mutable(_)) => Err(Error::Unexpected),
+        }
+    }
+
+    /// Stores a value under its own hash (BEP 44), for two hours.
+    ///
+    /// # Errors
+    ///
+    /// As with [`Client::dht_get_peers`].
+    pub async fn dht_put(&self, value: Value) -> Result<DhtStored, Error> {
+        expect!(self.dht(DhtCommand::PutImmutable { value }).await, Stored)
+    }
+
+    /// Gets the newest item of a public key (BEP 44); none if nobody has one.
+    ///
+    /// # Errors
+    ///
+    /// As with [`Client::dht_get_peers`].
+    pub async fn dht_get_mutable(
+        &self,
+        key: [u8; 32],
+        salt: impl Into<Bytes>,
+    ) -> Result<Option<MutableItem>, Error> {
+        let salt = salt.into();
+        let command = DhtCommand::GetMutable { key, salt };
+        match expect!(self.dht(command).await, Item)? {
+            Some(Item::Mutable(item)) => Ok(Some(item)),
+            None => Ok(None),
+            Some(Item::Immutable(_)) => Err(Error::Unexpected),
+        }
+    }
+
+    /// Stores a signed item under its public key (BEP 44), for two hours. With `cas`, only where the item of this number
+    /// is stored at present.
+    ///
+    /// # Errors
+    ///
+    /// As with [`Client::dht_get_peers`].
+    pub async fn dht_put_mutable(
+        &self,
+        item: MutableItem,
+        cas: Option<i64>,
+    ) -> Result<DhtStored, Error> {
+        expect!(self.dht(DhtCommand::PutMutable { item, cas }).await, Stored)
+    }
+
+    /// How the node is: its tables, its addresses, what it has done.
+    ///
+    /// # Errors
+    ///
+    /// [`DhtOff`](anabranch_core::error::CommandError::DhtOff), [`Error::Stopped`].
+    pub async fn dht_stats(&self) -> Result<DhtStatus, Error> {
+        expect!(self.dht(DhtCommand::Status).await, Status)
+    }
+
+    async fn dht(&self, command: DhtCommand) -> Result<DhtReply, Error> {
+        match self.remote.command(Command::Dht(command)).await? {
+            Reply::Dht(reply) => Ok(*reply),
+            _ => Err(Error::Unexpected),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applied(path: &Path) -> (Config, Option<Keeper>, Option<String>) {
+        let mut config = Config::default();
+        let options = DhtOptions::new().state_file(path);
+        let (keeper, warning) = options.apply(&mut config);
+        (config, keeper, warning)
+    }
+
+    fn state() -> DhtState {
+        let mut state = DhtState::default();
+        state.id = Some(NodeId::new([7; 20]));
+        state
+    }
+
+    #[test]
+    fn what_is_saved_is_there_when_the_keeper_is_gone_and_is_restored() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/folder/dht");
+        let (_, keeper, warning) = applied(&path);
+        assert_eq!(warning, None);
+        let mut keeper = keeper.unwrap();
+        keeper.save(&DhtState::default());
+        keeper.save(&state());
+        drop(keeper);
+        let (config, _, warning) = applied(&path);
+        assert_eq!((config.dht.state, warning), (Some(state()), None));
+        // No half-written file stays behind.
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_damaged_or_too_long_is_told_and_done_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dht");
+        let long = [b"d1:a70000:".to_vec(), vec![b'x'; 70_000], b"e".to_vec()].concat();
+        for bytes in [b"garbage".to_vec(), Vec::new(), long] {
+            fs::write(&path, bytes).unwrap();
+            let (config, keeper, warning) = applied(&path);
+            assert_eq!(config.dht.state, None);
+            assert!(warning.unwrap().contains("begins anew") && keeper.is_some());
+        }
+        let (config, _, warning) = applied(folder.path());
+        assert!(config.dht.state.is_none() && warning.is_some());
+    }
+
+    #[test]
+    fn it_is_saved_after_a_minute_and_then_now_and_again() {
+        let mut keeper = Keeper::new("unused".into());
+        let start = Instant::from_nanos(5);
+        assert!(!keeper.is_due(start));
+        assert!(!keeper.is_due(start + FIRST_SAVE / 2));
+        assert!(keeper.is_due(start + FIRST_SAVE));
+        assert!(!keeper.is_due(start + FIRST_SAVE + DHT_SAVE_INTERVAL / 2));
+        assert!(keeper.is_due(start + FIRST_SAVE + DHT_SAVE_INTERVAL));
+    }
+
+    #[test]
+    fn the_public_network_is_known_by_names() {
+        let mut config = Config::default();
+        assert!(!config.dht.enabled);
+        DhtOptions::public().read_only(true).apply(&mut config);
+        assert!(config.dht.enabled && config.dht.read_only);
+        assert_eq!(config.dht.bootstrap.len(), DHT_ROUTERS.len());
+    }
+}
