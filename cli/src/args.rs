@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anabranch_core::metainfo::{Magnet as Link, ParseMagnetError};
+use anabranch_core::dht::NodeId;
+use anabranch_core::metainfo::{InfoHash, Magnet as Link, ParseMagnetError};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
@@ -46,6 +47,7 @@ pub(crate) enum Command {
     Create(Create),
     Show(Show),
     Magnet(Magnet),
+    Dht(Dht),
     Verify(Verify),
     Replay(Replay),
     Demo(Demo),
@@ -176,6 +178,13 @@ pub(crate) struct Contacts {
     #[arg(long)]
     pub(crate) no_lsd: bool,
 
+    /// Take no part in the distributed hash table. Private torrents never do.
+    #[arg(long, conflicts_with_all = ["dht_nodes", "dht_state"])]
+    pub(crate) no_dht: bool,
+
+    #[command(flatten)]
+    pub(crate) dht: DhtNetwork,
+
     /// What the engine runs on.
     #[arg(long, value_name = "NAME", value_enum, default_value_t)]
     pub(crate) runtime: Choice,
@@ -184,6 +193,151 @@ pub(crate) struct Contacts {
     /// peers and what trackers said.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) record: Option<PathBuf>,
+}
+
+/// How the distributed hash table is joined.
+#[derive(Debug, Args)]
+pub(crate) struct DhtNetwork {
+    /// A node of the distributed hash table to get to know others by; may be given several times. Default:
+    /// well-known nodes of the public network, unless --listen has an address of this machine alone.
+    #[arg(long = "dht-node", value_name = "HOST:PORT")]
+    pub(crate) dht_nodes: Vec<PeerAddress>,
+
+    /// Where to keep the nodes that are known from run to run. Default, in the public network:
+    /// $XDG_STATE_HOME/anabranch/dht, or ~/.local/state/anabranch/dht.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) dht_state: Option<PathBuf>,
+}
+
+/// Ask the distributed hash table, or be a node of it.
+///
+/// All but `node` join it for a moment, and answer nobody.
+#[derive(Debug, Args)]
+pub(crate) struct Dht {
+    #[command(subcommand)]
+    pub(crate) command: DhtCommand,
+}
+
+/// What to do with the DHT.
+#[derive(Debug, Subcommand)]
+#[command(disable_help_subcommand = true)]
+pub(crate) enum DhtCommand {
+    /// Find peers of a torrent, and print their addresses.
+    GetPeers(DhtGetPeers),
+    /// Ask a node whether it is there. Exit code 1 means that no answer came.
+    Ping(DhtPing),
+    /// Be a node until Ctrl-C, for example one to get to know others by in a private network.
+    Node(DhtNode),
+    /// Join, and tell how that went: addresses, nodes that are known, packets.
+    Stats(DhtStats),
+    /// Get an item that somebody stored. Exit code 3 means that nobody has it.
+    Get(DhtGet),
+    /// Store an item for two hours, and print where: what `get` takes.
+    Put(DhtPut),
+}
+
+/// What all DHT commands have in common.
+#[derive(Debug, Args)]
+pub(crate) struct DhtCommon {
+    #[command(flatten)]
+    pub(crate) network: DhtNetwork,
+
+    /// Where to send from and receive. Default: all addresses, any free port.
+    #[arg(long, short = 'l', value_name = "ADDR:PORT", value_parser = parse_listen)]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// What the engine runs on.
+    #[arg(long, value_name = "NAME", value_enum, default_value_t)]
+    pub(crate) runtime: Choice,
+
+    /// Write JSON to standard output instead of text for people.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DhtGetPeers {
+    /// The torrent: its info-hash in hexadecimal, or its magnet link.
+    #[arg(value_name = "INFOHASH|MAGNET", value_parser = parse_torrent_id)]
+    pub(crate) torrent: InfoHash,
+
+    #[command(flatten)]
+    pub(crate) common: DhtCommon,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DhtPing {
+    /// The node.
+    #[arg(value_name = "HOST:PORT")]
+    pub(crate) node: PeerAddress,
+
+    #[command(flatten)]
+    pub(crate) common: DhtCommon,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DhtNode {
+    #[command(flatten)]
+    pub(crate) common: DhtCommon,
+
+    /// Ask, but answer nobody.
+    #[arg(long)]
+    pub(crate) read_only: bool,
+
+    /// Know nobody to begin with: for the first node of a private network.
+    #[arg(long, conflicts_with = "dht_nodes")]
+    pub(crate) alone: bool,
+
+    /// How often to tell how it is.
+    #[arg(long, value_name = "T", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) interval: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DhtStats {
+    #[command(flatten)]
+    pub(crate) common: DhtCommon,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DhtGet {
+    /// Where it is: 40 hexadecimal digits for an item that nobody can change, 64 for the public key of its
+    /// owner.
+    #[arg(value_name = "TARGET|KEY", value_parser = parse_item_id)]
+    pub(crate) item: ItemId,
+
+    /// What tells the items of a key apart.
+    #[arg(long, value_name = "S", default_value = "")]
+    pub(crate) salt: String,
+
+    #[command(flatten)]
+    pub(crate) common: DhtCommon,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DhtPut {
+    /// What to store, at most 996 bytes.
+    #[arg(value_name = "TEXT")]
+    pub(crate) text: String,
+
+    /// Store it under a key, so that it can be changed later: a file with 64 hexadecimal digits, which are
+    /// its secret.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) key: Option<PathBuf>,
+
+    /// What tells the items of a key apart.
+    #[arg(long, value_name = "S", default_value = "", requires = "key")]
+    pub(crate) salt: String,
+
+    #[command(flatten)]
+    pub(crate) common: DhtCommon,
+}
+
+/// By what an item is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ItemId {
+    Immutable(NodeId),
+    Mutable([u8; 32]),
 }
 
 /// Make a torrent of a file or a folder.
@@ -544,6 +698,38 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
         })
 }
 
+/// Reads an info-hash or a magnet link.
+fn parse_torrent_id(text: &str) -> Result<InfoHash, String> {
+    match text.parse::<Link>() {
+        Ok(link) => Ok(link.info_hash),
+        Err(ParseMagnetError::NotMagnet) => text.parse().map_err(|_| {
+            "neither 40 hexadecimal digits nor a magnet link; `anabranch magnet TORRENT` prints that of \
+             a torrent file"
+                .to_owned()
+        }),
+        Err(error) => Err(format!("{error}; quote the whole link")),
+    }
+}
+
+fn parse_item_id(text: &str) -> Result<ItemId, String> {
+    let mutable = || parse_key(text).map(ItemId::Mutable);
+    match text.parse() {
+        Ok(target) => Ok(ItemId::Immutable(target)),
+        Err(_) => mutable().ok_or_else(|| "neither 40 nor 64 hexadecimal digits".to_owned()),
+    }
+}
+
+/// Reads 64 hexadecimal digits.
+pub(crate) fn parse_key(text: &str) -> Option<[u8; 32]> {
+    let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
+    let pairs = digits.filter(|digits| digits.len() == 64)?;
+    let bytes = pairs.chunks_exact(2);
+    let bytes: Option<Vec<u8>> = bytes
+        .map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok())
+        .collect();
+    bytes?.try_into().ok()
+}
+
 /// Reads a hexadecimal number, with or without 0x.
 #[cfg(feature = "simulate")]
 fn parse_seed(text: &str) -> Result<u64, String> {
@@ -607,7 +793,9 @@ mod tests {
 
     #[test]
     fn every_argument_is_documented() {
-        for command in Cli::command().get_subcommands() {
+        let cli = Cli::command();
+        let commands = cli.get_subcommands();
+        for command in commands.flat_map(|c| std::iter::once(c).chain(c.get_subcommands())) {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             for argument in command.get_arguments() {
                 assert!(
@@ -661,6 +849,36 @@ mod tests {
         for command in ["verify --dir d", "seed --dir d", "magnet"] {
             let line = format!("anabranch {command} {link}");
             assert_eq!(parse(&line).err(), Some(ErrorKind::ValueValidation));
+        }
+    }
+
+    #[test]
+    fn the_dht_is_asked_for_what_has_a_hash() {
+        let hash = "0123456789abcdef0123456789ABCDEF01234567";
+        let link = format!("magnet:?xt=urn:btih:{hash}");
+        for torrent in [hash, &link] {
+            let Ok(Command::Dht(dht)) = parse(&format!("anabranch dht get-peers {torrent}")) else {
+                panic!("not a DHT command");
+            };
+            let DhtCommand::GetPeers(args) = dht.command else {
+                panic!("not get-peers");
+            };
+            assert_eq!(args.torrent, hash.parse().unwrap());
+        }
+        assert_eq!(parse_key(&"0f".repeat(32)), Some([15; 32]));
+        assert!(matches!(parse_item_id(hash), Ok(ItemId::Immutable(_))));
+        assert_eq!(
+            parse_item_id(&"fF".repeat(32)),
+            Ok(ItemId::Mutable([255; 32]))
+        );
+        for text in ["", "+1", &"é".repeat(32), &"0".repeat(63)] {
+            assert!(parse_item_id(text).is_err(), "{text}");
+        }
+        for line in [
+            "anabranch download a --no-dht --dht-node a:1",
+            "anabranch dht node --alone --dht-node a:1",
+        ] {
+            assert_eq!(parse(line).err(), Some(ErrorKind::ArgumentConflict));
         }
     }
 

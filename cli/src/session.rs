@@ -13,7 +13,8 @@ use anabranch_core::metainfo::{FileKind, Magnet, Metainfo};
 use anabranch_core::status::TorrentStatus;
 use anabranch_core::{Config, Notice, TorrentState};
 use anabranch_driver::{
-    AddOptions, Client, ClientBuilder, Error, Notices, Runtime, Source, StartError, Torrent,
+    AddOptions, Client, ClientBuilder, DhtOptions, Error, Notices, Runtime, Source, StartError,
+    Torrent,
 };
 use smol::Timer;
 use smol::channel::Receiver;
@@ -139,6 +140,8 @@ struct Awaited {
 /// How a client is set up that talks to the world.
 struct Public {
     config: Config,
+    /// None: it takes no part in the DHT.
+    dht: Option<DhtOptions>,
     listen: Option<SocketAddr>,
     record: Option<PathBuf>,
 }
@@ -146,6 +149,9 @@ struct Public {
 impl Setup for Public {
     fn start<R: Runtime>(self, builder: ClientBuilder<R>) -> Result<Client, StartError> {
         let mut builder = builder.config(self.config);
+        if let Some(dht) = self.dht {
+            builder = builder.dht(dht);
+        }
         if let Some(file) = self.record {
             builder = builder.record(file);
         }
@@ -168,11 +174,13 @@ impl Setup for Public {
 pub(crate) fn start(
     on: Choice,
     config: Config,
+    dht: Option<DhtOptions>,
     listen: Option<SocketAddr>,
     record: Option<PathBuf>,
 ) -> Result<Client, Failure> {
     let result = on.start(Public {
         config,
+        dht,
         listen,
         record,
     });

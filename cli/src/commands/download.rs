@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use anabranch_core::Config;
 use anabranch_core::command::{Priority, RateLimits, SeedGoal};
 use anabranch_core::metainfo::{FileIndex, FileKind, Metainfo};
-use anabranch_driver::AddOptions;
 use anabranch_driver::storage::Preallocation;
+use anabranch_driver::{AddOptions, DhtOptions};
 use smol::future::block_on;
 
 use super::{Known, read_origins};
@@ -55,10 +55,17 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
     fs::create_dir_all(&args.dir).map_err(|error| Failure::io("create", &args.dir, &error))?;
     let dir = absolute(&args.dir)?;
 
+    let private = |(work, _): &(Work, _)| match work {
+        Work::Torrent(_, metainfo) => metainfo.is_private(),
+        // What is in it will be known later.
+        Work::Link(_) => false,
+    };
+    let private = plans.iter().all(private);
     let signals = interrupt::listen()?;
     let client = session::start(
         args.network.contacts.runtime,
         config(&args.network),
+        dht_options(&args.network.contacts, private),
         args.network.contacts.listen,
         args.network.contacts.record.clone(),
     )?;
@@ -126,6 +133,12 @@ pub(super) fn contacts_config(contacts: &Contacts) -> Config {
     config.pex = !contacts.no_pex;
     config.local_discovery = !contacts.no_lsd;
     config
+}
+
+/// How the DHT is taken part in; not at all if nothing but private torrents would come of it.
+pub(super) fn dht_options(contacts: &Contacts, private: bool) -> Option<DhtOptions> {
+    let wanted = !contacts.no_dht && !private;
+    wanted.then(|| super::dht::options(&contacts.dht, contacts.listen))
 }
 
 /// A folder's path that stays right whatever becomes of the current one.

@@ -30,6 +30,9 @@ fn render(page: &mut Vec<u8>) -> io::Result<()> {
     section(page, "COMMANDS")?;
     for subcommand in command.get_subcommands() {
         render_command(page, subcommand)?;
+        for part in subcommand.get_subcommands() {
+            render_command(page, part)?;
+        }
     }
     man.render_extra_section(page)?;
     examples(page)?;
@@ -113,6 +116,10 @@ fn examples(page: &mut dyn Write) -> io::Result<()> {
         (
             "Only the third file and all subtitles, at 2 MiB a second at most:",
             "anabranch download film.torrent --files '3,*.srt' --limit-down 2MiB",
+        ),
+        (
+            "The first node of a private DHT, and a download that knows no other:",
+            "anabranch dht node --alone --listen 192.0.2.7:6881\nanabranch download some.torrent --dht-node 192.0.2.7:6881",
         ),
         #[cfg(feature = "simulate")]
         (

@@ -3,6 +3,7 @@
 mod completions;
 mod create;
 mod demo;
+mod dht;
 mod download;
 mod magnet;
 mod man;
@@ -32,6 +33,7 @@ pub(crate) fn run(command: Command) -> Exit {
         Command::Create(args) => (args.json, create::run(&args)),
         Command::Show(args) => (args.json, show::run(&args)),
         Command::Magnet(args) => (false, magnet::run(&args)),
+        Command::Dht(args) => (dht::is_json(&args), dht::run(&args)),
         Command::Verify(args) => (args.json, verify::run(&args)),
         Command::Replay(args) => (args.json, replay::run(&args)),
         Command::Demo(args) => (false, demo::run(&args)),

@@ -7,7 +7,7 @@ use anabranch_core::metainfo::{FileIndex, FileKind, Metainfo};
 use anabranch_driver::AddOptions;
 use smol::future::block_on;
 
-use super::download::{absolute, config};
+use super::download::{absolute, config, dht_options};
 use super::read_torrents;
 use crate::args::Seed;
 use crate::exit::{Exit, Failure};
@@ -29,10 +29,12 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
     for (_, metainfo) in &torrents {
         refuse_missing(metainfo, &dir)?;
     }
+    let private = torrents.iter().all(|(_, metainfo)| metainfo.is_private());
     let signals = interrupt::listen()?;
     let client = session::start(
         args.network.contacts.runtime,
         config(&args.network),
+        dht_options(&args.network.contacts, private),
         args.network.contacts.listen,
         args.network.contacts.record.clone(),
     )?;

@@ -10,7 +10,7 @@ use anabranch_driver::{AddOptions, Error};
 use serde::Serialize;
 use smol::future::{block_on, or};
 
-use super::download::contacts_config;
+use super::download::{contacts_config, dht_options};
 use super::{read_torrent, save_torrent};
 use crate::args::{Origin, PeerAddress, Show};
 use crate::exit::{Exit, Failure};
@@ -47,6 +47,7 @@ fn fetch(magnet: &Magnet, args: &Show) -> Result<Result<Arc<Metainfo>, Exit>, Fa
     let client = session::start(
         contacts.runtime,
         contacts_config(contacts),
+        dht_options(contacts, false),
         contacts.listen,
         contacts.record.clone(),
     )?;
