@@ -415,3 +415,79 @@ fn the_demonstration_seeds_on_the_other_runtime() {
         assert!(text.contains("\nidentical: 3.0 MiB in "), "{text}");
     }
 }
+
+/// Nobody is told of the seeder but the DHT, which is one node that knows nobody.
+#[test]
+fn a_magnet_link_is_enough_where_the_dht_knows_a_peer() {
+    let swarm = Swarm::new();
+    let mut node = Running::start(
+        swarm.path(),
+        &[
+            "dht",
+            "node",
+            "--alone",
+            "--listen",
+            "127.0.0.1:0",
+            "--interval",
+            "100ms",
+        ],
+    );
+    let address = node.event("listening")["address"].clone();
+    let address = address.as_str().unwrap();
+    let inside = ["--listen", "127.0.0.1:0", "--dht-node", address];
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_anabranch"))
+            .args(args)
+            .args(inside)
+            .current_dir(swarm.path())
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let mut args = vec!["seed", "album.torrent", "--dir", "origin", "--no-lsd"];
+    args.extend(inside);
+    args.extend(["--dht-state", "state/dht"]);
+    let mut seeder = Running::start(swarm.path(), &args);
+    seeder.event("completed");
+    node.wait_for("dht", |status| status["announces"].as_u64() > Some(0));
+
+    let (_, link) = {
+        let made = Command::new(env!("CARGO_BIN_EXE_anabranch"))
+            .args(["magnet", "album.torrent"])
+            .current_dir(swarm.path())
+            .output()
+            .unwrap();
+        (made.status, String::from_utf8(made.stdout).unwrap())
+    };
+    let link = link.trim();
+    let (code, peers) = run(&["dht", "get-peers", link]);
+    assert_eq!((code, peers.lines().count()), (Some(0), 1), "{peers}");
+    let mut args = vec!["download", link, "--dir", "copy", "--no-lsd"];
+    args.extend(inside);
+    let (_, code) = Running::start(swarm.path(), &args).end();
+    assert_eq!(code, 0);
+    let copied = fs::read(swarm.path().join("copy/album/sub/b")).unwrap();
+    assert_eq!(copied.len(), 2_000_000);
+
+    let (code, pong) = run(&["dht", "ping", address]);
+    assert!(code == Some(0) && pong.starts_with(address), "{pong}");
+    let (code, item) = run(&["dht", "put", "some text"]);
+    assert_eq!(code, Some(0));
+    let (code, text) = run(&["dht", "get", item.trim()]);
+    assert_eq!((code, text.as_str()), (Some(0), "some text\n"));
+    let (code, _) = run(&["dht", "get", &"0".repeat(40)]);
+    assert_eq!(code, Some(3));
+    let (code, stats) = run(&["dht", "stats", "--json"]);
+    let stats: Value = serde_json::from_str(&stats).unwrap();
+    assert_eq!((code, &stats["ipv4"]["nodes"]), (Some(0), &1.into()));
+
+    seeder.signal(Signal::INT);
+    assert_eq!(seeder.end().1, 0);
+    let state = fs::read(swarm.path().join("state/dht")).unwrap();
+    assert!(state.starts_with(b"d2:id20:"));
+    node.signal(Signal::INT);
+    assert_eq!(node.end().1, 0);
+}

@@ -43,6 +43,7 @@ def main():
     parser.add_argument("--no-pex", action="store_true", help="exchange no peers")
     parser.add_argument("--limit-up", type=int, default=0, help="bytes a second")
     parser.add_argument("--lsd", action="store_true", help="discover local peers")
+    parser.add_argument("--dht-node", action="append", default=[], help="ADDR:PORT; turns the DHT on")
     options = parser.parse_args()
 
     address = options.listen.rpartition(":")[0]
@@ -52,7 +53,13 @@ def main():
         # Others tell peers apart by address, so connections have to come from this one.
         "outgoing_interfaces": address,
         "allow_multiple_connections_per_ip": True,
-        "enable_dht": False,
+        "enable_dht": bool(options.dht_node),
+        "dht_bootstrap_nodes": "",
+        # All nodes share an address of this machine, or few.
+        "dht_restrict_routing_ips": False,
+        "dht_restrict_search_ips": False,
+        "dht_ignore_dark_internet": False,
+        "dht_prefer_verified_node_ids": False,
         "enable_lsd": options.lsd,
         "enable_upnp": False,
         "enable_natpmp": False,
@@ -69,6 +76,8 @@ def main():
         | categories.peer_notification | categories.tracker_notification
         | categories.storage_notification,
     })
+    for node in options.dht_node:
+        session.add_dht_node(endpoint(node))
     if options.torrent.startswith("magnet:"):
         parameters = libtorrent.parse_magnet_uri(options.torrent)
     else:

@@ -119,6 +119,21 @@ impl Anabranch {
         Self::start_source(Self::binary(), scratch, "download", link, folder, extra)
     }
 
+    /// `anabranch dht node` with JSON lines, which tells how it is many times a second.
+    #[must_use]
+    pub fn dht_node(scratch: &Scratch, extra: &[&str]) -> Self {
+        let listen = format!("{}:0", address::ANABRANCH);
+        let args = ["dht", "node", "--json", "--interval", "100ms"];
+        let process = Process::spawn(
+            "anabranch",
+            command(scratch)
+                .args(args)
+                .args(["--listen", &listen])
+                .args(extra),
+        );
+        Self { process }
+    }
+
     /// `anabranch magnet`.
     #[must_use]
     pub fn magnet(scratch: &Scratch, torrent: &Torrent, extra: &[&str]) -> String {

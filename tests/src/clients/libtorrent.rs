@@ -94,6 +94,23 @@ impl Libtorrent {
         Self::start(torrent, folder, &["--lsd"])
     }
 
+    /// Seeds what is in `folder` without a check, and announces it to a DHT by these nodes.
+    #[must_use]
+    pub fn seed_in_dht(torrent: &Torrent, folder: &Path, nodes: &[SocketAddr]) -> Self {
+        let nodes = dht_nodes(nodes);
+        let nodes = nodes.iter().map(String::as_str);
+        let extra: Vec<&str> = std::iter::once("--trusted").chain(nodes).collect();
+        Self::start(torrent, folder, &extra)
+    }
+
+    /// Downloads what a magnet link stands for from peers that it finds in a DHT by these nodes.
+    #[must_use]
+    pub fn download_magnet_in_dht(link: &str, folder: &Path, nodes: &[SocketAddr]) -> Self {
+        let nodes = dht_nodes(nodes);
+        let extra: Vec<&str> = nodes.iter().map(String::as_str).collect();
+        Self::start_with(link, folder, &extra)
+    }
+
     /// The library's version.
     #[must_use]
     pub fn version() -> String {
@@ -184,6 +201,82 @@ pub fn libtorrent_idle(torrents: &Path, folder: &Path) -> Process {
             .args([IDLE, utf8(torrents), utf8(folder)])
             .arg(port_of(address::LIBTORRENT).to_string()),
     )
+}
+
+fn dht_nodes(nodes: &[SocketAddr]) -> Vec<String> {
+    let nodes = nodes.iter();
+    nodes.map(|node| format!("--dht-node={node}")).collect()
+}
+
+/// A DHT of libtorrent nodes.
+#[derive(Debug)]
+pub struct LibtorrentDht {
+    process: Process,
+    nodes: Vec<SocketAddr>,
+}
+
+impl LibtorrentDht {
+    /// Starts so many nodes that know each other.
+    #[must_use]
+    pub fn start(count: usize) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/libtorrent_dht.py");
+        let process = Process::spawn(
+            "libtorrent's DHT",
+            Command::new(PYTHON).args([script, address::LIBTORRENT, &count.to_string()]),
+        );
+        let nodes = crate::wait::until("libtorrent's DHT", || {
+            let lines = process.lines(Stream::Out);
+            let lines = lines.iter();
+            let said = lines.filter_map(|line| event(Stream::Out, line, "node"));
+            let nodes = said.filter_map(|said| said["address"].as_str()?.parse().ok());
+            Some(nodes.collect::<Vec<_>>()).filter(|nodes| nodes.len() == count)
+        });
+        Self { process, nodes }
+    }
+
+    /// Their addresses.
+    #[must_use]
+    pub fn nodes(&self) -> &[SocketAddr] {
+        &self.nodes
+    }
+
+    /// Makes all of them get to know another node.
+    pub fn add(&mut self, node: SocketAddr) {
+        self.process.say(&format!("add {node}"));
+    }
+
+    /// Stores an immutable item, and says where.
+    pub fn put(&mut self, text: &str) -> String {
+        self.ask(&format!("put {text}"), "put", "target")
+    }
+
+    /// Stores a mutable item under the key that has the bytes from 0 to 31 for its secret.
+    pub fn sign(&mut self, public: &str, text: &str) {
+        let _ = self.ask(&format!("sign {public} {text}"), "put", "target");
+    }
+
+    /// Fetches an immutable item.
+    pub fn get(&mut self, target: &str) -> String {
+        self.ask(&format!("get {target}"), "item", "value")
+    }
+
+    /// Fetches a mutable item.
+    pub fn read(&mut self, public: &str) -> String {
+        self.ask(&format!("read {public}"), "item", "value")
+    }
+
+    fn ask(&mut self, line: &str, answer: &str, field: &str) -> String {
+        let said = |process: &Process| {
+            let lines = process.lines(Stream::Out);
+            let lines = lines.iter();
+            let events = lines.filter_map(|line| event(Stream::Out, line, answer));
+            events.collect::<Vec<Value>>()
+        };
+        let before = said(&self.process).len();
+        self.process.say(line);
+        let answer = crate::wait::until(line, || said(&self.process).into_iter().nth(before));
+        answer[field].as_str().unwrap_or_default().to_owned()
+    }
 }
 
 fn event(stream: Stream, line: &str, name: &str) -> Option<Value> {
