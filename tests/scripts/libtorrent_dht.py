@@ -3,11 +3,10 @@
 
 The arguments are the address and how many nodes. Prints one JSON object a line: "node" with an address when a node
 has come up, and what comes of the commands on standard input, which the last node carries out: "add ADDR:PORT" gets to
-know a node, "put TEXT" stores an immutable item ("put" with its target), "get HASH" fetches one ("item"), "sign KEY TEXT"
-stores a mutable one under the key whose secret is the bytes from 0 to 31 ("put"), "read KEY" fetches one ("item"). Runs until it is killed.
+know a node, "put TEXT" stores an immutable item ("put" with its target), "get HASH" fetches one ("item"), "read KEY" fetches a
+mutable one ("item"). Runs until it is killed.
 """
 
-import hashlib
 import json
 import queue
 import sys
@@ -15,19 +14,9 @@ import threading
 
 import libtorrent
 
-SEED = bytes(range(32))
-
 
 def say(event, **fields):
     print(json.dumps({"event": event, **fields}), flush=True)
-
-
-def secret():
-    """The key as libtorrent signs with it."""
-    digest = bytearray(hashlib.sha512(SEED).digest())
-    digest[0] &= 248
-    digest[31] = digest[31] & 63 | 64
-    return bytes(digest)
 
 
 def node(address):
@@ -84,9 +73,6 @@ def main():
                 session.dht_put_immutable_item(rest)
             elif verb == "get":
                 session.dht_get_immutable_item(libtorrent.sha1_hash(bytes.fromhex(rest)))
-            elif verb == "sign":
-                key, _, value = rest.partition(" ")
-                session.dht_put_mutable_item(secret(), bytes.fromhex(key), value.encode(), b"")
             elif verb == "read":
                 session.dht_get_mutable_item(bytes.fromhex(rest), b"")
         session.wait_for_alert(100)

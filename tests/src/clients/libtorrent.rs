@@ -250,11 +250,6 @@ impl LibtorrentDht {
         self.ask(&format!("put {text}"), "put", "target")
     }
 
-    /// Stores a mutable item under the key that has the bytes from 0 to 31 for its secret.
-    pub fn sign(&mut self, public: &str, text: &str) {
-        let _ = self.ask(&format!("sign {public} {text}"), "put", "target");
-    }
-
     /// Fetches an immutable item.
     pub fn get(&mut self, target: &str) -> String {
         self.ask(&format!("get {target}"), "item", "value")

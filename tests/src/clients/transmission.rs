@@ -30,17 +30,7 @@ impl Transmission {
     #[must_use]
     pub fn start(scratch: &Scratch, folder: &Path) -> Self {
         // Complete means written: the test compares at once.
-        Self::start_with(scratch, folder, 0, &[])
-    }
-
-    /// The same as a node of a DHT, which it joins by these nodes.
-    ///
-    /// # Panics
-    ///
-    /// When it does not come up.
-    #[must_use]
-    pub fn start_in_dht(scratch: &Scratch, folder: &Path, nodes: &[SocketAddr]) -> Self {
-        Self::start_with(scratch, folder, 0, nodes)
+        Self::start_with_cache(scratch, folder, 0)
     }
 
     /// The same with a cache of so many megabytes; 4 is Transmission's default.
@@ -50,22 +40,13 @@ impl Transmission {
     /// When it does not come up.
     #[must_use]
     pub fn start_with_cache(scratch: &Scratch, folder: &Path, megabytes: u32) -> Self {
-        Self::start_with(scratch, folder, megabytes, &[])
-    }
-
-    fn start_with(
-        scratch: &Scratch,
-        folder: &Path,
-        megabytes: u32,
-        dht_nodes: &[SocketAddr],
-    ) -> Self {
         let (rpc, peer) = (port_of(address::ANABRANCH), port_of(address::TRANSMISSION));
         let config = scratch.folder(&format!("transmission-{}", rpc.port()));
         let settings = json!({
             "bind-address-ipv4": address::TRANSMISSION,
             "bind-address-ipv6": "::1",
             "cache-size-mb": megabytes,
-            "dht-enabled": !dht_nodes.is_empty(),
+            "dht-enabled": false,
             "download-dir": utf8(folder),
             "download-queue-enabled": false,
             "idle-seeding-limit-enabled": false,
@@ -82,10 +63,6 @@ impl Transmission {
             "utp-enabled": false,
         });
         fs::write(config.join("settings.json"), settings.to_string()).expect("settings");
-        let lines = dht_nodes.iter();
-        let lines = lines.map(|node| format!("{} {}\n", node.ip(), node.port()));
-        let bootstrap = config.join("dht.bootstrap");
-        fs::write(bootstrap, lines.collect::<String>()).expect("nodes to begin with");
         let process = Process::spawn(
             "transmission-daemon",
             Command::new("transmission-daemon")
