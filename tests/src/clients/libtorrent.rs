@@ -220,7 +220,7 @@ impl LibtorrentDht {
     #[must_use]
     pub fn start(count: usize) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/libtorrent_dht.py");
-        let process = Process::spawn(
+        let process = Process::spawn_listening(
             "libtorrent's DHT",
             Command::new(PYTHON).args([script, address::LIBTORRENT, &count.to_string()]),
         );
