@@ -122,6 +122,10 @@ pub(crate) struct End {
     fin_sent: bool,
     lost: BTreeMap<u64, Segment>,
     inflight: u64,
+    /// What the other end has got, and when that is known here. It is looked at when it matters.
+    acks: VecDeque<(Instant, Segment)>,
+    /// The next of them is in the world's queue.
+    pub(crate) awaits_ack: bool,
     acked: u64,
     cwnd: u64,
     ssthresh: u64,
@@ -146,6 +150,7 @@ pub(crate) struct End {
     delivered: u64,
     read: u64,
     early: BTreeMap<u64, Segment>,
+    early_bytes: u64,
     fin_at: Option<u64>,
     pub(crate) credit: u64,
     pub(crate) flushing: bool,
@@ -176,8 +181,7 @@ impl Conn {
     pub(crate) fn next_segment(&mut self, side: Side, receive_buffer: u64) -> Option<Segment> {
         let there = self.end(side.other());
         let unread = there.delivered - there.read;
-        let waiting: u64 = there.early.values().map(|early| u64::from(early.len)).sum();
-        let window = receive_buffer.saturating_sub(unread + waiting);
+        let window = receive_buffer.saturating_sub(unread + there.early_bytes);
         self.end_mut(side).next_segment(window)
     }
 
@@ -215,6 +219,8 @@ impl End {
             fin_sent: false,
             lost: BTreeMap::new(),
             inflight: 0,
+            acks: VecDeque::new(),
+            awaits_ack: false,
             acked: 0,
             cwnd: FIRST_WINDOW,
             ssthresh: u64::MAX,
@@ -230,6 +236,7 @@ impl End {
             delivered: 0,
             read: 0,
             early: BTreeMap::new(),
+            early_bytes: 0,
             fin_at: None,
             credit: 0,
             flushing: false,
@@ -277,8 +284,34 @@ impl End {
         }
     }
 
+    /// The other end has got a segment, and that is known here at a time, or later if what was sent
+    /// before is.
+    pub(crate) fn acknowledge_at(&mut self, at: Instant, segment: Segment) {
+        let last = self.acks.back().map_or(at, |(last, _)| at.max(*last));
+        self.acks.push_back((last, segment));
+    }
+
+    /// Takes note of what is known by now to have come.
+    pub(crate) fn settle(&mut self, now: Instant) {
+        while let Some((_, segment)) = self.acks.pop_front_if(|(at, _)| *at <= now) {
+            self.acknowledged(segment);
+        }
+    }
+
+    /// Whether there is anything to put on the link.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.accepted > self.next || !self.lost.is_empty() || (self.closing && !self.fin_sent)
+    }
+
+    /// When something is known to have come next, if that lets this end get on and nothing else does.
+    pub(crate) fn next_ack(&self) -> Option<Instant> {
+        let held = self.unaccepted() > 0 || (!self.queued && self.has_unsent());
+        let next = self.acks.front().filter(|_| held && !self.awaits_ack);
+        next.map(|(at, _)| *at)
+    }
+
     /// The other end has got a segment.
-    pub(crate) fn acknowledged(&mut self, segment: Segment) {
+    fn acknowledged(&mut self, segment: Segment) {
         let len = u64::from(segment.len);
         self.inflight = self.inflight.saturating_sub(len);
         self.acked += len;
@@ -328,11 +361,14 @@ impl End {
     /// A segment has come. Says whether there is more to read, or the end is there.
     pub(crate) fn receive(&mut self, segment: Segment) -> bool {
         if segment.seq != self.delivered {
-            self.early.insert(segment.seq, segment);
+            let same = self.early.insert(segment.seq, segment);
+            let same = same.map_or(0, |same| u64::from(same.len));
+            self.early_bytes = self.early_bytes + u64::from(segment.len) - same;
             return false;
         }
         self.deliver(segment);
         while let Some(next) = self.early.remove(&self.delivered) {
+            self.early_bytes -= u64::from(next.len);
             self.deliver(next);
         }
         true
@@ -526,7 +562,7 @@ mod tests {
                     1 => flying.push_back(segment),
                     _ => {
                         conn.listener.receive(segment);
-                        conn.dialler.acknowledged(segment);
+                        {conn.dialler.acknowledge_at(Instant::ZERO, segment); conn.dialler.settle(Instant::ZERO);};
                     }
                 }
                 conn.listener.credit = credits.next().map_or(1 << 20, u64::from);
@@ -560,9 +596,10 @@ mod tests {
                     .map(|segment| u64::from(segment.len))
                     .sum::<u64>(),
             );
-            round
-                .into_iter()
-                .for_each(|segment| conn.dialler.acknowledged(segment));
+            round.into_iter().for_each(|segment| {
+                conn.dialler.acknowledge_at(Instant::ZERO, segment);
+                conn.dialler.settle(Instant::ZERO);
+            });
         }
         assert_eq!(rounds[0], FIRST_WINDOW);
         assert!(rounds[3] >= 7 * FIRST_WINDOW, "{rounds:?}");
@@ -588,7 +625,10 @@ mod tests {
         while let Some(segment) = conn.next_segment(Side::Dialler, 1 << 20) {
             total += u64::from(segment.len);
             conn.listener.receive(segment);
-            conn.dialler.acknowledged(segment);
+            {
+                conn.dialler.acknowledge_at(Instant::ZERO, segment);
+                conn.dialler.settle(Instant::ZERO);
+            };
         }
         assert_eq!(total, FIRST_BUFFER);
         assert!(!conn.listener.is_at_end());
@@ -611,7 +651,10 @@ mod tests {
             while let Some(segment) = conn.next_segment(Side::Dialler, 100_000) {
                 sent += u64::from(segment.len);
                 conn.listener.receive(segment);
-                conn.dialler.acknowledged(segment);
+                {
+                    conn.dialler.acknowledge_at(Instant::ZERO, segment);
+                    conn.dialler.settle(Instant::ZERO);
+                };
             }
         }
         assert!((90_000..=100_000).contains(&sent), "{sent}");

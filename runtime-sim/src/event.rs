@@ -59,12 +59,8 @@ pub(crate) enum Happening {
         to: Side,
         segment: Segment,
     },
-    /// The sender knows that a segment has come.
-    Acknowledge {
-        conn: ConnRef,
-        to: Side,
-        segment: Segment,
-    },
+    /// A sender that waits for it knows that a segment has come.
+    Acknowledge { conn: ConnRef, to: Side },
     /// The sender knows that a segment is lost.
     Lost {
         conn: ConnRef,

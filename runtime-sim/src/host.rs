@@ -211,22 +211,27 @@ impl NetKind {
 /// What a host's engines asked of the network, and what of it fails.
 #[derive(Debug, Default)]
 pub(crate) struct Contacts {
-    counts: BTreeMap<NetKind, u64>,
+    /// By kind, in the order of [`NetKind::ALL`].
+    counts: [u64; NetKind::ALL.len()],
     fail: BTreeSet<(NetKind, u64)>,
 }
 
 impl Contacts {
     /// Lets the next operation but so many fail.
     pub(crate) fn fail_after(&mut self, kind: NetKind, after: u64) {
-        let nth = self.counts.get(&kind).copied().unwrap_or(0) + after + 1;
-        self.fail.insert((kind, nth));
+        self.fail.insert((kind, self.count(kind) + after + 1));
     }
 
     /// Counts an operation. Says whether it fails.
     pub(crate) fn fails(&mut self, kind: NetKind) -> bool {
-        let count = self.counts.entry(kind).or_default();
-        *count += 1;
-        self.fail.remove(&(kind, *count))
+        if let Some(count) = self.counts.get_mut(kind as usize) {
+            *count += 1;
+        }
+        !self.fail.is_empty() && self.fail.remove(&(kind, self.count(kind)))
+    }
+
+    fn count(&self, kind: NetKind) -> u64 {
+        self.counts.get(kind as usize).copied().unwrap_or(0)
     }
 }
 
@@ -262,7 +267,7 @@ impl Host {
 
     /// How many operations of a kind its engines asked of the network so far.
     pub fn net_operations(&self, kind: NetKind) -> u64 {
-        self.contacts.counts.get(&kind).copied().unwrap_or(0)
+        self.contacts.count(kind)
     }
 
     /// Which of its addresses others see when it talks to this one; none if it has none of that family.

@@ -32,19 +32,19 @@ impl World {
         self.pump(host);
     }
 
-    /// Puts the next packet of a host on its link. Says how large it is; none when there is none.
-    pub(crate) fn send_packet(&mut self, host: u32) -> Option<u64> {
-        let now = self.now;
+    /// Puts the next packet of a host on its link. Says how large it is, and whether there are more;
+    /// none when there is none.
+    pub(crate) fn send_packet(&mut self, host: u32, begins: Instant) -> Option<(u64, bool)> {
         let this = self.hosts.get_mut(host as usize)?;
-        let Some(packet) = this.uplink.packets.pop_front() else {
-            this.uplink.packets_queued = false;
-            return None;
-        };
+        let packet = this.uplink.packets.pop_front();
+        let more = !this.uplink.packets.is_empty();
+        this.uplink.packets_queued = more;
+        let packet = packet?;
         let bytes = packet.data.len() as u64;
         this.uplink.packet_bytes -= bytes;
-        let leaves = now + time_for(bytes, this.config.link.up);
+        let leaves = begins + time_for(bytes, this.config.link.up);
         self.carry_packet(host, packet, leaves);
-        Some(bytes)
+        Some((bytes, more))
     }
 
     /// Takes a packet that leaves `from` at a time to where it goes.
@@ -76,7 +76,7 @@ impl World {
         if to & TRACKER_BIT != 0 {
             return self.packet_to_tracker(to & !TRACKER_BIT, &packet);
         }
-        if let Some(at) = self.pass_downlink(to, packet.data.len() as u64) {
+        if let Some(at) = self.pass_downlink(to, None, packet.data.len() as u64) {
             self.queue.push(at, Happening::PacketDeliver { to, packet });
         }
     }

@@ -19,6 +19,10 @@ use crate::world::{World, host_number};
 /// Attempts to connect before the system gives up, a second apart at first, twice as long each time.
 const SYN_ATTEMPTS: u8 = 6;
 
+/// What a link takes in before it has sent what it took in earlier: the queue of a network card. So
+/// small segments and packets leave in one go.
+const AHEAD: Duration = Duration::from_millis(1);
+
 /// The table of connections.
 #[derive(Debug, Default)]
 pub(crate) struct Conns {
@@ -108,6 +112,7 @@ impl World {
 
     /// Lets the system take in what has room, and tells the application.
     pub(crate) fn on_accepted(&mut self, at: ConnRef, side: Side) {
+        let now = self.now;
         let Some(conn) = self.conns.get_mut(at) else {
             return;
         };
@@ -118,12 +123,15 @@ impl World {
         let Some(conn) = self.conns.get_mut(at) else {
             return;
         };
+        let end = conn.end_mut(side);
+        end.settle(now);
         let taken = if state == State::Open {
-            conn.end_mut(side).accept(buffer)
+            end.accept(buffer)
         } else {
             0
         };
         self.want_to_send(at, side);
+        self.await_ack(at, side);
         if let (Some(host), Local::Engine(conn), true) = (host, local, taken > 0) {
             self.feed(host, Event::Sent { conn, len: taken });
         }
@@ -379,7 +387,7 @@ impl World {
             );
             return;
         }
-        match self.pass_downlink(host, u64::from(segment.weight)) {
+        match self.pass_downlink(host, Some(sender), u64::from(segment.weight)) {
             Some(at_end) if at_end == now => self.on_deliver(at, to, segment),
             Some(at_end) => {
                 self.queue.push(
@@ -407,19 +415,32 @@ impl World {
     }
 
     /// When so many bytes are through the last link to a host; none when its queue is full.
-    pub(crate) fn pass_downlink(&mut self, host: u32, bytes: u64) -> Option<Instant> {
+    ///
+    /// What comes from a `sender` that is a host comes packet by packet, as fast as its link let them
+    /// go: the first have passed when the last arrives, unless others are in the way.
+    pub(crate) fn pass_downlink(
+        &mut self,
+        host: u32,
+        sender: Option<u32>,
+        bytes: u64,
+    ) -> Option<Instant> {
         let now = self.now;
+        let up = sender.and_then(|sender| self.hosts.get(sender as usize));
+        let lasted = up.map_or(Duration::ZERO, |sender| {
+            time_for(bytes, sender.config.link.up)
+        });
         let host = self.hosts.get_mut(host as usize)?;
         let link = host.config.link;
         let Some(rate) = link.down else {
             return Some(now);
         };
-        let begins = host.downlink_free_at.max(now);
-        let waiting = begins.since(now);
+        let waiting = host.downlink_free_at.since(now);
         if waiting > time_for(link.queue, Some(rate)) {
             return None;
         }
-        host.downlink_free_at = begins + time_for(bytes, Some(rate));
+        let takes = time_for(bytes, Some(rate));
+        let begins = host.downlink_free_at.max(now - lasted.min(takes));
+        host.downlink_free_at = (begins + takes).max(now);
         Some(host.downlink_free_at)
     }
 
@@ -439,26 +460,35 @@ impl World {
             return;
         }
         let news = end.receive(segment);
-        self.queue.push(
-            back,
-            Happening::Acknowledge {
-                conn: at,
-                to: to.other(),
-                segment,
-            },
-        );
+        conn.end_mut(to.other()).acknowledge_at(back, segment);
+        self.await_ack(at, to.other());
         if news {
             self.flush(at, to);
         }
     }
 
-    pub(crate) fn on_acknowledge(&mut self, at: ConnRef, to: Side, segment: Segment) {
+    /// Puts the next acknowledgement in the queue if an end waits for it.
+    fn await_ack(&mut self, at: ConnRef, to: Side) {
+        let Some(end) = self.conns.get_mut(at).map(|conn| conn.end_mut(to)) else {
+            return;
+        };
+        if let Some(known) = end.next_ack() {
+            end.awaits_ack = true;
+            self.queue
+                .push(known, Happening::Acknowledge { conn: at, to });
+        }
+    }
+
+    pub(crate) fn on_acknowledge(&mut self, at: ConnRef, to: Side) {
+        let now = self.now;
         let Some(conn) = self.conns.get_mut(at) else {
             return;
         };
-        conn.end_mut(to).acknowledged(segment);
+        let end = conn.end_mut(to);
+        end.awaits_ack = false;
+        end.settle(now);
         // There may be room for more of what the application has sent.
-        if conn.end(to).unaccepted() > 0 {
+        if end.unaccepted() > 0 {
             self.on_accepted(at, to);
         } else {
             self.want_to_send(at, to);
@@ -466,8 +496,11 @@ impl World {
     }
 
     pub(crate) fn on_lost(&mut self, at: ConnRef, to: Side, segment: Segment) {
+        let now = self.now;
         if let Some(conn) = self.conns.get_mut(at) {
-            conn.end_mut(to).lost(segment);
+            let end = conn.end_mut(to);
+            end.settle(now);
+            end.lost(segment);
             self.want_to_send(at, to);
         }
     }
@@ -483,6 +516,7 @@ impl World {
         };
         let end = conn.end_mut(side);
         end.waiting_retry = false;
+        end.settle(now);
         if end
             .stalled_since
             .is_some_and(|since| now.since(since) > give_up)
@@ -556,24 +590,28 @@ impl World {
             };
             let rate = this.config.link.up;
             let uplink = &mut this.uplink;
-            if uplink.free_at > now {
+            if uplink.free_at.since(now) > AHEAD {
                 if !uplink.active.is_empty() && !std::mem::replace(&mut uplink.scheduled, true) {
                     self.queue.push(uplink.free_at, Happening::Uplink { host });
                 }
                 return;
             }
+            let begins = uplink.free_at.max(now);
             let Some(flow) = uplink.active.pop_front() else {
                 return;
             };
             let sent = match flow {
-                Flow::Packets => self.send_packet(host),
-                Flow::Stream(conn, side) => self.send_segment(host, conn, side),
+                Flow::Packets => self.send_packet(host, begins),
+                Flow::Stream(conn, side) => self.send_segment(host, conn, side, begins),
             };
-            let (Some(bytes), Some(this)) = (sent, self.hosts.get_mut(host as usize)) else {
+            let (Some((bytes, more)), Some(this)) = (sent, self.hosts.get_mut(host as usize))
+            else {
                 continue;
             };
-            this.uplink.free_at = now + time_for(bytes, rate);
-            this.uplink.active.push_back(flow);
+            this.uplink.free_at = begins + time_for(bytes, rate);
+            if more {
+                this.uplink.active.push_back(flow);
+            }
         }
     }
 
@@ -584,8 +622,15 @@ impl World {
         }
     }
 
-    /// Puts the next segment of a stream on the link. Says how large it is; none when there is none.
-    fn send_segment(&mut self, host: u32, at: ConnRef, side: Side) -> Option<u64> {
+    /// Puts the next segment of a stream on the link. Says how large it is, and whether there is more;
+    /// none when there is none.
+    fn send_segment(
+        &mut self,
+        host: u32,
+        at: ConnRef,
+        side: Side,
+        begins: Instant,
+    ) -> Option<(u64, bool)> {
         let now = self.now;
         let there = self.conns.get(at)?.end(side.other()).host?;
         let window = match self.hosts.get(there as usize) {
@@ -593,6 +638,7 @@ impl World {
             None => 0,
         };
         let conn = self.conns.get_mut(at)?;
+        conn.end_mut(side).settle(now);
         let dead = matches!(conn.end(side).state, State::Dead);
         let segment = if dead {
             None
@@ -601,14 +647,17 @@ impl World {
         };
         let Some(segment) = segment else {
             conn.end_mut(side).queued = false;
+            self.await_ack(at, side);
             return None;
         };
         let bytes = u64::from(segment.weight);
         let rate = self.hosts.get(host as usize)?.config.link.up;
-        let arrives = now + time_for(bytes, rate) + self.one_way(host, there);
+        let arrives = begins + time_for(bytes, rate) + self.one_way(host, there);
         let end = self.conns.get_mut(at)?.end_mut(side);
         let arrives = arrives.max(end.last_arrival);
         end.last_arrival = arrives;
+        end.queued = end.has_unsent();
+        let more = end.queued;
         self.queue.push(
             arrives,
             Happening::Arrive {
@@ -617,7 +666,7 @@ impl World {
                 segment,
             },
         );
-        Some(bytes)
+        Some((bytes, more))
     }
 
     /// Puts a stream in the queue of its host's uplink.
@@ -625,7 +674,10 @@ impl World {
         let Some(end) = self.conns.get_mut(at).map(|conn| conn.end_mut(side)) else {
             return;
         };
-        if end.waiting_retry || matches!(end.state, State::Dead | State::Opening) {
+        if end.waiting_retry
+            || !end.has_unsent()
+            || matches!(end.state, State::Dead | State::Opening)
+        {
             return;
         }
         let Some(host) = end.host else {
@@ -646,6 +698,7 @@ impl World {
             return;
         };
         let end = conn.end_mut(sender);
+        end.settle(now);
         end.vanished(segment, now);
         if !std::mem::replace(&mut end.waiting_retry, true) {
             let again = now + end.retry;

@@ -13,11 +13,14 @@ pub(crate) struct Trace(u64);
 
 impl Trace {
     pub(crate) fn hash(self) -> u64 {
-        self.0
+        mix(self.0, 0)
     }
 
+    /// One multiplication a number. For every number it maps states one to one, and for every state
+    /// numbers: a difference does not get lost unless another one makes up for it.
     pub(crate) fn number(&mut self, number: u64) {
-        self.0 = mix(self.0, number);
+        let state = (self.0.rotate_left(23) ^ number).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0 = state.wrapping_mul(0xd134_2543_de82_ef95);
     }
 
     fn numbers<const N: usize>(&mut self, numbers: [u64; N]) {

@@ -547,7 +547,7 @@ impl World {
             Happening::Refused { conn } => self.on_refused(conn),
             Happening::Arrive { conn, to, segment } => self.on_arrive(conn, to, segment),
             Happening::Deliver { conn, to, segment } => self.on_deliver(conn, to, segment),
-            Happening::Acknowledge { conn, to, segment } => self.on_acknowledge(conn, to, segment),
+            Happening::Acknowledge { conn, to } => self.on_acknowledge(conn, to),
             Happening::Lost { conn, to, segment } => self.on_lost(conn, to, segment),
             Happening::Window { conn, to } => self.on_window(conn, to),
             Happening::Retry { conn, side } => self.on_retry(conn, side),
