@@ -1,5 +1,6 @@
 //! Every connection of an engine, from the first contact until `Closed`, and how many there may be.
 
+use alloc::collections::BTreeMap;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
@@ -33,11 +34,21 @@ impl Conn {
     }
 }
 
+/// The connections with one address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Places {
+    all: u32,
+    /// Those that came in and have not named a torrent.
+    strangers: u32,
+}
+
 /// The table of connections.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     slab: Slab<ConnId, Conn>,
     half_open: u32,
+    /// By address, whatever the port.
+    addresses: BTreeMap<IpAddr, Places>,
     /// When the connections of this second began to be counted, and how many were begun since.
     second: Instant,
     begun: u32,
@@ -51,8 +62,7 @@ impl Connections {
         to: SocketAddr,
         actions: &mut Actions,
     ) -> ConnId {
-        let greeting = Greeting::new(to, Stage::Dialling(torrent));
-        let conn = self.slab.insert(Conn::Greeting(greeting));
+        let conn = self.insert(Greeting::new(to, Stage::Dialling(torrent)));
         self.half_open += 1;
         self.begun += 1;
         actions.push(Action::Connect { conn, to });
@@ -61,8 +71,17 @@ impl Connections {
 
     /// Takes in a connection that was made to us.
     pub(crate) fn accept(&mut self, from: SocketAddr) -> ConnId {
-        self.slab
-            .insert(Conn::Greeting(Greeting::new(from, Stage::Incoming)))
+        self.insert(Greeting::new(from, Stage::Incoming))
+    }
+
+    fn insert(&mut self, greeting: Greeting) -> ConnId {
+        let places = self
+            .addresses
+            .entry(greeting.address.ip().to_canonical())
+            .or_default();
+        places.all += 1;
+        places.strangers += u32::from(greeting.is_incoming());
+        self.slab.insert(Conn::Greeting(greeting))
     }
 
     pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Conn> {
@@ -89,10 +108,9 @@ impl Connections {
     /// The handshake is complete: from now on the torrent answers for the connection.
     pub(crate) fn promote(&mut self, conn: ConnId, torrent: TorrentId) {
         if let Some(entry) = self.slab.get_mut(conn) {
-            *entry = Conn::Peer {
-                torrent,
-                address: entry.address(),
-            };
+            let address = entry.address();
+            let was = core::mem::replace(entry, Conn::Peer { torrent, address });
+            self.know(&was);
         }
     }
 
@@ -108,8 +126,18 @@ impl Connections {
         if is_dialling(entry) {
             self.half_open -= 1;
         }
-        *entry = Conn::Closing { address };
+        let was = core::mem::replace(entry, Conn::Closing { address });
+        self.know(&was);
         actions.push(Action::Close { conn });
+    }
+
+    /// A connection is no stranger any more, if it was one.
+    fn know(&mut self, was: &Conn) {
+        if is_stranger(was)
+            && let Some(places) = self.addresses.get_mut(&was.address().ip().to_canonical())
+        {
+            places.strangers -= 1;
+        }
     }
 
     /// `Closed` came: the id is free.
@@ -117,6 +145,14 @@ impl Connections {
         let entry = self.slab.remove(conn)?;
         if is_dialling(&entry) {
             self.half_open -= 1;
+        }
+        self.know(&entry);
+        let ip = entry.address().ip().to_canonical();
+        if let Some(places) = self.addresses.get_mut(&ip) {
+            places.all -= 1;
+            if places.all == 0 {
+                self.addresses.remove(&ip);
+            }
         }
         Some(entry)
     }
@@ -150,19 +186,8 @@ impl Connections {
     /// torrent takes from it is the torrent's concern, once the handshake has named it; until then,
     /// and over all torrents, one address must leave room for the others.
     pub(crate) fn has_room_for(&self, address: IpAddr, config: &Config) -> bool {
-        let address = address.to_canonical();
-        let (mut strangers, mut all) = (0, 0);
-        for (_, conn) in self.slab.iter() {
-            if conn.address().ip().to_canonical() != address {
-                continue;
-            }
-            all += 1;
-            if let Conn::Greeting(greeting) = conn
-                && greeting.is_incoming()
-            {
-                strangers += 1;
-            }
-        }
+        let places = self.addresses.get(&address.to_canonical());
+        let Places { all, strangers } = places.copied().unwrap_or_default();
         let each = config.max_connections_per_address;
         strangers < each && all < each.max(config.max_connections / 4)
     }
@@ -190,7 +215,22 @@ impl Connections {
             dialling as u32, self.half_open,
             "half-open connections are counted right"
         );
+        let mut addresses = BTreeMap::<IpAddr, Places>::new();
+        for (_, conn) in self.slab.iter() {
+            let places = addresses.entry(conn.address().ip().to_canonical());
+            let places = places.or_default();
+            places.all += 1;
+            places.strangers += u32::from(is_stranger(conn));
+        }
+        assert_eq!(
+            addresses, self.addresses,
+            "connections are counted right by address"
+        );
     }
+}
+
+fn is_stranger(conn: &Conn) -> bool {
+    matches!(conn, Conn::Greeting(greeting) if greeting.is_incoming())
 }
 
 fn is_dialling(conn: &Conn) -> bool {
