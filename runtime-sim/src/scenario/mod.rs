@@ -141,7 +141,7 @@ impl Scenario {
     }
 
     /// Bytes of a piece. Default: what
-    /// [`automatic_piece_length`](anabranch_core::metainfo::automatic_piece_length) says, and 128 KiB at
+    /// [`automatic_piece_length`] says, and 128 KiB at
     /// least: what peers tell each other about small pieces would take most of the time of a run.
     #[must_use]
     pub fn piece_length(mut self, piece_length: u32) -> Self {
