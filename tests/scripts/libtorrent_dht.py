@@ -11,6 +11,7 @@ import json
 import queue
 import sys
 import threading
+import time
 
 import libtorrent
 
@@ -55,6 +56,7 @@ def main():
         nodes.append((session, port))
         say("node", address=f"{address}:{port}")
     session = nodes[-1][0]
+    item = ""
     lines = queue.Queue()
 
     def read():
@@ -70,7 +72,8 @@ def main():
                 for each, _ in nodes:
                     each.add_dht_node((host, int(port)))
             elif verb == "put":
-                session.dht_put_immutable_item(rest)
+                item = rest
+                session.dht_put_immutable_item(item)
             elif verb == "get":
                 session.dht_get_immutable_item(libtorrent.sha1_hash(bytes.fromhex(rest)))
             elif verb == "read":
@@ -80,7 +83,12 @@ def main():
             each.pop_alerts()
         for alert in session.pop_alerts():
             if isinstance(alert, libtorrent.dht_put_alert):
-                say("put", target=str(alert.target), count=alert.num_success)
+                if alert.num_success:
+                    say("put", target=str(alert.target), count=alert.num_success)
+                else:
+                    # It had not found anybody yet.
+                    time.sleep(0.1)
+                    session.dht_put_immutable_item(item)
             elif isinstance(alert, libtorrent.dht_immutable_item_alert):
                 say("item", value=text(alert.item))
             elif isinstance(alert, libtorrent.dht_mutable_item_alert):
