@@ -37,7 +37,8 @@ use crate::limits;
 /// - [`max_connections`](Self::max_connections) × what each connection costs: see there;
 /// - for each torrent, its .torrent file and what is under way: see
 ///   [`max_torrents`](Self::max_torrents);
-/// - some 2 MB for tables that all share: see [`limits`](crate::limits).
+/// - some 2 MB for tables that all share: see [`limits`](crate::limits);
+/// - for the DHT node, if there is one, some 20 MB: see [`DhtConfig`].
 ///
 /// An embedder adds what it keeps in transit: for each connection at most
 /// [`SEND_WINDOW`](crate::limits::SEND_WINDOW) that it was given and has not sent, and
@@ -136,7 +137,7 @@ pub struct Config {
     /// [`max_connections_per_torrent`](Self::max_connections_per_torrent) of them.
     pub pex: bool,
     /// Whether torrents are announced to the local network (BEP 14), where the driver reaches it; never
-    /// private ones. Default true.
+    /// private ones. Default true. Costs no memory.
     pub local_discovery: bool,
     /// The largest metadata that is fetched for a magnet link, in bytes (BEP 9). Default 30 MiB, at most
     /// [`MAX_TORRENT_LEN`](crate::metainfo::limits::MAX_TORRENT_LEN).
@@ -151,6 +152,8 @@ pub struct Config {
     /// behind one address or a swarm on one machine, too few to take all places.
     pub max_connections_per_address: u32,
     /// The distributed hash table. Default: off.
+    ///
+    /// Memory: see [`DhtConfig`].
     pub dht: DhtConfig,
 }
 

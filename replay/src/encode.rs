@@ -164,19 +164,7 @@ impl Encoder {
         actions: &mut Actions,
     ) -> (Wake, Result<(), RecordError>) {
         let begun = self.event(now, &event);
-        let closed = match &event {
-            Event::Closed { conn, .. } => Some(*conn),
-            Event::Tick
-            | Event::Wall(_)
-            | Event::Command { .. }
-            | Event::Incoming { .. }
-            | Event::Connected { .. }
-            | Event::Received { .. }
-            | Event::Sent { .. }
-            | Event::Datagram { .. }
-            | Event::Multicast { .. }
-            | Event::Done { .. } => None,
-        };
+        let closed = closed(&event);
         let before = actions.len();
         let wake = engine.handle(now, event, actions);
         if begun.is_ok() {
@@ -413,6 +401,23 @@ fn blob(out: &mut Vec<u8>, value: &impl Serialize) -> Result<(), RecordError> {
     number::put(out, bytes.len() as u64);
     out.extend(bytes);
     Ok(())
+}
+
+/// The connection that is no more after an event.
+pub(crate) fn closed(event: &Event) -> Option<ConnId> {
+    match event {
+        Event::Closed { conn, .. } => Some(*conn),
+        Event::Tick
+        | Event::Wall(_)
+        | Event::Command { .. }
+        | Event::Incoming { .. }
+        | Event::Connected { .. }
+        | Event::Received { .. }
+        | Event::Sent { .. }
+        | Event::Datagram { .. }
+        | Event::Multicast { .. }
+        | Event::Done { .. } => None,
+    }
 }
 
 #[cfg(test)]

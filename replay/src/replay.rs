@@ -5,7 +5,7 @@ use std::io::Read;
 use anabranch_core::{Action, Actions, Engine, Event, Instant, Wake};
 use thiserror::Error;
 
-use crate::encode::Totals;
+use crate::encode::{Totals, closed};
 use crate::error::ReadError;
 use crate::outcome::{ActionSummary, Outcomes};
 use crate::read::{Ending, Outcome, Recording};
@@ -110,19 +110,7 @@ impl<R: Read> Replayer<R> {
         let Some(record) = self.recording.next_record()? else {
             return self.compare_end().map(|()| None);
         };
-        let closed = match &record.event {
-            Event::Closed { conn, .. } => Some(*conn),
-            Event::Tick
-            | Event::Wall(_)
-            | Event::Command { .. }
-            | Event::Incoming { .. }
-            | Event::Connected { .. }
-            | Event::Received { .. }
-            | Event::Sent { .. }
-            | Event::Datagram { .. }
-            | Event::Multicast { .. }
-            | Event::Done { .. } => None,
-        };
+        let closed = closed(&record.event);
         let event = record.event.clone();
         self.wake = self.engine.handle(record.at, event, &mut self.actions);
         self.now = self.now.max(record.at);
