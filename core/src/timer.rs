@@ -9,6 +9,8 @@ use crate::time::Instant;
 pub(crate) struct Timers<K> {
     queue: BTreeSet<(Instant, u64, K)>,
     by_key: BTreeMap<K, (Instant, u64)>,
+    /// The first of the queue: it is looked at with every event, and seldom changes.
+    first: Option<(Instant, K)>,
     sequence: u64,
 }
 
@@ -17,6 +19,7 @@ impl<K: Copy + Ord> Default for Timers<K> {
         Self {
             queue: BTreeSet::new(),
             by_key: BTreeMap::new(),
+            first: None,
             sequence: 0,
         }
     }
@@ -25,15 +28,23 @@ impl<K: Copy + Ord> Default for Timers<K> {
 impl<K: Copy + Ord> Timers<K> {
     /// Sets the deadline of `key`, in place of the one that it had.
     pub(crate) fn set(&mut self, key: K, at: Instant) {
-        if let Some((was, sequence)) = self.by_key.get(&key).copied() {
+        self.sequence += 1;
+        let entry = self.by_key.entry(key).or_insert((Instant::ZERO, 0));
+        let (was, sequence) = *entry;
+        if sequence > 0 {
             if was == at {
                 return;
             }
             self.queue.remove(&(was, sequence, key));
         }
-        self.sequence += 1;
-        self.by_key.insert(key, (at, self.sequence));
+        *entry = (at, self.sequence);
         self.queue.insert((at, self.sequence, key));
+        let first = self
+            .first
+            .is_some_and(|(first, other)| first <= at && other != key);
+        if !first {
+            self.find_first();
+        }
     }
 
     /// Sets the deadline of `key` unless it has one that comes no later.
@@ -46,28 +57,31 @@ impl<K: Copy + Ord> Timers<K> {
     pub(crate) fn cancel(&mut self, key: K) {
         if let Some((at, sequence)) = self.by_key.remove(&key) {
             self.queue.remove(&(at, sequence, key));
+            self.find_first();
         }
     }
 
     pub(crate) fn clear(&mut self) {
         self.queue.clear();
         self.by_key.clear();
+        self.first = None;
     }
 
     /// Takes the earliest key whose deadline has come.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<K> {
-        let (at, _, key) = *self.queue.first()?;
+        let (at, key) = self.first?;
         if at > now {
             return None;
         }
         self.queue.pop_first();
         self.by_key.remove(&key);
+        self.find_first();
         Some(key)
     }
 
     /// The earliest deadline.
     pub(crate) fn next(&self) -> Option<(Instant, K)> {
-        self.queue.first().map(|(at, _, key)| (*at, *key))
+        self.first
     }
 
     pub(crate) fn deadline(&self, key: K) -> Option<Instant> {
@@ -77,10 +91,15 @@ impl<K: Copy + Ord> Timers<K> {
     /// Whether both tables name the same deadlines.
     pub(crate) fn is_consistent(&self) -> bool {
         self.queue.len() == self.by_key.len()
+            && self.first == self.queue.first().map(|(at, _, key)| (*at, *key))
             && self
                 .queue
                 .iter()
                 .all(|(at, sequence, key)| self.by_key.get(key) == Some(&(*at, *sequence)))
+    }
+
+    fn find_first(&mut self) {
+        self.first = self.queue.first().map(|(at, _, key)| (*at, *key));
     }
 }
 

@@ -11,7 +11,7 @@ use anabranch_core::action::DiskJob;
 use anabranch_core::command::AddTorrent;
 use anabranch_core::event::{CloseReason, DiskDone, OpResult, Opened};
 use anabranch_core::id::{ConnId, RequestId, Ticket};
-use anabranch_core::limits::HAVE_DELAY;
+use anabranch_core::limits::{CHOKE_INTERVAL, HAVE_DELAY};
 use anabranch_core::metainfo::{Creator, Metainfo};
 use anabranch_core::wire::{
     BlockRequest, Handshake, Message, PeerId, Reserved, encode_piece_header,
@@ -180,6 +180,12 @@ impl Rig {
             .is_empty()
     }
 
+    /// Time passes.
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.feed(Event::Tick);
+    }
+
     /// The ids of the messages that went to a peer.
     fn sent(&mut self, conn: ConnId) -> Vec<u8> {
         self.messages(conn).into_iter().map(|(id, _)| id).collect()
@@ -218,6 +224,7 @@ impl Rig {
     }
 }
 
+const CHOKE: u8 = 0;
 const UNCHOKE: u8 = 1;
 const INTERESTED: u8 = 2;
 const NOT_INTERESTED: u8 = 3;
@@ -240,8 +247,57 @@ fn a_map_that_comes_again_replaces_the_first() {
     rig.say(peer, &Message::Bitfield(Bitfield::full(PIECES).to_wire()));
     assert!(rig.sent(peer).contains(&INTERESTED));
     rig.say(peer, &Message::HaveNone);
+    rig.pass(CHOKE_INTERVAL);
     assert!(rig.sent(peer).contains(&NOT_INTERESTED));
     assert!(!rig.is_closed(peer));
+}
+
+#[test]
+fn who_chokes_us_hears_at_the_next_round_that_nothing_is_wanted_of_it() {
+    let mut rig = Rig::new(false);
+    let peer = rig.peer(2, true);
+    rig.say(peer, &Message::HaveAll);
+    assert_eq!(rig.sent(peer).last(), Some(&INTERESTED));
+    rig.say(peer, &Message::HaveNone);
+    assert_eq!(rig.sent(peer), []);
+    // It never knew better.
+    rig.say(peer, &Message::HaveAll);
+    assert_eq!(rig.sent(peer), []);
+    rig.say(peer, &Message::HaveNone);
+    rig.pass(CHOKE_INTERVAL);
+    assert_eq!(rig.sent(peer), [NOT_INTERESTED]);
+}
+
+#[test]
+fn who_serves_us_hears_at_once_that_nothing_is_wanted_of_it() {
+    let mut rig = Rig::new(false);
+    let peer = rig.peer(2, true);
+    rig.say(peer, &Message::HaveAll);
+    rig.say(peer, &Message::HaveNone);
+    rig.sent(peer);
+    rig.say(peer, &Message::Unchoke);
+    assert_eq!(rig.sent(peer), [NOT_INTERESTED]);
+    rig.say(peer, &Message::HaveAll);
+    assert!(rig.sent(peer).contains(&INTERESTED));
+    rig.say(peer, &Message::HaveNone);
+    assert!(rig.sent(peer).contains(&NOT_INTERESTED));
+}
+
+#[test]
+fn a_slot_that_is_of_no_use_goes_to_another_at_once() {
+    let mut rig = Rig::new(true);
+    let peers: Vec<ConnId> = (2..=10).map(|octet| rig.peer(octet, true)).collect();
+    for peer in &peers {
+        rig.say(*peer, &Message::HaveNone);
+        rig.say(*peer, &Message::Interested);
+    }
+    let unchoked = |rig: &mut Rig, peer| rig.sent(peer).contains(&UNCHOKE);
+    let served = peers.iter().filter(|peer| unchoked(&mut rig, **peer));
+    assert_eq!(served.count(), 8, "the default");
+    // The last one waits, until one that was unchoked wants nothing.
+    rig.say(peers[3], &Message::NotInterested);
+    assert!(rig.sent(peers[3]).contains(&CHOKE));
+    assert!(unchoked(&mut rig, peers[8]));
 }
 
 #[test]

@@ -72,6 +72,8 @@ pub(crate) struct Peer {
     pub(crate) interesting: u32,
 
     pub(crate) am_choking: bool,
+    /// Whether it was told that we want something of it. While it chokes us it is not told at once that
+    /// this is over: see `Torrent::show_interest`.
     pub(crate) am_interested: bool,
     pub(crate) peer_choking: bool,
     pub(crate) peer_interested: bool,
@@ -235,9 +237,14 @@ impl Peer {
         self.told = news.len() as u32;
     }
 
-    /// Whether a piece of ours that it lacks is news to it: it has nothing to ask us for.
-    pub(crate) fn is_waiting(&self) -> bool {
-        !self.peer_interested || (!self.am_choking && self.uploads.len() == 0)
+    /// Whether a piece of ours that it lacks is news to it: it could ask for it, and has nothing to ask
+    /// for else.
+    pub(crate) fn is_waiting(&self, free_slots: bool) -> bool {
+        if self.am_choking {
+            free_slots && !self.peer_interested
+        } else {
+            self.uploads.len() == 0
+        }
     }
 
     /// Sends bytes as they are.
@@ -266,7 +273,7 @@ impl Peer {
 
     /// Whether blocks may be asked of it, of any piece.
     pub(crate) fn is_open(&self) -> bool {
-        self.am_interested && !self.peer_choking
+        self.interesting > 0 && !self.peer_choking
     }
 
     /// Whether something is expected of it or done for it.

@@ -155,11 +155,32 @@ impl Choker {
     /// Whether a peer that has become interested between two rounds gets a slot at once, when
     /// `unchoked` peers have one. It is tried out.
     pub(crate) fn admit(&mut self, conn: ConnId, unchoked: usize) -> bool {
-        let room = unchoked < self.slots;
+        let room = self.has_room(unchoked);
         if room && !self.optimistic.contains(&conn) {
             self.optimistic.push(conn);
         }
         room
+    }
+
+    /// A peer has no use for its slot: who of those that want one is tried out instead.
+    pub(crate) fn pass_on(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        wanting: &[PeerFacts],
+        rng: &mut Rng,
+    ) -> Option<ConnId> {
+        let mut chosen = Vec::new();
+        draw(now, &mut wanting.iter().collect(), 1, &mut chosen, rng);
+        let next = chosen.first()?.conn;
+        self.optimistic.retain(|other| *other != conn);
+        self.optimistic.push(next);
+        Some(next)
+    }
+
+    /// Whether one more than `unchoked` peers can have a slot.
+    pub(crate) fn has_room(&self, unchoked: usize) -> bool {
+        unchoked < self.slots
     }
 
     /// How many peers are uploaded to at a time.

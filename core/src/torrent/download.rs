@@ -162,7 +162,7 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
-        if !peer.am_interested || (peer.peer_choking && peer.allowed_to_us.is_empty()) {
+        if peer.interesting == 0 || (peer.peer_choking && peer.allowed_to_us.is_empty()) {
             return;
         }
         let mut room = peer.pipeline.room(peer.allowed_requests, peer.snubbed);
@@ -329,11 +329,12 @@ impl Torrent {
             return;
         }
         self.news.push(piece);
+        let free_slots = self.choker.has_room(self.unchoked as usize);
         let mut owners = Vec::new();
         for peer in self.peers.values_mut() {
             if !peer.have.contains(piece) {
                 // Who has enough to ask for is told later, of several pieces at a time.
-                if peer.is_waiting() {
+                if peer.is_waiting(free_slots) {
                     peer.tell(ctx, &self.news);
                 }
             } else if was_wanted {

@@ -8,7 +8,7 @@
 //! | `trackerless` | when it is looked up in the DHT |
 //! | `upload` | serving requests, and whom to unchoke |
 //! | `disk` | the storage: opening, checking, checkpoints, failures |
-//! | `picker`, `partial`, `blame`, `choker`, `handout`, `candidates` | the decisions, without I/O or peers' state |
+//! | `picker`, `partial`, `blame`, `choker`, `handout`, `roster`, `candidates` | the decisions, without I/O or peers' state |
 //! | `view` | what users see |
 
 pub(crate) mod blame;
@@ -24,6 +24,7 @@ pub(crate) mod partial;
 pub(crate) mod pex;
 pub(crate) mod picker;
 mod piece;
+pub(crate) mod roster;
 mod swarm;
 mod trackerless;
 mod upload;
@@ -59,6 +60,7 @@ use crate::torrent::handout::Handout;
 use crate::torrent::metadata::Fetch;
 use crate::torrent::partial::Partials;
 use crate::torrent::picker::Picker;
+use crate::torrent::roster::Roster;
 use crate::tracker::{Announcer, Facts, UdpTrackers};
 use crate::wire::{BlockData, BlockRequest};
 
@@ -108,6 +110,10 @@ pub(crate) struct Torrent {
     completed: bool,
 
     peers: BTreeMap<ConnId, Peer>,
+    /// How many of them are not choked.
+    unchoked: u32,
+    /// Who is told of to whom.
+    roster: Roster,
     candidates: Candidates,
     choker: Choker,
     /// What to offer to whom, once the torrent is complete and has somebody to offer it to.
@@ -200,6 +206,8 @@ impl Torrent {
             file_missing: Vec::new(),
             completed: false,
             peers: BTreeMap::new(),
+            unchoked: 0,
+            roster: Roster::default(),
             candidates: Candidates::new(ctx.config.max_connections_per_address, ctx.rng.u32()),
             choker: Choker::new(ctx.config.unchoke_slots),
             handout: None,
@@ -524,6 +532,11 @@ impl Torrent {
         if let Some(fetch) = &self.fetch {
             fetch.check();
         }
+        assert_eq!(
+            self.unchoked as usize,
+            self.peers.values().filter(|peer| !peer.am_choking).count(),
+            "who is not choked is counted right"
+        );
         for (conn, peer) in &self.peers {
             assert_eq!(*conn, peer.conn, "a peer is found under its connection");
             assert_eq!(

@@ -4,8 +4,7 @@
 //! says is kept (`candidates` gives each source and each peer its share), and no address that
 //! is nearer than the peer itself: nobody out there knows who is in our network.
 
-use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::vec::Vec;
+use alloc::collections::BTreeMap;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
@@ -15,6 +14,7 @@ use crate::id::ConnId;
 use crate::peer::Peer;
 use crate::time::Instant;
 use crate::torrent::Torrent;
+use crate::torrent::roster::{MAX_TOLD, Place};
 use crate::wire::{Message, PexFlags, PexMessage};
 
 /// How long after it named the extension a peer is told first: by then there is something to tell.
@@ -26,10 +26,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// Peers whose time comes within this are told together.
 const ROUND: Duration = Duration::from_secs(5);
 
-/// Peers added, and peers dropped, in one message (BEP 11).
-const MAX_TOLD: usize = 50;
-
-/// The same that are believed of a first message, which may have more.
+/// Peers added that are believed of a first message, which may have more than later ones.
 const MAX_FIRST: usize = 100;
 
 /// Messages that a peer may send in a burst; one more is allowed each [`ALLOWANCE`].
@@ -44,8 +41,8 @@ const MAX_HASTY: u32 = 6;
 /// What one peer and we have told each other.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    /// Whom it believes us to be connected to. As many as we are connected to, or as were dropped since.
-    told: BTreeSet<SocketAddr>,
+    /// How much of our comings and goings it has been told.
+    told: Place,
     /// When it may be told again; none while it wants to hear nothing.
     due: Option<Instant>,
     heard: bool,
@@ -57,7 +54,7 @@ pub(crate) struct Exchange {
 impl Exchange {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            told: BTreeSet::new(),
+            told: Place::default(),
             due: None,
             heard: false,
             allowance: BURST,
@@ -72,32 +69,10 @@ impl Exchange {
             (true, None) => self.due = Some(now + FIRST),
             (false, Some(_)) => {
                 self.due = None;
-                self.told.clear();
+                self.told = Place::default();
             }
             (true, Some(_)) | (false, None) => {}
         }
-    }
-
-    /// What a peer is to be told, if anything. `connected` is all that may be told; itself it knows.
-    fn news(
-        &mut self,
-        itself: Option<SocketAddr>,
-        connected: &BTreeMap<SocketAddr, PexFlags>,
-    ) -> Option<PexMessage> {
-        let gone = self.told.iter();
-        let gone = gone.filter(|address| !connected.contains_key(address));
-        let dropped: Vec<SocketAddr> = gone.take(MAX_TOLD).copied().collect();
-        let added: Vec<(SocketAddr, PexFlags)> = connected
-            .iter()
-            .filter(|(address, _)| !self.told.contains(address) && itself != Some(**address))
-            .take(MAX_TOLD)
-            .map(|(address, flags)| (*address, *flags))
-            .collect();
-        for address in &dropped {
-            self.told.remove(address);
-        }
-        self.told.extend(added.iter().map(|(address, _)| *address));
-        (!added.is_empty() || !dropped.is_empty()).then_some(PexMessage { added, dropped })
     }
 
     /// A message came: how many addresses of it may be believed.
@@ -153,6 +128,7 @@ impl Torrent {
             .values()
             .filter_map(|peer| Some((peer.dial_address?, flags(peer))))
             .collect();
+        self.roster.update(connected);
         let mut next: Option<Instant> = None;
         for peer in self.peers.values_mut() {
             let Some(due) = peer.exchange.due else {
@@ -162,13 +138,11 @@ impl Torrent {
             if due <= now {
                 due_next = now + INTERVAL;
                 peer.exchange.due = Some(due_next);
-                let of_interest: BTreeMap<SocketAddr, PexFlags> = connected
-                    .iter()
-                    .filter(|(address, _)| may_know(peer.address.ip(), address.ip()))
-                    .map(|(address, flags)| (*address, *flags))
-                    .collect();
-                let itself = peer.dial_address;
-                if let Some(message) = peer.exchange.news(itself, &of_interest) {
+                let (ip, itself) = (peer.address.ip(), peer.dial_address);
+                let is_of_interest =
+                    |other: &SocketAddr| itself != Some(*other) && may_know(ip, other.ip());
+                let news = self.roster.news(&mut peer.exchange.told, is_of_interest);
+                if let Some(message) = news {
                     let message = Message::Extended {
                         id: peer.extensions.pex,
                         payload: message.encode().into(),
@@ -270,43 +244,6 @@ mod tests {
     use super::*;
 
     const NOW: Instant = Instant::from_millis(7_000);
-
-    fn address(number: u16) -> SocketAddr {
-        let [high, low] = number.to_be_bytes();
-        SocketAddr::new([10, 0, high, low].into(), 6881)
-    }
-
-    fn connected(numbers: core::ops::Range<u16>) -> BTreeMap<SocketAddr, PexFlags> {
-        numbers
-            .map(|number| (address(number), PexFlags::SEED))
-            .collect()
-    }
-
-    #[test]
-    fn a_peer_is_told_what_changed_and_never_of_itself() {
-        let mut exchange = Exchange::new(NOW);
-        let itself = Some(address(2));
-        let news = exchange.news(itself, &connected(0..4)).unwrap();
-        let added: Vec<SocketAddr> = news.added.iter().map(|(address, _)| *address).collect();
-        assert_eq!(added, [0, 1, 3].map(address));
-        assert!(news.dropped.is_empty());
-        assert_eq!(exchange.news(itself, &connected(0..4)), None);
-        let news = exchange.news(itself, &connected(1..5)).unwrap();
-        assert_eq!(news.added, [(address(4), PexFlags::SEED)]);
-        assert_eq!(news.dropped, [address(0)]);
-    }
-
-    #[test]
-    fn what_does_not_fit_comes_next_time() {
-        let mut exchange = Exchange::new(NOW);
-        for expected in [50, 50, 20] {
-            let news = exchange.news(None, &connected(0..120)).unwrap();
-            assert_eq!((news.added.len(), news.dropped.len()), (expected, 0));
-        }
-        let news = exchange.news(None, &connected(120..121)).unwrap();
-        assert_eq!((news.added.len(), news.dropped.len()), (1, 50));
-        assert_eq!(exchange.told.len(), 71);
-    }
 
     #[test]
     fn hasty_peers_are_not_heard_and_then_cut_off() {

@@ -241,7 +241,7 @@ impl Torrent {
             self.disconnect(ctx, conn, DisconnectReason::TimedOut);
             return;
         }
-        if peer.am_interested || peer.peer_interested || peer.is_busy() {
+        if peer.interesting > 0 || peer.peer_interested || peer.is_busy() {
             peer.last_useful = now;
         } else if now.since(peer.last_useful) >= ctx.config.idle_timeout
             || (seeding && (peer.is_seed() || is_done(peer, now)))
@@ -448,6 +448,7 @@ impl Torrent {
                     return self.on_chatter(conn);
                 }
                 peer.peer_choking = false;
+                self.show_interest(ctx, conn);
                 Ok(())
             }
             Message::Interested => {
@@ -460,6 +461,7 @@ impl Torrent {
             }
             Message::NotInterested => {
                 peer.peer_interested = false;
+                self.pass_slot_on(ctx, conn);
                 self.on_chatter(conn)
             }
             Message::Have(piece) => self.on_have(ctx, conn, piece),
@@ -572,13 +574,16 @@ impl Torrent {
         }
     }
 
-    /// Tells a peer whether we want something of it, if that changed.
+    /// Tells a peer whether we want something of it, if that changed. Among peers that all have about as
+    /// much, this changes with almost every piece; so who chokes us learns that we want nothing when it
+    /// would matter: as it serves us, with the next round of the choker, or when we want nothing at all.
     pub(super) fn show_interest(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        let wants = self.picker.missing().count() > 0;
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
         let interested = peer.interesting > 0;
-        if interested != peer.am_interested {
+        if interested != peer.am_interested && (interested || !peer.peer_choking || !wants) {
             peer.am_interested = interested;
             peer.last_useful = ctx.now;
             peer.send(
@@ -693,6 +698,9 @@ impl Torrent {
                 .iter()
                 .for_each(|piece| handout.take_back(*piece));
         }
+        if !peer.am_choking {
+            self.unchoked -= 1;
+        }
         let freed = peer.pipeline.len();
         self.partials.remove_peer(conn);
         if let Some(fetch) = &mut self.fetch {
@@ -717,10 +725,8 @@ impl Torrent {
         if freed > 0 {
             self.request_blocks_of_all(ctx);
         }
-        if !peer.am_choking && self.is_running() {
-            // A slot is free: it need not wait for the next round.
-            ctx.timers
-                .set_no_later(Timer::Choke(self.id), ctx.now + Duration::from_secs(1));
+        if !peer.am_choking {
+            self.free_slot(ctx);
         }
         self.seek_peers(ctx);
     }

@@ -14,6 +14,7 @@ use crate::notice::TorrentState;
 use crate::peer::Peer;
 use crate::peer::upload::Admission;
 use crate::throttle::{Cause, Direction, Throttle};
+use crate::time::Instant;
 use crate::torrent::Torrent;
 use crate::torrent::choker::{PeerFacts, TorrentFacts};
 use crate::torrent::handout::Handout;
@@ -227,9 +228,26 @@ impl Torrent {
 
     /// A peer became interested: if a slot is free, it need not wait for the next round.
     pub(super) fn offer_slot(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
-        let unchoked = self.unchoked_count() as usize;
-        if self.is_running() && self.choker.admit(conn, unchoked) {
+        if self.is_running() && self.choker.admit(conn, self.unchoked as usize) {
             self.unchoke(ctx, conn);
+        }
+    }
+
+    /// A peer wants nothing. If it was unchoked for nothing, another one is tried out in its place; who
+    /// has made use of its slot keeps it until the next round, since it may soon want something again.
+    pub(super) fn pass_slot_on(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        let unused = |peer: &Peer| !peer.am_choking && peer.uploaded == peer.uploaded_before;
+        if !self.is_running() || !self.peers.get(&conn).is_some_and(unused) {
+            return;
+        }
+        let facts = self
+            .peers
+            .values()
+            .filter(|peer| peer.peer_interested && peer.am_choking);
+        let facts: Vec<PeerFacts> = facts.map(|peer| facts_of(peer, ctx.now)).collect();
+        if let Some(next) = self.choker.pass_on(ctx.now, conn, &facts, ctx.rng) {
+            self.choke(ctx, conn);
+            self.unchoke(ctx, next);
         }
     }
 
@@ -245,17 +263,7 @@ impl Torrent {
         let peers: Vec<PeerFacts> = self
             .peers
             .values()
-            .map(|peer| PeerFacts {
-                conn: peer.conn,
-                interested: peer.peer_interested,
-                snubbed: peer.snubbed,
-                rate_to_us: peer.down.per_second(now),
-                rate_from_us: peer.up.per_second(now),
-                unchoked_since: peer.last_unchoked.filter(|_| !peer.am_choking),
-                last_unchoked: peer.last_unchoked,
-                sent_since_unchoked: peer.uploaded - peer.uploaded_before,
-                connected_at: peer.connected_at,
-            })
+            .map(|peer| facts_of(peer, now))
             .collect();
         let facts = TorrentFacts {
             seeding: self.state == TorrentState::Seeding,
@@ -270,6 +278,22 @@ impl Torrent {
         for conn in verdict.unchoke {
             self.unchoke(ctx, conn);
         }
+        for peer in self.peers.values_mut() {
+            if peer.am_interested && peer.interesting == 0 {
+                peer.am_interested = false;
+                peer.send(ctx, &Message::NotInterested);
+            }
+        }
+    }
+
+    /// A slot is of no use any more: it need not wait for the next round.
+    pub(super) fn free_slot(&self, ctx: &mut Ctx<'_>) {
+        if self.is_running() {
+            ctx.timers.set_no_later(
+                Timer::Choke(self.id),
+                ctx.now + core::time::Duration::from_secs(1),
+            );
+        }
     }
 
     fn choke(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
@@ -280,6 +304,7 @@ impl Torrent {
             return;
         }
         peer.am_choking = true;
+        self.unchoked -= 1;
         peer.send(ctx, &Message::Choke);
         let offered = core::mem::take(&mut peer.offered);
         if let Some(handout) = &mut self.handout {
@@ -308,6 +333,7 @@ impl Torrent {
             return;
         }
         peer.am_choking = false;
+        self.unchoked += 1;
         peer.last_unchoked = Some(ctx.now);
         peer.uploaded_before = peer.uploaded;
         peer.send(ctx, &Message::Unchoke);
@@ -340,12 +366,18 @@ impl Torrent {
             peer.send(ctx, &Message::Suggest(piece));
         }
     }
+}
 
-    /// How many peers are unchoked.
-    pub(super) fn unchoked_count(&self) -> u32 {
-        self.peers
-            .values()
-            .filter(|peer: &&Peer| !peer.am_choking)
-            .count() as u32
+fn facts_of(peer: &Peer, now: Instant) -> PeerFacts {
+    PeerFacts {
+        conn: peer.conn,
+        interested: peer.peer_interested,
+        snubbed: peer.snubbed,
+        rate_to_us: peer.down.per_second(now),
+        rate_from_us: peer.up.per_second(now),
+        unchoked_since: peer.last_unchoked.filter(|_| !peer.am_choking),
+        last_unchoked: peer.last_unchoked,
+        sent_since_unchoked: peer.uploaded - peer.uploaded_before,
+        connected_at: peer.connected_at,
     }
 }

@@ -93,7 +93,7 @@ impl TorrentView<'_> {
             peers: torrent.peers.len() as u32,
             seeds: count(crate::peer::Peer::is_seed),
             unchoking_us: count(|peer| !peer.peer_choking),
-            unchoked: torrent.unchoked_count(),
+            unchoked: torrent.unchoked,
             candidates: torrent.candidates.len() as u32,
             metadata: torrent.fetch.as_ref().map(|fetch| {
                 let (received, total) = fetch.progress();
@@ -197,7 +197,7 @@ impl TorrentView<'_> {
         let mut interesting = torrent
             .peers
             .values()
-            .filter(|peer| peer.am_interested)
+            .filter(|peer| peer.interesting > 0)
             .peekable();
         if interesting.peek().is_none() {
             return Some(Hindrance::NothingToGet);
