@@ -1,5 +1,5 @@
 //! What an engine does most, without anything around it: the same work for counts of instructions and
-//! of allocations.
+//! of allocations, and for time.
 //!
 //! The peers are scripts; all that they prepare stays outside of [`measured`] calls.
 #![allow(
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anabranch_core::action::DiskJob;
 use anabranch_core::command::AddTorrent;
-use anabranch_core::event::{DiskDone, OpResult, Opened};
+use anabranch_core::event::{CloseReason, DiskDone, OpResult, Opened};
 use anabranch_core::id::{ConnId, OpId, RequestId, Ticket};
 use anabranch_core::metainfo::Creator;
 use anabranch_core::wire::decoder::{Decoder, Limits};
@@ -58,6 +58,49 @@ pub mod probe {
     /// Whether measured work is under way.
     pub fn is_inside() -> bool {
         INSIDE.try_with(Cell::get).unwrap_or(false)
+    }
+}
+
+/// Time that goes into measured work of this thread. It is taken outside of [`measured`], so that it
+/// counts for nobody else.
+pub mod clock {
+    use std::cell::Cell;
+    use std::time::{Duration, Instant};
+
+    thread_local! {
+        static RUNNING: Cell<bool> = const { Cell::new(false) };
+        static SPENT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+        static CALLS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Turns the clock on or off.
+    pub fn turn(on: bool) {
+        RUNNING.set(on);
+    }
+
+    /// What was spent since this was last asked, and in how many calls.
+    pub fn take() -> (Duration, u64) {
+        (SPENT.take(), CALLS.take())
+    }
+
+    /// Counts what `work` takes, if the clock is on.
+    pub fn time<T>(work: impl FnOnce() -> T) -> T {
+        if !RUNNING.get() {
+            return work();
+        }
+        let begin = Instant::now();
+        let result = work();
+        SPENT.set(SPENT.get() + begin.elapsed());
+        CALLS.set(CALLS.get() + 1);
+        result
+    }
+
+    /// Does what is not part of a unit, without the clock.
+    pub fn aside<T>(work: impl FnOnce() -> T) -> T {
+        let was = RUNNING.replace(false);
+        let result = work();
+        RUNNING.set(was);
+        result
     }
 }
 
@@ -115,11 +158,13 @@ impl Rig {
             } => Some(op),
             _ => None,
         });
-        let trusted = if seed {
+        let mut trusted = if seed {
             Bitfield::full(pieces)
         } else {
             Bitfield::new(pieces)
         };
+        // The first piece is fetched by lot; what comes after it is what counts.
+        trusted.insert(0);
         let opened = Opened {
             trusted,
             doubtful: Bitfield::new(pieces),
@@ -134,7 +179,7 @@ impl Rig {
 
     fn feed(&mut self, event: Event) {
         let (engine, now, actions) = (&mut self.engine, self.now, &mut self.actions);
-        self.wake = measured(|| engine.handle(now, event, actions));
+        self.wake = clock::time(|| measured(|| engine.handle(now, event, actions)));
     }
 
     fn done(&mut self, op: OpId, done: DiskDone) {
@@ -538,6 +583,169 @@ impl Workload for Idle {
     }
 }
 
+/// A thousand torrents with a peer each that says nothing; a unit is a tick, once in a millisecond,
+/// whether something is due or not.
+pub struct Ticks {
+    rig: Rig,
+}
+
+impl Ticks {
+    pub fn new() -> Self {
+        let mut rig = Rig::new(100, BLOCK, true);
+        for number in 0..1_000 {
+            if number > 0 {
+                rig.info_hash = rig.add(&format!("file {number}"), 100, BLOCK, true);
+            }
+            let conn = rig.peer(number);
+            rig.say(conn, &Message::HaveNone);
+        }
+        rig.actions.drain().for_each(drop);
+        Self { rig }
+    }
+}
+
+impl Workload for Ticks {
+    fn run(&mut self, units: u32) {
+        for _ in 0..units {
+            self.rig.now = self.rig.now + Duration::from_millis(1);
+            self.rig.feed(Event::Tick);
+            self.rig.actions.drain().for_each(drop);
+        }
+    }
+}
+
+/// A torrent of a hundred thousand pieces, with five hundred peers that have from none to nearly all of
+/// them.
+struct Crowd {
+    rig: Rig,
+    peers: Vec<(ConnId, Bitfield)>,
+    /// For the next peer's address.
+    number: u32,
+    state: u32,
+}
+
+impl Crowd {
+    const PIECES: u32 = 100_000;
+    const PEERS: u32 = 500;
+
+    fn new() -> Self {
+        let mut crowd = Self {
+            rig: Rig::new(Self::PIECES, BLOCK, false),
+            peers: Vec::new(),
+            number: 0,
+            state: 1,
+        };
+        for peer in 0..Self::PEERS {
+            let map = crowd.some(peer % 100);
+            let conn = crowd.join(&map);
+            crowd.peers.push((conn, map));
+        }
+        crowd
+    }
+
+    /// So many of a hundred pieces, by lot.
+    fn some(&mut self, percent: u32) -> Bitfield {
+        let mut map = Bitfield::new(Self::PIECES);
+        for piece in 0..Self::PIECES {
+            self.state = self
+                .state
+                .wrapping_mul(1_664_525)
+                .wrapping_add(1_013_904_223);
+            if (self.state >> 16) % 100 < percent {
+                map.insert(piece);
+            }
+        }
+        map
+    }
+
+    fn connect(&mut self) -> ConnId {
+        self.number += 1;
+        // No address ends in 0 or 255.
+        self.rig
+            .peer(self.number / 200 % 60_000 * 256 + self.number % 200)
+    }
+
+    fn join(&mut self, map: &Bitfield) -> ConnId {
+        let conn = self.connect();
+        self.rig.say(conn, &Message::Bitfield(map.to_wire()));
+        conn
+    }
+
+    fn leave(&mut self, conn: ConnId) {
+        self.rig.feed(Event::Closed {
+            conn,
+            reason: CloseReason::Remote,
+        });
+        self.rig.actions.drain().for_each(drop);
+    }
+}
+
+/// The [`Crowd`] gets pieces; a unit is a `have`.
+pub struct CrowdHave {
+    crowd: Crowd,
+    next: usize,
+}
+
+impl CrowdHave {
+    pub fn new() -> Self {
+        let crowd = Crowd::new();
+        Self { crowd, next: 0 }
+    }
+}
+
+impl Workload for CrowdHave {
+    fn run(&mut self, units: u32) {
+        let mut left = units;
+        while left > 0 {
+            // Each peer in turn, and pieces that stand apart from each other.
+            let peers = self.crowd.peers.len();
+            let piece = (self.next / peers) as u32 * 7_919 % Crowd::PIECES;
+            let (conn, map) = &mut self.crowd.peers[self.next % peers];
+            let conn = *conn;
+            let is_new = map.insert(piece);
+            self.next += 1;
+            if is_new {
+                self.crowd.rig.say(conn, &Message::Have(piece));
+                self.crowd.rig.actions.drain().for_each(drop);
+                left -= 1;
+            }
+        }
+    }
+}
+
+/// A peer with half of the pieces comes to the [`Crowd`] and goes; a unit is its map, or its end.
+pub struct CrowdChurn {
+    crowd: Crowd,
+    map: Bitfield,
+    /// Whether the coming is measured, or the going.
+    coming: bool,
+}
+
+impl CrowdChurn {
+    pub fn new(coming: bool) -> Self {
+        let mut crowd = Crowd::new();
+        let map = crowd.some(50);
+        Self { crowd, map, coming }
+    }
+}
+
+impl Workload for CrowdChurn {
+    fn run(&mut self, units: u32) {
+        let map = Message::Bitfield(self.map.to_wire());
+        for _ in 0..units {
+            let conn = clock::aside(|| self.crowd.connect());
+            let crowd = &mut self.crowd;
+            if self.coming {
+                crowd.rig.say(conn, &map);
+                clock::aside(|| crowd.leave(conn));
+            } else {
+                clock::aside(|| crowd.rig.say(conn, &map));
+                crowd.leave(conn);
+            }
+        }
+    }
+}
+
 /// The decoder of the peer wire; a unit is a block and a `have` in front of it.
 pub struct Decode {
     decoder: Decoder,
@@ -567,13 +775,15 @@ impl Workload for Decode {
         for _ in 0..units {
             let mut input = self.input.clone();
             let decoder = &mut self.decoder;
-            let frames = measured(|| {
-                let mut frames = 0;
-                while let Ok(Some(frame)) = decoder.decode(&mut input) {
-                    std::hint::black_box(frame);
-                    frames += 1;
-                }
-                frames
+            let frames = clock::time(|| {
+                measured(|| {
+                    let mut frames = 0;
+                    while let Ok(Some(frame)) = decoder.decode(&mut input) {
+                        std::hint::black_box(frame);
+                        frames += 1;
+                    }
+                    frames
+                })
             });
             assert_eq!(frames, 2);
         }

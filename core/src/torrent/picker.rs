@@ -620,8 +620,6 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use quickcheck::{Arbitrary, Gen, quickcheck};
-    use std::time::Instant;
-    use std::{eprintln, hint};
 
     use super::*;
     use crate::rng::Seed;
@@ -901,67 +899,5 @@ mod tests {
         );
         assert_eq!(picker.copies_permille(), 0);
         picker.check();
-    }
-
-    #[test]
-    #[ignore = "prints figures"]
-    fn figures() {
-        let len = 100_000;
-        let mut rng = rng();
-        let mut picker = Picker::new(len);
-        let some = |rng: &mut Rng, percent: u32| {
-            let mut map = Bitfield::new(len);
-            for piece in 0..len {
-                if rng.below(100) < percent {
-                    map.insert(piece);
-                }
-            }
-            map
-        };
-        let peers: Vec<Bitfield> = (0..500_u32)
-            .map(|peer| some(&mut rng, peer % 100))
-            .collect();
-        let time = |what: &str, times: u32, work: &mut dyn FnMut(u32)| {
-            let start = Instant::now();
-            (0..times).for_each(work);
-            eprintln!(
-                "{what}: {} ns",
-                start.elapsed().as_nanos() / u128::from(times)
-            );
-        };
-        time("join", 500, &mut |peer| {
-            picker.peer_joined(&peers[peer as usize])
-        });
-        let full = Bitfield::full(len);
-        let few = some(&mut rng, 1);
-        let common = map(len, picker.lines[1].order.iter().rev().take(1_000).copied());
-        let half = map(
-            len,
-            picker.lines[1].order.iter().rev().take(50_000).copied(),
-        );
-        for (name, map) in [
-            ("seed", &full),
-            ("1 % of the pieces", &few),
-            ("the 1 % most common", &common),
-            ("the common half", &half),
-        ] {
-            for order in [Order::RarestFirst, Order::Random, Order::Sequential] {
-                time(&std::format!("pick {order:?}, {name}"), 10_000, &mut |_| {
-                    hint::black_box(picker.pick(map, &mut rng, order));
-                });
-            }
-        }
-        time("is_interesting, seed", 10_000, &mut |_| {
-            hint::black_box(picker.is_interesting(&full));
-        });
-        time("start and release", 10_000, &mut |piece| {
-            picker.start(piece);
-            picker.release(piece);
-        });
-        let empty = Bitfield::new(len);
-        time("have", len, &mut |piece| picker.peer_has(&empty, piece));
-        time("leave", 500, &mut |peer| {
-            picker.peer_left(&peers[peer as usize])
-        });
     }
 }
