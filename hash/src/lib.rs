@@ -246,9 +246,16 @@ mod tests {
             .collect()
     }
 
+    /// A length that miri can be asked for.
+    fn short(len: u16) -> usize {
+        usize::from(if cfg!(miri) { len % 400 } else { len })
+    }
+
     #[test]
     fn every_length_around_a_block_is_padded_right() {
-        for len in 0..300 {
+        // Miri takes milliseconds for a block.
+        let lens = if cfg!(miri) { 50..70 } else { 0..300 };
+        for len in lens {
             let message = message(len, 0);
             assert_eq!(Sha1::digest(&message), expected(&message), "{len} bytes");
         }
@@ -291,7 +298,7 @@ mod tests {
         }
 
         fn parts_of_any_length_make_the_same_hash(len: u16, cuts: Vec<u8>) -> bool {
-            let message = message(len.into(), 1);
+            let message = message(short(len), 1);
             let mut hasher = Sha1::new();
             let mut rest = &message[..];
             for cut in cuts {
@@ -308,7 +315,7 @@ mod tests {
             cuts: Vec<(u16, u16)>,
             salt: u8
         ) -> bool {
-            let messages = [message(lens.0.into(), salt), message(lens.1.into(), !salt)];
+            let messages = [message(short(lens.0), salt), message(short(lens.1), !salt)];
             let mut hashers = [Sha1::new(), Sha1::new()];
             let mut rests = [&messages[0][..], &messages[1][..]];
             for cut in cuts {

@@ -88,3 +88,45 @@ fn load(block: &Block) -> [__m128i; 4] {
     }
     words
 }
+
+#[cfg(test)]
+mod tests {
+    use quickcheck::{TestResult, quickcheck};
+    use sha1::block_api::compress;
+
+    use super::*;
+
+    /// So many blocks, which differ from each other.
+    fn blocks(count: usize, salt: u8) -> Vec<Block> {
+        (0..count)
+            .map(|block| std::array::from_fn(|at| (at * 7 + block * 31) as u8 ^ salt))
+            .collect()
+    }
+
+    quickcheck! {
+        fn both_messages_go_on_as_far_as_the_shorter(
+            lens: (u8, u8),
+            salt: u8,
+            start: (u32, u32, u32)
+        ) -> TestResult {
+            if !is_available() {
+                return TestResult::discard();
+            }
+            let blocks = [blocks(usize::from(lens.0) % 9, salt), blocks(usize::from(lens.1) % 9, !salt)];
+            let both = blocks[0].len().min(blocks[1].len());
+            let (a, b, c) = start;
+            let states = [[a, b, c, !a, !b], [c, a, !c, b, 0]];
+            let mut expected = states;
+            for (state, blocks) in expected.iter_mut().zip(&blocks) {
+                compress(state, &blocks[..both]);
+            }
+            let [mut one, mut two] = states;
+            // SAFETY: the processor's features have just been found to be there.
+            #[allow(unsafe_code, reason = "the function needs features of the processor")]
+            unsafe {
+                compress_two([&mut one, &mut two], [&blocks[0], &blocks[1]]);
+            }
+            TestResult::from_bool([one, two] == expected)
+        }
+    }
+}
