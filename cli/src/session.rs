@@ -331,11 +331,16 @@ impl<'a> Session<'a> {
     /// Tells what happens until every aim is reached, or `signals` has something.
     pub(crate) async fn run(&mut self, signals: &Receiver<Exit>) -> Result<End, Failure> {
         let mut ticks = Timer::interval(self.output.interval());
+        // While all are at rest there is nothing to look at before the next notice.
+        let mut at_rest = false;
         loop {
             let turn = {
                 let notices = &mut self.notices;
                 let notice = async { Turn::Notice(notices.next().await) };
                 let tick = async {
+                    if at_rest {
+                        std::future::pending::<()>().await;
+                    }
                     ticks.next().await;
                     Turn::Tick
                 };
@@ -353,9 +358,15 @@ impl<'a> Session<'a> {
                     self.output.tell(&Event::Stopping)?;
                     return Ok(End::Asked(exit));
                 }
-                Turn::Notice(Some(notice)) => self.on_notice(notice).await?,
+                Turn::Notice(Some(notice)) => {
+                    at_rest = false;
+                    self.on_notice(notice).await?;
+                }
                 Turn::Notice(None) => return Err(gone(Error::Stopped)),
-                Turn::Tick => self.on_tick().await?,
+                Turn::Tick => {
+                    self.on_tick().await?;
+                    at_rest = self.is_at_rest();
+                }
             }
             if self.unfit {
                 return Ok(End::Incomplete);
@@ -451,6 +462,12 @@ impl<'a> Session<'a> {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Whether nothing changes without a notice, so that a program with nothing to do sleeps. A recording
+    /// that ends does so without one.
+    fn is_at_rest(&self) -> bool {
+        self.client.recording().is_none() && self.entries.values().all(|entry| entry.resting)
     }
 
     async fn on_tick(&mut self) -> Result<(), Failure> {
