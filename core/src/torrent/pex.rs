@@ -241,6 +241,8 @@ fn may_know(peer: IpAddr, address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     const NOW: Instant = Instant::from_millis(7_000);

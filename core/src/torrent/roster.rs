@@ -85,21 +85,7 @@ impl Roster {
         place: &mut Place,
         is_of_interest: impl Fn(&SocketAddr) -> bool,
     ) -> Option<PexMessage> {
-        let mut dropped = Vec::new();
-        let first = self.gone.partition_point(|gone| gone.left <= place.left);
-        for gone in self.gone.range(first..) {
-            if dropped.len() == MAX_TOLD {
-                break;
-            }
-            place.left = gone.left;
-            let back = |present: &Present| present.address == gone.address;
-            if gone.came <= place.came
-                && is_of_interest(&gone.address)
-                && !self.present.iter().any(back)
-            {
-                dropped.push(gone.address);
-            }
-        }
+        let known = place.came;
         let mut added = Vec::new();
         let first = self
             .present
@@ -111,6 +97,20 @@ impl Roster {
             place.came = present.came;
             if is_of_interest(&present.address) {
                 added.push((present.address, present.flags));
+            }
+        }
+        let mut dropped = Vec::new();
+        let first = self.gone.partition_point(|gone| gone.left <= place.left);
+        for gone in self.gone.range(first..) {
+            if dropped.len() == MAX_TOLD {
+                break;
+            }
+            place.left = gone.left;
+            let back =
+                |present: &Present| present.address == gone.address && present.came <= place.came;
+            if gone.came <= known && is_of_interest(&gone.address) && !self.present.iter().any(back)
+            {
+                dropped.push(gone.address);
             }
         }
         (!added.is_empty() || !dropped.is_empty()).then_some(PexMessage { added, dropped })
