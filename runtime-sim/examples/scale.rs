@@ -1,11 +1,12 @@
 //! What large swarms cost to simulate, and what connections cost that do nothing.
 //!
-//! `cargo run --release -p anabranch-sim --example scale -- [PEERSxMIB]...`
+//! `cargo run --release -p anabranch-sim --example scale -- [PEERSxMIB[@SECONDS]]... [idle]`
 //!
-//! Without arguments: 100, 1,000 and 10,000 peers of 64 MiB, and 1,000 peers of 256 MiB. Every swarm has
-//! one seed and equal peers, each with 20 Mbit/s up and 100 Mbit/s down, default settings otherwise, and
-//! ends when all have everything. Then, for engines alone and for whole worlds, the bytes that an idle
-//! connection takes.
+//! Without arguments: 100, 1,000 and 10,000 peers of 64 MiB, and 1,000 peers of 256 MiB, then what is
+//! idle. Every swarm has one seed and equal peers, each with 20 Mbit/s up and 100 Mbit/s down, default
+//! settings otherwise, and ends when all have everything, or after so many seconds of virtual time, by
+//! when the row says how many have. `idle` tells, for engines alone and for whole worlds, the bytes that
+//! an idle connection takes.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::SocketAddr;
@@ -51,21 +52,40 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut sizes: Vec<(u32, u64)> = Vec::new();
-    for text in std::env::args().skip(1) {
-        let (peers, mib) = text.split_once('x').ok_or("PEERSxMIB")?;
-        sizes.push((peers.parse()?, mib.parse()?));
-    }
-    if sizes.is_empty() {
-        sizes = vec![(100, 64), (1_000, 64), (10_000, 64), (1_000, 256)];
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.is_empty() {
+        let all = ["100x64", "1000x64", "10000x64", "1000x256", "idle"];
+        arguments.extend(all.map(String::from));
     }
     println!(
-        "{:>6} {:>5} {:>9} {:>8} {:>7} {:>7} {:>7} {:>8} {:>9}",
-        "peers", "MiB", "events M", "us/event", "user s", "wall s", "virt s", "eff %", "peak MiB"
+        "{:>6} {:>5} {:>9} {:>8} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9}",
+        "peers",
+        "MiB",
+        "events M",
+        "us/event",
+        "user s",
+        "wall s",
+        "virt s",
+        "done %",
+        "eff %",
+        "peak MiB"
     );
-    for (peers, mib) in sizes {
-        swarm(peers, mib)?;
+    for argument in arguments {
+        if argument == "idle" {
+            idle()?;
+            continue;
+        }
+        let (size, seconds) = match argument.split_once('@') {
+            Some((size, seconds)) => (size, Some(seconds.parse()?)),
+            None => (argument.as_str(), None),
+        };
+        let (peers, mib) = size.split_once('x').ok_or("PEERSxMIB")?;
+        swarm(peers.parse()?, mib.parse()?, seconds)?;
     }
+    Ok(())
+}
+
+fn idle() -> Result<(), Box<dyn std::error::Error>> {
     println!(
         "an idle connection: {} bytes of an engine's",
         idle_in_engine(1_000, 1_000)
@@ -88,7 +108,7 @@ fn world() -> World {
     World::with_config(config)
 }
 
-fn swarm(peers: u32, mib: u64) -> Result<(), Box<dyn std::error::Error>> {
+fn swarm(peers: u32, mib: u64, seconds: Option<u64>) -> Result<(), Box<dyn std::error::Error>> {
     let (up, down) = (2_500_000, 12_500_000);
     let size = mib << 20;
     let content = Content::synthetic(1, size, automatic_piece_length(size));
@@ -106,17 +126,28 @@ fn swarm(peers: u32, mib: u64) -> Result<(), Box<dyn std::error::Error>> {
         world.add_torrent(host, &content, add.clone())?;
     }
     let (begun, cpu) = (std::time::Instant::now(), user_seconds());
-    world.run_until_complete(Duration::from_secs(24 * 3_600))?;
+    match seconds {
+        None => world.run_until_complete(Duration::from_secs(24 * 3_600))?,
+        Some(seconds) => {
+            let time = Duration::from_secs(seconds);
+            world.run_for_or_until(time, |world| world.incomplete() == 0)?;
+        }
+    }
+    let done = 100.0 * f64::from(peers - world.incomplete()) / f64::from(peers);
+    let wanted = |figure: f64| match seconds {
+        None => format!("{figure:.1}"),
+        Some(_) => String::from("-"),
+    };
     let user = user_seconds() - cpu;
     let wall = begun.elapsed().as_secs_f64();
     let took = world.now().since(Instant::ZERO).as_secs_f64();
     let bound = (size as f64 / up as f64)
         .max(f64::from(peers) * size as f64 / (up as f64 * f64::from(peers + 1)));
     println!(
-        "{peers:6} {mib:5} {:9.1} {:8.2} {user:7.0} {wall:7.0} {took:7.1} {:8.1} {:9}",
+        "{peers:6} {mib:5} {:9.1} {:8.2} {user:7.0} {wall:7.0} {took:7.1} {done:7.1} {:>7} {:9}",
         world.happened() as f64 / 1e6,
         user * 1e6 / world.happened() as f64,
-        100.0 * bound / took,
+        wanted(100.0 * bound / took),
         PEAK.load(Relaxed) >> 20,
     );
     Ok(())
