@@ -2,11 +2,13 @@
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use bytes::Bytes;
 
 use super::address::{network, party};
 use super::node_id::is_valid;
+use super::rpc::LONG;
 use crate::limits::{DHT_BUCKET, DHT_PARALLEL, MAX_DHT_CANDIDATES, MAX_DHT_LOOKUP_QUERIES};
 use crate::wire::krpc::{NodeId, NodeInfo};
 
@@ -15,6 +17,12 @@ const MAX_PER_NETWORK: usize = 2;
 
 /// So many nodes whose place is not bound to their address end a lookup.
 const STRANGERS: usize = 4 * DHT_BUCKET;
+
+/// Who takes so many times as long as the slowest that answered does not answer any more.
+const SLOW: u32 = 8;
+
+/// But this long everybody is waited for: a machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Nodes that one answer may add.
 const MAX_HEARSAY: usize = 2 * DHT_BUCKET;
@@ -35,6 +43,8 @@ pub(crate) struct Lookup {
     candidates: Vec<Candidate>,
     asked: u32,
     replied: u32,
+    /// The longest that an answer took.
+    slowest: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +110,7 @@ impl Lookup {
             candidates: Vec::new(),
             asked: 0,
             replied: 0,
+            slowest: None,
         };
         for node in nodes {
             lookup.add(node, 1, own);
@@ -118,6 +129,18 @@ impl Lookup {
     /// Queries so far, and answers.
     pub(crate) fn counts(&self) -> (u32, u32) {
         (self.asked, self.replied)
+    }
+
+    /// How long an answer is waited for. Where few nodes are, each that is gone costs this time: with a network that
+    /// answers fast there is no reason to wait as long as with one that is slow, or silent so far.
+    pub(crate) fn patience(&self) -> Duration {
+        let slowest = self.slowest.map(|slowest| slowest.saturating_mul(SLOW));
+        slowest.map_or(LONG, |limit| limit.clamp(PATIENCE, LONG))
+    }
+
+    /// An answer took so long.
+    pub(crate) fn on_heard(&mut self, took: Duration) {
+        self.slowest = self.slowest.max(Some(took));
     }
 
     /// Whom to ask now, if anybody; it counts as asked.
@@ -406,6 +429,16 @@ mod tests {
             .map(|found| found.node.address.port())
             .collect();
         assert_eq!(closest, [1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn who_is_silent_is_waited_for_as_long_as_the_others_make_likely() {
+        let mut lookup = start([]);
+        assert_eq!(lookup.patience(), LONG, "nobody has answered");
+        for (took, patience) in [(20, 2_000), (500, 4_000), (90, 4_000), (5_000, 6_000)] {
+            lookup.on_heard(Duration::from_millis(took));
+            assert_eq!(lookup.patience(), Duration::from_millis(patience));
+        }
     }
 
     #[test]

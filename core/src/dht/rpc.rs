@@ -27,7 +27,7 @@ use crate::wire::krpc::{Body, Fault, Message, Method, NodeId, NodeInfo, Query, R
 const SHORT: Duration = Duration::from_millis(1_500);
 
 /// After this time an answer is not waited for any longer.
-const LONG: Duration = Duration::from_secs(6);
+pub(super) const LONG: Duration = Duration::from_secs(6);
 
 /// Our software and its version, in every message.
 pub(super) const VERSION: &[u8; 4] = b"AB\x01\x00";
@@ -129,8 +129,12 @@ impl Dht {
         };
         if !query.stalled {
             query.stalled = true;
-            let (to, why, due) = (query.to, query.why, query.sent + LONG);
-            self.timers.set(Due::Query(transaction), due);
+            let (to, why, sent) = (query.to, query.why, query.sent);
+            let limit = match why {
+                Why::Lookup(lookup) => self.lookup_patience(lookup),
+                Why::Probe | Why::Store { .. } | Why::User(_) => LONG,
+            };
+            self.timers.set(Due::Query(transaction), sent + limit);
             if let Why::Lookup(lookup) = why {
                 self.lookup_stalled(ctx, lookup, to, outcomes);
             }
@@ -227,6 +231,7 @@ impl Dht {
         match query.why {
             Why::Probe => self.hear_of(ctx, &nodes),
             Why::Lookup(lookup) => {
+                self.lookup_heard(lookup, ctx.now.since(query.sent));
                 self.lookup_replied(ctx, lookup, from, response, &nodes, outcomes);
             }
             Why::Store { task } => self.stored(ctx, task, Some(Ok(())), outcomes),

@@ -15,7 +15,7 @@ use super::bloom::Bloom;
 use super::command::{DhtCommand, DhtPath, DhtPeers, DhtReply, DhtScrape, DhtStored};
 use super::item::{Item, MutableItem, Value, mutable_target};
 use super::lookup::{Found, Lookup};
-use super::rpc::Why;
+use super::rpc::{LONG, Why};
 use super::table::{Standing, is_v6};
 use super::{Dht, DhtOutcome, Due};
 use crate::action::Action;
@@ -385,6 +385,19 @@ impl Dht {
         if let Some(running) = self.lookups.get_mut(&id) {
             running.lookup.on_failed(address);
             self.drive(ctx, id, outcomes);
+        }
+    }
+
+    /// How long an answer is waited for.
+    pub(super) fn lookup_patience(&self, id: u64) -> Duration {
+        let running = self.lookups.get(&id);
+        running.map_or(LONG, |running| running.lookup.patience())
+    }
+
+    /// An answer on the way took so long.
+    pub(super) fn lookup_heard(&mut self, id: u64, took: Duration) {
+        if let Some(running) = self.lookups.get_mut(&id) {
+            running.lookup.on_heard(took);
         }
     }
 
