@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""A DHT of libtorrent nodes on one address, for the interop suite.
+"""A DHT of libtorrent nodes, for the interop suite.
 
-The arguments are the address and how many nodes. Prints one JSON object a line: "node" with an address when a node
-has come up, and what comes of the commands on standard input, which the last node carries out: "add ADDR:PORT" gets to
-know a node, "put TEXT" stores an immutable item ("put" with its target), "get HASH" fetches one ("item"), "read KEY" fetches a
-mutable one ("item"). Runs until it is killed.
+The arguments are where they listen, ADDR:PORT each, or ADDR:PORT@NAMESPACE. Prints one JSON object a line: "node" with an address when a node
+has come up, and what comes of the commands on standard input. "add ADDR:PORT" makes all get to know a node; the last node
+carries out the others: "put TEXT" stores an immutable item ("put" with its target), "get HASH" fetches one ("item"),
+"sign SEED KEY TEXT" stores a mutable one ("put"), "read KEY" fetches it ("item"). Runs until it is killed.
 """
 
+import ctypes
+import functools
+import hashlib
 import json
 import queue
 import sys
@@ -20,22 +23,30 @@ def say(event, **fields):
     print(json.dumps({"event": event, **fields}), flush=True)
 
 
-def node(address):
+# Of sched.h.
+CLONE_NEWNET = 0x40000000
+
+# For nodes that share an address.
+LENIENT = {
+    "dht_restrict_routing_ips": False,
+    "dht_restrict_search_ips": False,
+    "dht_ignore_dark_internet": False,
+    "dht_prefer_verified_node_ids": False,
+    "dht_enforce_node_id": False,
+    "dht_block_ratelimit": 1000,
+}
+
+
+def node(listen, settings):
     session = libtorrent.session({
-        "listen_interfaces": f"{address}:0",
+        "listen_interfaces": listen,
         "enable_dht": True,
         "enable_lsd": False,
         "enable_upnp": False,
         "enable_natpmp": False,
         "dht_bootstrap_nodes": "",
-        # All nodes share an address of this machine.
-        "dht_restrict_routing_ips": False,
-        "dht_restrict_search_ips": False,
-        "dht_ignore_dark_internet": False,
-        "dht_prefer_verified_node_ids": False,
-        "dht_enforce_node_id": False,
-        "dht_block_ratelimit": 1000,
         "alert_mask": libtorrent.alert.category_t.all_categories,
+        **settings,
     })
     while True:
         session.wait_for_alert(1000)
@@ -45,18 +56,29 @@ def node(address):
                     return session, alert.port
 
 
+def enter(namespace):
+    """The threads that this one starts from now on, and so the sessions that it makes, are there."""
+    with open(f"/run/netns/{namespace}", encoding="ascii") as file:
+        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"cannot enter {namespace}")
+
+
 def main():
-    address, count = sys.argv[1], int(sys.argv[2])
+    places = [place.partition("@") for place in sys.argv[1:]]
+    addresses = [listen.rpartition(":")[0] for listen, _, _ in places]
+    settings = LENIENT if len(set(addresses)) < len(addresses) else {}
     nodes = []
-    for _ in range(count):
-        session, port = node(address)
+    for (listen, _, namespace), address in zip(places, addresses):
+        if namespace:
+            enter(namespace)
+        session, port = node(listen, settings)
         for _, other in nodes:
-            session.add_dht_node((address, other))
+            session.add_dht_node(other)
             nodes[0][0].add_dht_node((address, port))
-        nodes.append((session, port))
+        nodes.append((session, (address, port)))
         say("node", address=f"{address}:{port}")
     session = nodes[-1][0]
-    item = ""
+    put = None
     lines = queue.Queue()
 
     def read():
@@ -72,8 +94,14 @@ def main():
                 for each, _ in nodes:
                     each.add_dht_node((host, int(port)))
             elif verb == "put":
-                item = rest
-                session.dht_put_immutable_item(item)
+                put = functools.partial(session.dht_put_immutable_item, rest)
+                put()
+            elif verb == "sign":
+                seed, public, item = rest.split(" ", 2)
+                secret = expanded(bytes.fromhex(seed))
+                public = bytes.fromhex(public)
+                put = functools.partial(session.dht_put_mutable_item, secret, public, item, b"")
+                put()
             elif verb == "get":
                 session.dht_get_immutable_item(libtorrent.sha1_hash(bytes.fromhex(rest)))
             elif verb == "read":
@@ -88,11 +116,20 @@ def main():
                 else:
                     # It had not found anybody yet.
                     time.sleep(0.1)
-                    session.dht_put_immutable_item(item)
+                    put()
             elif isinstance(alert, libtorrent.dht_immutable_item_alert):
                 say("item", value=text(alert.item))
             elif isinstance(alert, libtorrent.dht_mutable_item_alert):
                 say("item", value=text(alert.item))
+
+
+def expanded(seed):
+    """The secret key of Ed25519 as libtorrent takes it: what RFC 8032 makes of the seed."""
+    key = bytearray(hashlib.sha512(seed).digest())
+    key[0] &= 248
+    key[31] &= 127
+    key[31] |= 64
+    return bytes(key)
 
 
 def text(item):

@@ -22,7 +22,7 @@ def say(event, **fields):
 
 def endpoint(text):
     address, _, port = text.strip().rpartition(":")
-    return address, int(port)
+    return address.strip("[]"), int(port)
 
 
 def dial(handle):
@@ -44,9 +44,10 @@ def main():
     parser.add_argument("--limit-up", type=int, default=0, help="bytes a second")
     parser.add_argument("--lsd", action="store_true", help="discover local peers")
     parser.add_argument("--dht-node", action="append", default=[], help="ADDR:PORT; turns the DHT on")
+    parser.add_argument("--shared", action="store_true", help="the nodes of the DHT share few addresses")
     options = parser.parse_args()
 
-    address = options.listen.rpartition(":")[0]
+    address, _ = endpoint(options.listen)
     categories = libtorrent.alert.category_t
     session = libtorrent.session({
         "listen_interfaces": options.listen,
@@ -55,11 +56,6 @@ def main():
         "allow_multiple_connections_per_ip": True,
         "enable_dht": bool(options.dht_node),
         "dht_bootstrap_nodes": "",
-        # All nodes share an address of this machine, or few.
-        "dht_restrict_routing_ips": False,
-        "dht_restrict_search_ips": False,
-        "dht_ignore_dark_internet": False,
-        "dht_prefer_verified_node_ids": False,
         "enable_lsd": options.lsd,
         "enable_upnp": False,
         "enable_natpmp": False,
@@ -76,6 +72,13 @@ def main():
         | categories.peer_notification | categories.tracker_notification
         | categories.storage_notification,
     })
+    if options.shared:
+        session.apply_settings({
+            "dht_restrict_routing_ips": False,
+            "dht_restrict_search_ips": False,
+            "dht_ignore_dark_internet": False,
+            "dht_prefer_verified_node_ids": False,
+        })
     for node in options.dht_node:
         session.add_dht_node(endpoint(node))
     if options.torrent.startswith("magnet:"):
@@ -104,7 +107,8 @@ def main():
             bell.recv(1 << 12)
         for alert in session.pop_alerts():
             if isinstance(alert, libtorrent.listen_succeeded_alert):
-                say("listening", address=f"{alert.address}:{alert.port}")
+                host = f"[{alert.address}]" if ":" in alert.address else alert.address
+                say("listening", address=f"{host}:{alert.port}")
             elif isinstance(alert, (libtorrent.file_error_alert, libtorrent.torrent_error_alert,
                                     libtorrent.listen_failed_alert)):
                 say("error", message=alert.message())

@@ -9,7 +9,8 @@
 //!
 //! Each test makes its own [`Scratch`] folder, takes
 //! its own ports and starts its own processes, so tests run in parallel; those that move gigabytes
-//! hold [`heavy`] so that they come one at a time. Nothing leaves the loopback interface.
+//! hold [`heavy`] so that they come one at a time. Nothing leaves the loopback interface, or the
+//! network namespaces of the test: [`namespaces`].
 //!
 //! # Addresses
 //!
@@ -40,6 +41,7 @@
 pub mod bencode;
 pub mod clients;
 pub mod data;
+pub mod namespaces;
 pub mod net;
 pub mod process;
 pub mod scratch;
@@ -52,6 +54,7 @@ pub mod usage;
 pub mod wait;
 pub mod wire;
 
+pub use namespaces::{Host, Network};
 pub use scratch::Scratch;
 pub use small_disk::SmallDisk;
 pub use torrent::Torrent;

@@ -173,5 +173,11 @@ fn items_are_read_by_the_other_side() {
         let stored = swarm.ask_json(&["put", "signed here", "--key", key]);
         assert_eq!(stored["item"], public.as_str());
         assert_eq!(swarm.dht.read(&public), "signed here");
+
+        let secret: [u8; 32] = std::array::from_fn(|index| 255 - index as u8);
+        let public = hex(SecretKey::new(&secret).public());
+        swarm.dht.sign(&hex(secret), &public, "signed there");
+        let item = swarm.ask_json(&["get", &public]);
+        assert_eq!(item["text"], "signed there", "{item}");
     }
 }

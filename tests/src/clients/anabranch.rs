@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::utf8;
 use crate::process::{Exit, Process, Stream};
-use crate::{Scratch, Torrent, address};
+use crate::{Host, Scratch, Torrent, address};
 
 /// The exit code of a Rust program whose main thread panicked.
 const EXIT_OF_PANIC: i32 = 101;
@@ -131,6 +131,62 @@ impl Anabranch {
                 .args(["--listen", &listen])
                 .args(extra),
         );
+        Self { process }
+    }
+
+    /// Runs the command to its end on a host.
+    #[must_use]
+    pub fn run_on<S: AsRef<OsStr>>(
+        host: &Host,
+        scratch: &Scratch,
+        args: impl IntoIterator<Item = S>,
+    ) -> Outcome {
+        let mut command = command_on(host, scratch);
+        Process::spawn("anabranch", command.args(args))
+            .wait_exit()
+            .into()
+    }
+
+    /// `anabranch download` of a torrent file or a magnet link on a host, with JSON lines. Where it listens is among
+    /// `extra`.
+    #[must_use]
+    pub fn download_on(
+        host: &Host,
+        scratch: &Scratch,
+        source: &str,
+        folder: &Path,
+        extra: &[&str],
+    ) -> Self {
+        let args = ["download", source, "--dir", utf8(folder)];
+        Self::start_on(host, scratch, &[&args, extra].concat())
+    }
+
+    /// `anabranch seed` on a host, with JSON lines, and up. Where it listens is among `extra`.
+    #[must_use]
+    pub fn seed_on(
+        host: &Host,
+        scratch: &Scratch,
+        torrent: &Torrent,
+        folder: &Path,
+        extra: &[&str],
+    ) -> Self {
+        let args = ["seed", utf8(&torrent.path), "--dir", utf8(folder)];
+        let seed = Self::start_on(host, scratch, &[&args, extra].concat());
+        let _ = seed.address();
+        seed.wait_complete();
+        seed
+    }
+
+    /// `anabranch dht node` on a host, like [`Anabranch::dht_node`]. Where it listens is among `extra`.
+    #[must_use]
+    pub fn dht_node_on(host: &Host, scratch: &Scratch, extra: &[&str]) -> Self {
+        let args = ["dht", "node", "--interval", "100ms"];
+        Self::start_on(host, scratch, &[&args, extra].concat())
+    }
+
+    fn start_on(host: &Host, scratch: &Scratch, args: &[&str]) -> Self {
+        let mut command = command_on(host, scratch);
+        let process = Process::spawn("anabranch", command.args(args).arg("--json"));
         Self { process }
     }
 
@@ -362,6 +418,11 @@ fn downloaded(line: &str) -> Option<u64> {
 /// The command with a home of the test's own, so that no run sees what another left.
 fn command(scratch: &Scratch) -> Command {
     at_home(Command::new(Anabranch::binary()), scratch)
+}
+
+/// The same on a host.
+fn command_on(host: &Host, scratch: &Scratch) -> Command {
+    at_home(host.command(Anabranch::binary()), scratch)
 }
 
 fn at_home(mut command: Command, scratch: &Scratch) -> Command {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{port_of, utf8};
 use crate::process::{Process, Stream};
-use crate::{Torrent, address};
+use crate::{Host, Torrent, address};
 
 /// The binding is built for the distribution's Python, whichever is first on the path.
 const PYTHON: &str = "/usr/bin/python3";
@@ -111,6 +111,34 @@ impl Libtorrent {
         Self::start_with(link, folder, &extra)
     }
 
+    /// Seeds what is in `folder` without a check, on a host and as it is by default, DHT and local discovery aside:
+    /// those are for `extra`, which the script takes.
+    #[must_use]
+    pub fn seed_on(
+        host: &Host,
+        listen: SocketAddr,
+        torrent: &Torrent,
+        folder: &Path,
+        extra: &[&str],
+    ) -> Self {
+        let extra = [&["--trusted"], extra].concat();
+        let mut python = host.command(Path::new(PYTHON));
+        Self::launch(&mut python, listen, utf8(&torrent.path), folder, &extra)
+    }
+
+    /// Downloads a torrent file or what a magnet link stands for, on a host like [`Libtorrent::seed_on`].
+    #[must_use]
+    pub fn download_on(
+        host: &Host,
+        listen: SocketAddr,
+        source: &str,
+        folder: &Path,
+        extra: &[&str],
+    ) -> Self {
+        let mut python = host.command(Path::new(PYTHON));
+        Self::launch(&mut python, listen, source, folder, extra)
+    }
+
     /// The library's version.
     #[must_use]
     pub fn version() -> String {
@@ -128,10 +156,26 @@ impl Libtorrent {
     }
 
     fn start_at(ip: &str, torrent: &str, folder: &Path, extra: &[&str]) -> Self {
-        let listen = port_of(ip).to_string();
+        Self::launch(
+            &mut Command::new(PYTHON),
+            port_of(ip),
+            torrent,
+            folder,
+            extra,
+        )
+    }
+
+    fn launch(
+        python: &mut Command,
+        listen: SocketAddr,
+        torrent: &str,
+        folder: &Path,
+        extra: &[&str],
+    ) -> Self {
+        let listen = listen.to_string();
         let process = Process::spawn_listening(
             "libtorrent",
-            Command::new(PYTHON)
+            python
                 .args([SCRIPT, torrent, "--dir", utf8(folder), "--listen", &listen])
                 .args(extra),
         );
@@ -204,8 +248,9 @@ pub fn libtorrent_idle(torrents: &Path, folder: &Path) -> Process {
 }
 
 fn dht_nodes(nodes: &[SocketAddr]) -> Vec<String> {
-    let nodes = nodes.iter();
-    nodes.map(|node| format!("--dht-node={node}")).collect()
+    let nodes = nodes.iter().map(|node| format!("--dht-node={node}"));
+    // They are on loopback.
+    nodes.chain(["--shared".to_owned()]).collect()
 }
 
 /// A DHT of libtorrent nodes.
@@ -219,11 +264,27 @@ impl LibtorrentDht {
     /// Starts so many nodes that know each other.
     #[must_use]
     pub fn start(count: usize) -> Self {
+        let any = SocketAddr::new(address::LIBTORRENT.parse().expect("an address"), 0);
+        Self::launch(&vec![any.to_string(); count])
+    }
+
+    /// Starts a node on each of these hosts. They know each other, and are as strict with addresses as they are by
+    /// default.
+    #[must_use]
+    pub fn start_on(hosts: &[Host]) -> Self {
+        let places = hosts.iter().map(|host| {
+            let (listen, namespace) = (host.address(), host.namespace());
+            format!("{listen}@{namespace}")
+        });
+        Self::launch(&places.collect::<Vec<String>>())
+    }
+
+    fn launch(places: &[String]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/libtorrent_dht.py");
-        let process = Process::spawn_listening(
-            "libtorrent's DHT",
-            Command::new(PYTHON).args([script, address::LIBTORRENT, &count.to_string()]),
-        );
+        let mut python = Command::new(PYTHON);
+        let python = python.arg(script).args(places);
+        let process = Process::spawn_listening("libtorrent's DHT", python);
+        let count = places.len();
         let nodes = crate::wait::until("libtorrent's DHT", || {
             let lines = process.lines(Stream::Out);
             let lines = lines.iter();
@@ -258,6 +319,11 @@ impl LibtorrentDht {
     /// Fetches a mutable item.
     pub fn read(&mut self, public: &str) -> String {
         self.ask(&format!("read {public}"), "item", "value")
+    }
+
+    /// Signs an item with the key that this seed makes, whose public half is given too, and stores it.
+    pub fn sign(&mut self, seed: &str, public: &str, text: &str) {
+        let _ = self.ask(&format!("sign {seed} {public} {text}"), "put", "target");
     }
 
     fn ask(&mut self, line: &str, answer: &str, field: &str) -> String {

@@ -143,7 +143,7 @@ pub fn left_out(why: &str) {
     let _ = writeln!(std::io::stderr(), "LEFT OUT: {test}: {why}");
 }
 
-fn on_path(program: &str) -> bool {
+pub(crate) fn on_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }

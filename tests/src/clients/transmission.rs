@@ -10,15 +10,34 @@ use serde_json::{Value, json};
 
 use super::{port_of, utf8};
 use crate::process::Process;
-use crate::{Scratch, Torrent, address, net, wait};
+use crate::{Host, Scratch, Torrent, address, net, wait};
+
+const PROGRAM: &str = "transmission-daemon";
 
 /// A running daemon with a configuration of its own.
 #[derive(Debug)]
 pub struct Transmission {
     process: Process,
+    place: Place,
+    session: Mutex<String>,
+}
+
+/// Where it runs.
+#[derive(Debug)]
+struct Place {
+    host: Option<Host>,
     rpc: SocketAddr,
     peer: SocketAddr,
-    session: Mutex<String>,
+}
+
+impl Place {
+    fn on(host: &Host) -> Self {
+        Self {
+            host: Some(host.clone()),
+            rpc: ([127, 0, 0, 1], 9091).into(),
+            peer: host.address(),
+        }
+    }
 }
 
 impl Transmission {
@@ -40,12 +59,55 @@ impl Transmission {
     /// When it does not come up.
     #[must_use]
     pub fn start_with_cache(scratch: &Scratch, folder: &Path, megabytes: u32) -> Self {
-        let (rpc, peer) = (port_of(address::ANABRANCH), port_of(address::TRANSMISSION));
-        let config = scratch.folder(&format!("transmission-{}", rpc.port()));
-        let settings = json!({
-            "bind-address-ipv4": address::TRANSMISSION,
+        let place = Place {
+            host: None,
+            rpc: port_of(address::ANABRANCH),
+            peer: port_of(address::TRANSMISSION),
+        };
+        let cache = ("cache-size-mb", json!(megabytes));
+        Self::launch(scratch, folder, place, &[], cache)
+    }
+
+    /// Starts it on a host, as a node of the DHT that knows these nodes.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come up.
+    #[must_use]
+    pub fn start_in_dht(
+        host: &Host,
+        scratch: &Scratch,
+        folder: &Path,
+        nodes: &[SocketAddr],
+    ) -> Self {
+        let dht = ("dht-enabled", json!(true));
+        Self::launch(scratch, folder, Place::on(host), nodes, dht)
+    }
+
+    /// Starts it on a host, where it looks for peers in the local network.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come up.
+    #[must_use]
+    pub fn start_locally(host: &Host, scratch: &Scratch, folder: &Path) -> Self {
+        let local = ("lpd-enabled", json!(true));
+        Self::launch(scratch, folder, Place::on(host), &[], local)
+    }
+
+    fn launch(
+        scratch: &Scratch,
+        folder: &Path,
+        place: Place,
+        nodes: &[SocketAddr],
+        (setting, value): (&str, Value),
+    ) -> Self {
+        let (rpc, peer) = (place.rpc, place.peer);
+        let config = scratch.folder(&format!("transmission-{}-{}", peer.ip(), peer.port()));
+        let mut settings = json!({
+            "bind-address-ipv4": peer.ip().to_string(),
             "bind-address-ipv6": "::1",
-            "cache-size-mb": megabytes,
+            "cache-size-mb": 0,
             "dht-enabled": false,
             "download-dir": utf8(folder),
             "download-queue-enabled": false,
@@ -62,17 +124,24 @@ impl Transmission {
             "seed-queue-enabled": false,
             "utp-enabled": false,
         });
+        settings[setting] = value;
         fs::write(config.join("settings.json"), settings.to_string()).expect("settings");
+        if !nodes.is_empty() {
+            fs::write(config.join("dht.dat"), known(nodes)).expect("a state of the DHT");
+        }
+        let mut command = match &place.host {
+            Some(host) => host.command(Path::new(PROGRAM)),
+            None => Command::new(PROGRAM),
+        };
         let process = Process::spawn(
-            "transmission-daemon",
-            Command::new("transmission-daemon")
+            PROGRAM,
+            command
                 .args(["--foreground", "--log-info", "--config-dir", utf8(&config)])
                 .env("HOME", &config),
         );
         let daemon = Self {
             process,
-            rpc,
-            peer,
+            place,
             session: Mutex::default(),
         };
         wait::until("transmission's RPC", || {
@@ -97,7 +166,7 @@ impl Transmission {
     /// Where it accepts peers.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
-        self.peer
+        self.place.peer
     }
 
     /// The process.
@@ -183,14 +252,13 @@ impl Transmission {
         for _ in 0..2 {
             let session = self.session.lock().ok()?.clone();
             let headers = [("X-Transmission-Session-Id", session.as_str())];
-            let reply = net::http(
-                self.rpc,
-                "POST",
-                "/transmission/rpc",
-                &headers,
-                body.as_bytes(),
-            )
-            .ok()?;
+            let target = "/transmission/rpc";
+            let post = || net::http(self.place.rpc, "POST", target, &headers, body.as_bytes());
+            let reply = match &self.place.host {
+                Some(host) => host.within(post),
+                None => post(),
+            };
+            let reply = reply.ok()?;
             if reply.code == 409 {
                 reply
                     .header("X-Transmission-Session-Id")?
@@ -202,4 +270,22 @@ impl Transmission {
         }
         None
     }
+}
+
+/// What it keeps of the DHT from one run to the next.
+fn known(nodes: &[SocketAddr]) -> Vec<u8> {
+    let compact: Vec<u8> = nodes
+        .iter()
+        .filter_map(|node| match node {
+            SocketAddr::V4(v4) => Some((v4.ip().octets(), v4.port())),
+            SocketAddr::V6(_) => None,
+        })
+        .flat_map(|(ip, port)| ip.into_iter().chain(port.to_be_bytes()))
+        .collect();
+    [
+        format!("d5:nodes{}:", compact.len()).as_bytes(),
+        &compact,
+        b"e",
+    ]
+    .concat()
 }
