@@ -4,7 +4,8 @@
 The arguments are where they listen, ADDR:PORT each, or ADDR:PORT@NAMESPACE. Prints one JSON object a line: "node" with an address when a node
 has come up, and what comes of the commands on standard input. "add ADDR:PORT" makes all get to know a node; the last node
 carries out the others: "put TEXT" stores an immutable item ("put" with its target), "get HASH" fetches one ("item"),
-"sign SEED KEY TEXT" stores a mutable one ("put"), "read KEY" fetches it ("item"). Runs until it is killed.
+"sign SEED KEY TEXT" stores a mutable one ("put"), "read KEY" fetches it ("item"), "peers HASH" looks for peers of a
+torrent ("peers" with their number, if somebody knows any). Runs until it is killed.
 """
 
 import ctypes
@@ -104,6 +105,8 @@ def main():
                 put()
             elif verb == "get":
                 session.dht_get_immutable_item(libtorrent.sha1_hash(bytes.fromhex(rest)))
+            elif verb == "peers":
+                session.dht_get_peers(libtorrent.sha1_hash(bytes.fromhex(rest)))
             elif verb == "read":
                 session.dht_get_mutable_item(bytes.fromhex(rest), b"")
         session.wait_for_alert(100)
@@ -117,6 +120,9 @@ def main():
                     # It had not found anybody yet.
                     time.sleep(0.1)
                     put()
+            elif isinstance(alert, libtorrent.dht_get_peers_reply_alert):
+                if alert.num_peers():
+                    say("peers", info_hash=str(alert.info_hash), count=alert.num_peers())
             elif isinstance(alert, libtorrent.dht_immutable_item_alert):
                 say("item", value=text(alert.item))
             elif isinstance(alert, libtorrent.dht_mutable_item_alert):

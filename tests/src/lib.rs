@@ -36,7 +36,8 @@
 //! # Missing clients
 //!
 //! A test whose clients are not installed fails when `CI` is set to `true`; otherwise it prints
-//! which are missing and passes: [`clients::available`].
+//! which are missing and passes: [`clients::available`]. So does one that needs network namespaces, which root makes
+//! with `iproute2`: [`namespaces::available`].
 
 pub mod bencode;
 pub mod clients;

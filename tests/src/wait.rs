@@ -23,13 +23,27 @@ pub fn until<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
 /// # Panics
 ///
 /// As [`until`] does.
-pub fn until_every<T>(interval: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub fn until_every<T>(interval: Duration, what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    until_within(LIMIT, interval, what, probe)
+}
+
+/// The same, with another limit as well.
+///
+/// # Panics
+///
+/// When nothing came within it.
+pub fn until_within<T>(
+    limit: Duration,
+    interval: Duration,
+    what: &str,
+    mut probe: impl FnMut() -> Option<T>,
+) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = probe() {
             return value;
         }
-        assert!(start.elapsed() < LIMIT, "waited {LIMIT:?} for {what}");
+        assert!(start.elapsed() < limit, "waited {limit:?} for {what}");
         thread::sleep(interval);
     }
 }

@@ -3,12 +3,11 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anabranch_driver::core::wire::lsd::{GROUP_V4, GROUP_V6};
 use anabranch_tests::clients::{self, Anabranch, Client, Libtorrent, LibtorrentDht, Transmission};
 use anabranch_tests::data::{assert_same, assert_same_but_for_empty, write_tree};
-use anabranch_tests::wait::{self, LIMIT};
+use anabranch_tests::wait::LIMIT;
 use anabranch_tests::{Host, Network, Scratch, Torrent, namespaces};
 use serde_json::Value;
 
@@ -19,10 +18,6 @@ const NODES: usize = 14;
 
 /// So many nodes are more than one bucket holds. A table need not have room for all.
 const TOGETHER: u64 = 9;
-
-/// How often it is looked whether the DHT knows a peer. libtorrent answers nobody who asks more than five times a
-/// second.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// How often libtorrent says the same in the local network.
 const LIBTORRENT_REPEATS: usize = 3;
@@ -82,7 +77,7 @@ struct Dht {
     ours: Anabranch,
     host: Host,
     nodes: Vec<SocketAddr>,
-    _libtorrent: LibtorrentDht,
+    libtorrent: LibtorrentDht,
 }
 
 impl Dht {
@@ -106,23 +101,8 @@ impl Dht {
             ours,
             host: host.clone(),
             nodes: hosts.iter().rev().map(Host::address).collect(),
-            _libtorrent: libtorrent,
+            libtorrent,
         }
-    }
-
-    /// Waits until the DHT knows a peer of the torrent, as `host` sees it.
-    fn wait_for_a_peer(&self, swarm: &Swarm, host: &Host) {
-        let (hash, listen) = (swarm.torrent.hex(), format!("{}:0", host.ip()));
-        let first = self.nodes[1].to_string();
-        let args = ["dht", "get-peers", &hash, "--json", "--listen", &listen];
-        let args = [&args[..], &["--dht-node", &first]].concat();
-        wait::until_every(LOOK, "an announce", || {
-            let outcome = Anabranch::run_on(host, &swarm.scratch, &args);
-            outcome.assert_success();
-            let found: Value = serde_json::from_str(&outcome.stdout).expect("one JSON object");
-            let peers = found["peers"].as_array()?;
-            (!peers.is_empty()).then_some(())
-        });
     }
 
     /// Asserts that ours is asked by others, and is known by the address that it has.
@@ -159,11 +139,11 @@ fn fetches_from_transmission_that_only_the_dht_knows() {
     let [transmission, host, ..] = swarm.network.hosts() else {
         panic!("two hosts");
     };
-    let dht = Dht::start(&swarm);
+    let mut dht = Dht::start(&swarm);
     let daemon =
         Transmission::start_in_dht(transmission, &swarm.scratch, &swarm.seeds(), &dht.nodes);
     daemon.seed(&swarm.torrent);
-    dht.wait_for_a_peer(&swarm, host);
+    dht.libtorrent.wait_for_a_peer(&swarm.torrent);
     let (listen, node) = (host.address().to_string(), dht.nodes[2].to_string());
     for runtime in RUNTIMES {
         let folder = swarm.scratch.folder(runtime);
@@ -185,7 +165,7 @@ fn fetches_from_libtorrent_that_only_a_strict_dht_knows() {
     let [libtorrent, host, ..] = swarm.network.hosts() else {
         panic!("two hosts");
     };
-    let dht = Dht::start(&swarm);
+    let mut dht = Dht::start(&swarm);
     let node = ["--dht-node", &dht.nodes[2].to_string()];
     let _seed = Libtorrent::seed_on(
         libtorrent,
@@ -194,7 +174,7 @@ fn fetches_from_libtorrent_that_only_a_strict_dht_knows() {
         &swarm.seeds(),
         &node,
     );
-    dht.wait_for_a_peer(&swarm, host);
+    dht.libtorrent.wait_for_a_peer(&swarm.torrent);
     let (listen, node) = (host.address().to_string(), dht.nodes[3].to_string());
     let extra = within(&listen, &node, "smol");
     let folder = swarm.scratch.folder("anabranch");
@@ -211,12 +191,12 @@ fn others_fetch_from_us_in_a_dht(runtime: &str, seed: u64) {
     let [transmission, libtorrent, host, ..] = swarm.network.hosts() else {
         panic!("three hosts");
     };
-    let dht = Dht::start(&swarm);
+    let mut dht = Dht::start(&swarm);
     let (listen, node) = (host.address().to_string(), dht.nodes[2].to_string());
     let extra = within(&listen, &node, runtime);
     let seeds = swarm.seeds();
     let _seed = Anabranch::seed_on(host, &swarm.scratch, &swarm.torrent, &seeds, &extra);
-    dht.wait_for_a_peer(&swarm, libtorrent);
+    dht.libtorrent.wait_for_a_peer(&swarm.torrent);
     let link = swarm.link();
 
     let folder = swarm.scratch.folder("libtorrent");

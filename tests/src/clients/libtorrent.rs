@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{port_of, utf8};
 use crate::process::{Process, Stream};
+use crate::wait::LIMIT;
 use crate::{Host, Torrent, address};
 
 /// The binding is built for the distribution's Python, whichever is first on the path.
@@ -15,6 +17,9 @@ const PYTHON: &str = "/usr/bin/python3";
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/libtorrent_peer.py");
 const CREATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/libtorrent_create.py");
 const IDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/libtorrent_idle.py");
+
+/// How often nodes are asked for peers. They answer nobody who asks more than five times a second.
+const LOOK: Duration = Duration::from_secs(1);
 
 pub(super) fn is_installed() -> bool {
     let output = Command::new(PYTHON).args([SCRIPT, "--version"]).output();
@@ -324,6 +329,26 @@ impl LibtorrentDht {
     /// Signs an item with the key that this seed makes, whose public half is given too, and stores it.
     pub fn sign(&mut self, seed: &str, public: &str, text: &str) {
         let _ = self.ask(&format!("sign {seed} {public} {text}"), "put", "target");
+    }
+
+    /// Waits until a node knows a peer of a torrent.
+    ///
+    /// # Panics
+    ///
+    /// When none does.
+    pub fn wait_for_a_peer(&mut self, torrent: &Torrent) {
+        let hash = torrent.hex();
+        // Transmission takes a minute and a half, of which it sleeps all but some milliseconds.
+        crate::wait::until_within(2 * LIMIT, LOOK, "an announce", || {
+            self.process.say(&format!("peers {hash}"));
+            let lines = self.process.lines(Stream::Out);
+            let mut found = lines
+                .iter()
+                .filter_map(|line| event(Stream::Out, line, "peers"));
+            found
+                .any(|said| said["info_hash"] == hash.as_str())
+                .then_some(())
+        });
     }
 
     fn ask(&mut self, line: &str, answer: &str, field: &str) -> String {
