@@ -522,3 +522,26 @@ fn what_a_victim_is_sent_is_bounded_whoever_asks_in_its_name() {
     assert!(received <= bound, "{received} bytes of at most {bound}");
     assert!(received > 0, "it is asked for");
 }
+
+#[test]
+fn a_seed_that_came_before_the_network_is_known_to_it_soon() {
+    let seed = seeds(1)[0];
+    let (mut world, mut hosts) = network(seed, 2, 0);
+    let content = Content::synthetic(5, 1 << 20, 64 << 10);
+    seeding(&mut world, hosts[1], &content);
+    run(&mut world, MINUTE / 6);
+    let keepers = |world: &World, hosts: &[HostId]| {
+        let keeps = |host: &&HostId| {
+            let node = engine(world, **host).dht().expect("a node");
+            node.status().torrents > 0
+        };
+        hosts.iter().filter(keeps).count()
+    };
+    assert_eq!(keepers(&world, &hosts), 1, "nobody else is there");
+    hosts.extend((0..30).map(|_| world.add_host(host())));
+    run(&mut world, 5 * MINUTE);
+    assert!(
+        keepers(&world, &hosts) >= 8,
+        "in minutes, not with the next round"
+    );
+}

@@ -126,7 +126,8 @@ impl Engine {
                     peers,
                     nodes,
                 } => {
-                    if self.torrents.contains(torrent) {
+                    if let Some(announced) = self.torrents.get_mut(torrent) {
+                        announced.dht_announced(&mut ctx, nodes);
                         ctx.notify(Notice::DhtReplied {
                             torrent,
                             peers,

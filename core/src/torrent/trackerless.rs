@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::ctx::{Ctx, Timer};
+use crate::limits;
 use crate::metainfo::Node;
 use crate::notice::TorrentState;
 use crate::time::Instant;
@@ -12,7 +13,8 @@ use crate::torrent::Torrent;
 /// How long after a lookup comes the next one, which announces us anew.
 const INTERVAL: Duration = Duration::from_secs(15 * 60);
 
-/// The same while a download has few peers and nobody to dial; doubles with each lookup.
+/// The same while a download has few peers and nobody to dial, or while fewer nodes took the announce than
+/// should have it, as when our node has just begun to know others; doubles with each lookup.
 const HUNGRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long to wait when too many lookups are under way, and how much longer at random.
@@ -25,6 +27,8 @@ pub(super) struct Schedule {
     last: Option<Instant>,
     /// Lookups in a row that were early.
     early: u32,
+    /// Announces in a row that few nodes took.
+    few: u32,
 }
 
 impl Torrent {
@@ -53,6 +57,18 @@ impl Torrent {
         self.dht.last = Some(ctx.now);
         ctx.timers
             .set(Timer::DhtTorrent(self.id), ctx.now + INTERVAL);
+    }
+
+    /// Its lookup is over, and so many nodes took the announce.
+    pub(crate) fn dht_announced(&mut self, ctx: &mut Ctx<'_>, nodes: u32) {
+        if nodes as usize >= limits::DHT_BUCKET {
+            self.dht.few = 0;
+        } else if let Some(last) = self.dht.last {
+            let wait = HUNGRY_INTERVAL * (1 << self.dht.few.min(4));
+            self.dht.few += 1;
+            let due = (last + wait.min(INTERVAL)).max(ctx.now);
+            ctx.timers.set_no_later(Timer::DhtTorrent(self.id), due);
+        }
     }
 
     /// There was no room for its lookup.
