@@ -41,6 +41,14 @@ impl Rng {
         self.0.fill_bytes(bytes);
     }
 
+    /// Puts a random choice of so many items first, in random order; all if there are no more.
+    pub(crate) fn draw<T>(&mut self, items: &mut [T], count: usize) {
+        for first in 0..count.min(items.len()) {
+            let others = (items.len() - first) as u32;
+            items.swap(first, first + self.below(others) as usize);
+        }
+    }
+
     /// Shuffles in place.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
@@ -53,5 +61,35 @@ impl Rng {
 impl fmt::Debug for Rng {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Rng(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn whoever_is_drawn_comes_first_and_everybody_may_be() {
+        let mut rng = Rng::new(Seed([3; 32]));
+        let mut first = [0; 10];
+        for _ in 0..1_000 {
+            let mut items: Vec<usize> = (0..10).collect();
+            rng.draw(&mut items, 3);
+            for item in &items[..3] {
+                first[*item] += 1;
+            }
+            items.sort_unstable();
+            assert_eq!(items, (0..10).collect::<Vec<_>>());
+        }
+        // 300 each on the average.
+        assert!(
+            first.iter().all(|count| (200..400).contains(count)),
+            "{first:?}"
+        );
+        let mut few = [1, 2];
+        rng.draw(&mut few, 5);
+        few.sort_unstable();
+        assert_eq!(few, [1, 2]);
     }
 }

@@ -63,10 +63,10 @@ impl Dht {
             self.counters.limited += 1;
             return;
         }
-        let answer = self.answer(ctx, from, query);
+        let mut answer = self.answer(ctx, from, query);
         let mut data = Vec::with_capacity(600);
         let sender = *self.net(is_v6(from)).table.own();
-        let body = match &answer {
+        let body = match &mut answer {
             Ok(answer) => Body::Response(answer.response(sender)),
             Err((code, text)) => Body::Error(Fault {
                 code: *code,
@@ -258,7 +258,10 @@ impl Dht {
 }
 
 impl Answer {
-    fn response(&self, sender: NodeId) -> Response<'_> {
+    /// What is said of it. Its nodes and peers go into that.
+    fn response(&mut self, sender: NodeId) -> Response<'_> {
+        let (nodes, nodes6) = (self.nodes.take(), self.nodes6.take());
+        let values = core::mem::take(&mut self.values);
         let mutable = match &self.item {
             Some(Item::Mutable(item)) => Some(item),
             Some(Item::Immutable(_)) | None => None,
@@ -267,9 +270,9 @@ impl Answer {
         let value = self.item.as_ref().filter(|_| !self.seq_only);
         Response {
             sender,
-            nodes: self.nodes.clone(),
-            nodes6: self.nodes6.clone(),
-            values: self.values.clone(),
+            nodes,
+            nodes6,
+            values,
             token: self.token.as_ref().map(|token| &token[..]),
             seeds: self.filters.as_ref().map(|(seeds, _)| seeds.as_bytes()),
             peers: self.filters.as_ref().map(|(_, peers)| peers.as_bytes()),

@@ -106,18 +106,24 @@ impl PeerStore {
         let Some(swarm) = self.torrents.get(info_hash) else {
             return Vec::new();
         };
-        let mut drawn: Vec<(bool, SocketAddr)> = swarm
-            .peers
-            .iter()
-            .filter(|(key, _)| key.is_ipv6() == v6)
-            .map(|(key, peer)| (peer.seed, SocketAddr::new(key.ip(), peer.port)))
-            .collect();
-        rng.shuffle(&mut drawn);
-        if no_seeds {
-            drawn.sort_by_key(|(seed, _)| *seed);
+        let mut drawn = Vec::with_capacity(swarm.peers.len());
+        // Whoever is of less use comes after all others.
+        let groups: &[Option<bool>] = match no_seeds {
+            true => &[Some(false), Some(true)],
+            false => &[None],
+        };
+        for group in groups {
+            let before = drawn.len();
+            let peers = swarm.peers.iter();
+            let peers = peers.filter(|(key, _)| key.is_ipv6() == v6);
+            let peers = peers.filter(|(_, peer)| group.is_none_or(|seed| peer.seed == seed));
+            drawn.extend(peers.map(|(key, peer)| SocketAddr::new(key.ip(), peer.port)));
+            if let Some(drawn) = drawn.get_mut(before..) {
+                rng.draw(drawn, max.saturating_sub(before));
+            }
         }
         drawn.truncate(max);
-        drawn.into_iter().map(|(_, address)| address).collect()
+        drawn
     }
 
     /// Filters of the complete peers of a torrent, and of the others; none if nothing is known of it.

@@ -227,32 +227,40 @@ impl Table {
         worst: Standing,
         now: Instant,
     ) -> Vec<NodeInfo> {
-        let mut found = Vec::new();
-        let usable = |bucket: &Bucket| {
-            let live = bucket.live.iter();
-            live.filter(|entry| entry.standing(now) <= worst)
-                .map(|entry| entry.node)
-                .collect::<Vec<_>>()
-        };
-        let index = self.index(target);
-        // The target's own bucket is nearest to it; then come all that are nearer to us, each of which differs from
-        // the target in the same bit; then, bucket by bucket, those that are farther from us.
-        let near = self.buckets.get(index..=index).unwrap_or_default();
-        let nearer_to_us = self.buckets.get(index + 1..).unwrap_or_default();
-        let farther = self.buckets.get(..index).unwrap_or_default();
-        let mut take = |group: Vec<NodeInfo>| {
-            let mut group = group;
-            group.sort_by_key(|node| node.id.distance(target));
-            group.truncate(max - found.len());
-            found.extend(group);
-            found.len() == max
-        };
-        let done = take(near.iter().flat_map(usable).collect())
-            || take(nearer_to_us.iter().flat_map(usable).collect())
-            || farther.iter().rev().any(|bucket| take(usable(bucket)));
-        // Whether they sufficed makes no difference to what was found.
-        let _ = done;
+        let mut found = Vec::with_capacity(max + DHT_BUCKET);
+        for bucket in self.by_closeness(target) {
+            let before = found.len();
+            let usable = bucket.live.iter();
+            let usable = usable.filter(|entry| entry.standing(now) <= worst);
+            found.extend(usable.map(|entry| entry.node));
+            if let Some(group) = found.get_mut(before..) {
+                group.sort_unstable_by_key(|node| node.id.distance(target));
+            }
+            if found.len() >= max {
+                break;
+            }
+        }
+        found.truncate(max);
         found
+    }
+
+    /// The buckets in the order in which their nodes are close to a place: every node of one is closer than any of the
+    /// next.
+    fn by_closeness(&self, target: &NodeId) -> impl Iterator<Item = &Bucket> {
+        let last = self.buckets.len() - 1;
+        let own = self.index(target);
+        // The target's own bucket is nearest to it. Of those that are nearer to us, each differs from all that follow it
+        // in one bit: where the target has that bit, too, it is nearer than all of them, otherwise farther. Last come
+        // those that are farther from us, the farthest at the end.
+        let sides = |index: &usize| !same_bit(&self.own, target, *index);
+        let nearer = (own + 1)..last;
+        let innermost = (own < last).then_some(last);
+        let order = core::iter::once(own)
+            .chain(nearer.clone().filter(sides))
+            .chain(innermost)
+            .chain(nearer.rev().filter(move |index| !sides(index)))
+            .chain((0..own).rev());
+        order.filter_map(|index| self.buckets.get(index))
     }
 
     /// A random place in the bucket that has not changed for longest, if that is too long. It counts as changed from
@@ -442,6 +450,15 @@ impl Table {
         let bucket = self.buckets.get_mut(index)?;
         bucket.live.iter_mut().find(|entry| entry.node == *node)
     }
+}
+
+/// Whether two places have the same bit at an index.
+fn same_bit(one: &NodeId, other: &NodeId, index: usize) -> bool {
+    let bit = |id: &NodeId| {
+        let byte = id.as_bytes().get(index / 8).copied();
+        byte.unwrap_or(0) & (0x80 >> (index % 8))
+    };
+    bit(one) == bit(other)
 }
 
 impl Bucket {
@@ -686,6 +703,8 @@ mod tests {
                 table.check();
             }
             let mut bytes = [0; 20];
+            // Anywhere from far away to the midst of them.
+            let target = target >> (target % 20);
             bytes[..8].copy_from_slice(&target.to_be_bytes());
             let target = NodeId::new(bytes);
             let mut all: Vec<NodeInfo> = table.nodes(at(0)).collect();

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::{Body, Message, Method, NodeInfo, PutMutable, Query, Response, Want};
+use super::{Body, Message, Method, NodeId, NodeInfo, PutMutable, Query, Response, Want};
 use crate::wire::tracker_http_server::put_compact;
 
 impl Message<'_> {
@@ -213,18 +213,21 @@ fn families(want: Option<Want>, out: &mut Vec<u8>) {
 }
 
 fn nodes(list: &[NodeInfo], out: &mut Vec<u8>) {
-    let mut packed = Vec::new();
+    let len = |node: &NodeInfo| NodeId::LEN + compact_len(node.address);
+    length(out, list.iter().map(len).sum());
     for node in list {
-        packed.extend(node.id.as_bytes());
-        put_compact(node.address, &mut packed);
+        out.extend(node.id.as_bytes());
+        put_compact(node.address, out);
     }
-    string(out, &packed);
 }
 
 fn compact(out: &mut Vec<u8>, address: SocketAddr) {
-    let mut packed = Vec::with_capacity(18);
-    put_compact(address, &mut packed);
-    string(out, &packed);
+    length(out, compact_len(address));
+    put_compact(address, out);
+}
+
+const fn compact_len(address: SocketAddr) -> usize {
+    if address.is_ipv4() { 6 } else { 18 }
 }
 
 fn flag(out: &mut Vec<u8>, key: &[u8]) {
@@ -238,9 +241,14 @@ fn pair(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
 }
 
 fn string(out: &mut Vec<u8>, bytes: &[u8]) {
-    number(out, bytes.len() as u64);
-    out.push(b':');
+    length(out, bytes.len());
     out.extend(bytes);
+}
+
+/// What goes before the bytes of a string.
+fn length(out: &mut Vec<u8>, bytes: usize) {
+    number(out, bytes as u64);
+    out.push(b':');
 }
 
 fn integer(out: &mut Vec<u8>, value: i64) {
