@@ -32,7 +32,7 @@ pub(crate) struct Ctx<'a> {
     pub(crate) throttle: &'a mut Throttle,
     pub(crate) banned: &'a mut Banned,
     pub(crate) lsd: &'a mut Lsd,
-    /// DHT nodes that peers told of.
+    /// What peers told that is of use to the DHT.
     pub(crate) dht_nodes: &'a mut Contacts,
     pub(crate) identity: &'a Identity,
 }

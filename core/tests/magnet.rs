@@ -5,7 +5,7 @@
 )]
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anabranch_core::action::DiskJob;
@@ -56,9 +56,14 @@ fn metainfo(private: bool) -> Metainfo {
 
 impl Rig {
     fn new(private: bool, extra: &str) -> Self {
+        Self::with(private, extra, |_| ())
+    }
+
+    fn with(private: bool, extra: &str, change: impl FnOnce(&mut Config)) -> Self {
         let metainfo = metainfo(private);
         let mut config = Config::default();
         config.max_metadata_size = 1 << 20;
+        change(&mut config);
         let mut engine = Engine::new(config, Seed([1; 32]), Instant::ZERO, UnixTime(0));
         let link = format!("magnet:?xt=urn:btih:{}{extra}", metainfo.info_hash());
         let (torrent, actions) = add(&mut engine, &link);
@@ -115,6 +120,39 @@ impl Rig {
         }
         self.introduce(conn, size);
         conn
+    }
+
+    /// The peers that are being dialled take the call, and say that they see us at an address.
+    fn pick_up(&mut self, your_ip: IpAddr) -> usize {
+        let calls = self.take(|action| match action {
+            Action::Connect { conn, to, .. } => Some((*conn, *to)),
+            _ => None,
+        });
+        for (conn, to) in &calls {
+            self.feed(Event::Connected { conn: *conn });
+            let IpAddr::V4(ip) = to.ip() else {
+                panic!("{to}");
+            };
+            let [.., last] = ip.octets();
+            let handshake = Handshake {
+                reserved: Reserved::default().with_extended(true),
+                info_hash: *self.metainfo.info_hash().as_bytes(),
+                peer_id: PeerId([100 + last; 20]),
+            };
+            let data = Bytes::copy_from_slice(&handshake.encode());
+            self.feed(Event::Received { conn: *conn, data });
+            self.see_at(*conn, your_ip);
+        }
+        calls.len()
+    }
+
+    fn see_at(&mut self, conn: ConnId, your_ip: IpAddr) {
+        let handshake = ExtendedHandshake {
+            your_ip: Some(your_ip),
+            ..ExtendedHandshake::default()
+        };
+        let payload = handshake.encode().into();
+        self.say(conn, &Message::Extended { id: 0, payload });
     }
 
     fn introduce(&mut self, conn: ConnId, size: Option<u32>) {
@@ -322,6 +360,43 @@ fn a_magnet_becomes_a_torrent_and_keeps_its_connections() {
     assert!(!rig.is_closed(peer));
     let files = rig.engine.torrent(rig.torrent).expect("there").files();
     assert_eq!(files[0].priority, Priority::Skip);
+}
+
+#[test]
+fn peers_that_were_dialled_tell_our_address_and_those_that_dialled_do_not() {
+    let own: IpAddr = "203.0.113.9".parse().unwrap();
+    let lie: IpAddr = "198.51.100.1".parse().unwrap();
+    let named: String = (1..=6).map(|n| format!("&x.pe=5.{n}.0.{n}:6881")).collect();
+    for private in [false, true] {
+        let mut rig = Rig::with(private, &named, |config| config.dht.enabled = true);
+        let address = Some(SocketAddr::from(([0, 0, 0, 0], 6881)));
+        let command = Box::new(Command::Listening { address });
+        let request = RequestId(2);
+        rig.feed(Event::Command { request, command });
+        let external = |rig: &Rig| rig.engine.dht().expect("a DHT").status().v4.external;
+        for number in 20..30 {
+            let incoming = rig.peer(number, None);
+            rig.see_at(incoming, lie);
+        }
+        if private {
+            // Before it is known to be so, nothing is known.
+            let size = rig.size();
+            let seed = rig.peer(2, Some(size));
+            rig.serve(seed, true);
+            rig.open();
+        }
+        rig.feed(Event::Tick);
+        assert_eq!(external(&rig), None);
+        let mut called = 0;
+        while called < 6 {
+            called += rig.pick_up(own);
+            rig.pass(1);
+            assert!(rig.now < Instant::from_millis(60_000), "{called}");
+        }
+        assert_eq!(external(&rig), (!private).then_some(own));
+        let counters = rig.engine.dht().expect("a DHT").status().counters;
+        assert_eq!(counters.moves, u64::from(!private));
+    }
 }
 
 #[test]

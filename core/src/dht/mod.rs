@@ -312,6 +312,11 @@ impl Dht {
         while let Some(address) = ctx.dht_nodes.pop() {
             self.contact(ctx, address, None);
         }
+        while let Some((peer, own)) = ctx.dht_nodes.pop_vote() {
+            if self.listening {
+                self.on_vote(ctx, canonical(peer), None, own);
+            }
+        }
         for _ in 0..limits::TIMERS_PER_CALL {
             match self.timers.pop_due(ctx.now) {
                 Some(Due::Query(transaction)) => self.query_due(ctx, transaction, &mut outcomes),
@@ -591,14 +596,14 @@ impl Dht {
             })
     }
 
-    /// A node says what our address is.
-    fn on_vote(&mut self, ctx: &mut Ctx<'_>, from: &NodeInfo, own: SocketAddr) {
-        let v6 = is_v6(from.address);
-        if is_v6(own) != v6 {
+    /// A node, or a peer, says what our address is.
+    fn on_vote(&mut self, ctx: &mut Ctx<'_>, from: SocketAddr, id: Option<&NodeId>, own: IpAddr) {
+        let v6 = is_v6(from);
+        if own.to_canonical().is_ipv6() != v6 {
             return;
         }
         let net = self.net_mut(v6);
-        if !net.external.vote(from, own) {
+        if !net.external.vote(from, id, own) {
             return;
         }
         let address = net.external.address();

@@ -7,7 +7,7 @@ use super::address::{is_local, party};
 use crate::limits::DHT_ADDRESS_VOTES;
 use crate::rng::Rng;
 use crate::torrent::candidates::address::{crc32c, is_dialable};
-use crate::wire::krpc::{NodeId, NodeInfo};
+use crate::wire::krpc::NodeId;
 
 /// So many nodes must agree on our address before it is believed, and they must be the majority of those that were
 /// heard last.
@@ -76,16 +76,16 @@ impl External {
         self.known
     }
 
-    /// A node says what our address is. Says whether that changed what we believe.
+    /// Somebody says what our address is: a node of this place, or a peer, which has none. Says whether that changed what
+    /// we believe.
     ///
     /// Once an address is believed, only nodes at the places that theirs give them can talk us out of it: otherwise
     /// those who gathered around a torrent could, as soon as we come by.
-    pub(crate) fn vote(&mut self, node: &NodeInfo, address: SocketAddr) -> bool {
-        let from = node.address;
-        if self.known.is_some() && !is_valid(&node.id, from.ip()) {
+    pub(crate) fn vote(&mut self, from: SocketAddr, place: Option<&NodeId>, ip: IpAddr) -> bool {
+        if self.known.is_some() && !place.is_some_and(|id| is_valid(id, from.ip())) {
             return false;
         }
-        let ip = address.ip().to_canonical();
+        let ip = ip.to_canonical();
         if is_local(ip) || !is_dialable(SocketAddr::new(ip, 1)) {
             return false;
         }
@@ -144,43 +144,44 @@ mod tests {
     #[test]
     fn a_majority_of_different_voters_is_believed() {
         let mut external = External::default();
-        let own: SocketAddr = "203.0.113.9:1".parse().unwrap();
-        let lie: SocketAddr = "198.51.100.1:1".parse().unwrap();
+        let own: IpAddr = "203.0.113.9".parse().unwrap();
+        let lie: IpAddr = "198.51.100.1".parse().unwrap();
         let mut rng = Rng::new(Seed([2; 32]));
-        let mut voter = |n: u8| {
+        let mut voter = |external: &mut External, n: u8, ip: IpAddr| {
             let address = SocketAddr::from(([5, n, 0, 1], 6881));
             let id = generate(Some(address.ip()), &mut rng);
-            NodeInfo { id, address }
+            external.vote(address, Some(&id), ip)
         };
-        let sybil = |n: u8| NodeInfo {
-            id: NodeId::new([7; 20]),
-            address: SocketAddr::from(([6, n, 0, 1], 6881)),
+        let sybil = |external: &mut External, n: u8| {
+            let address = SocketAddr::from(([6, n, 0, 1], 6881));
+            external.vote(address, Some(&NodeId::new([7; 20])), lie)
+        };
+        let peer = |external: &mut External, n: u8, ip: IpAddr| {
+            external.vote(SocketAddr::from(([7, n, 0, 1], 6881)), None, ip)
         };
         for _ in 0..100 {
-            assert!(!external.vote(&voter(0), lie), "one voter is not many");
+            assert!(!voter(&mut external, 0, lie), "one voter is not many");
+            assert!(!peer(&mut external, 0, lie), "nor are two");
         }
-        for n in 1..6 {
-            assert!(!external.vote(&voter(n), own));
+        for n in 1..4 {
+            assert!(!voter(&mut external, n, own));
+            assert!(!peer(&mut external, n, own) || n == 3);
         }
-        assert!(external.vote(&voter(6), own));
-        assert_eq!(external.address(), Some(own.ip()));
-        assert!(!external.vote(&voter(7), own), "nothing new");
+        assert_eq!(external.address(), Some(own), "six of eight");
+        assert!(!voter(&mut external, 7, own), "nothing new");
         for n in 10..15 {
-            assert!(!external.vote(&voter(n), own));
+            assert!(!voter(&mut external, n, own));
         }
         for n in 20..26 {
-            assert!(!external.vote(&voter(n), lie), "no majority");
+            assert!(!voter(&mut external, n, lie), "no majority");
         }
         for n in 0..100 {
-            assert!(!external.vote(&sybil(n), lie), "not where they belong");
+            assert!(!sybil(&mut external, n), "not where they belong");
+            assert!(!peer(&mut external, n, lie), "of no place at all");
         }
         for n in 40..80 {
-            external.vote(&voter(n), "192.168.1.1:9".parse().unwrap());
+            voter(&mut external, n, "192.168.1.1".parse().unwrap());
         }
-        assert_eq!(
-            external.address(),
-            Some(own.ip()),
-            "local addresses do not vote"
-        );
+        assert_eq!(external.address(), Some(own), "local addresses do not vote");
     }
 }

@@ -218,7 +218,7 @@ impl Dht {
         }
         self.meet(ctx, from);
         if let Some(own) = message.your_address {
-            self.on_vote(ctx, &from, own);
+            self.on_vote(ctx, from.address, Some(&from.id), own.ip());
         }
         let all = [&response.nodes, &response.nodes6];
         let nodes: Vec<NodeInfo> = all

@@ -104,6 +104,11 @@ impl Torrent {
         if let (true, Some(port)) = (peer.incoming, handshake.port) {
             peer.dial_address = Some(SocketAddr::new(peer.address.ip(), port));
         }
+        // Its address of the other family, `ipv4` or `ipv6`, is of no use: it is connected, so a second connection to it
+        // would be closed, and anybody could have us knock at doors of others with it. Those who have no connection to it
+        // hear of its addresses by trackers, PEX and the DHT.
+        let own = handshake.your_ip.filter(|_| !peer.incoming);
+        let from = peer.address;
         peer.upload_only = handshake.upload_only.unwrap_or(peer.upload_only);
         peer.encryption = handshake.encryption.unwrap_or(peer.encryption);
         peer.metadata_size = handshake.metadata_size.unwrap_or(peer.metadata_size);
@@ -112,6 +117,9 @@ impl Torrent {
         if let Some(fetch) = &mut self.fetch {
             fetch.offer(conn, address, if speaks { size } else { 0 });
             self.fetch_more(ctx);
+        }
+        if let Some(own) = own {
+            self.on_own_address(ctx, from, own);
         }
         self.update_exchange(ctx, conn);
         self.on_chatter(conn)

@@ -1,6 +1,6 @@
 //! BEP 5: when a torrent is looked up in the DHT. Private torrents never are (BEP 27).
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use crate::ctx::{Ctx, Timer};
@@ -126,6 +126,14 @@ impl Torrent {
     pub(super) fn on_dht_port(&mut self, ctx: &mut Ctx<'_>, peer: SocketAddr, port: u16) {
         if ctx.config.dht.enabled && !self.is_private() && port != 0 {
             ctx.dht_nodes.push(SocketAddr::new(peer.ip(), port));
+            ctx.timers.set_no_later(Timer::Dht, ctx.now);
+        }
+    }
+
+    /// A peer that we dialled says what our address is (BEP 10). Whoever dialled us chose to, and may have come for this.
+    pub(super) fn on_own_address(&self, ctx: &mut Ctx<'_>, peer: SocketAddr, own: IpAddr) {
+        if ctx.config.dht.enabled && !self.is_private() {
+            ctx.dht_nodes.push_vote(peer, own);
             ctx.timers.set_no_later(Timer::Dht, ctx.now);
         }
     }
