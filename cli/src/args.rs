@@ -288,6 +288,10 @@ pub(crate) struct DhtNode {
     #[arg(long, conflicts_with = "dht_nodes")]
     pub(crate) alone: bool,
 
+    /// Limit the answers to all others together, in bytes a second, such as 1MiB. Without it, 250k.
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(crate) reply_rate: Option<u64>,
+
     /// How often to tell how it is.
     #[arg(long, value_name = "T", default_value = "10s", value_parser = parse_duration)]
     pub(crate) interval: Duration,

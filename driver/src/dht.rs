@@ -50,6 +50,7 @@ pub struct DhtOptions {
     read_only: bool,
     bootstrap: Vec<Node>,
     state_file: Option<PathBuf>,
+    reply_rate: Option<u64>,
 }
 
 impl DhtOptions {
@@ -69,6 +70,14 @@ impl DhtOptions {
     /// Whether it asks but does not answer (BEP 43): for a program that ends soon, or a machine that cannot be reached.
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.read_only = read_only;
+        self
+    }
+
+    /// Bounds the answers to all others together, in bytes a second, instead of as
+    /// [`DhtConfig::reply_rate`](anabranch_core::dht::DhtConfig::reply_rate) does by default: more is of use to a node
+    /// that many begin with. The limits for each party stay.
+    pub fn reply_rate(mut self, rate: u64) -> Self {
+        self.reply_rate = Some(rate);
         self
     }
 
@@ -94,6 +103,7 @@ impl DhtOptions {
         dht.enabled = true;
         dht.read_only = self.read_only;
         dht.bootstrap = self.bootstrap;
+        dht.reply_rate = self.reply_rate.or(dht.reply_rate);
         let Some(path) = self.state_file else {
             return (None, None);
         };
@@ -432,8 +442,12 @@ mod tests {
     fn the_public_network_is_known_by_names() {
         let mut config = Config::default();
         assert!(!config.dht.enabled);
+        let usual = config.dht.reply_rate;
         DhtOptions::public().read_only(true).apply(&mut config);
         assert!(config.dht.enabled && config.dht.read_only);
         assert_eq!(config.dht.bootstrap.len(), DHT_ROUTERS.len());
+        assert_eq!(config.dht.reply_rate, usual);
+        DhtOptions::new().reply_rate(5_000).apply(&mut config);
+        assert_eq!(config.dht.reply_rate, Some(5_000));
     }
 }

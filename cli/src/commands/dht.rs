@@ -110,7 +110,13 @@ pub(crate) fn run(args: &Dht) -> Result<Exit, Failure> {
         | DhtCommand::Put(_) => options(&common.network, common.listen),
     };
     let options = match &args.command {
-        DhtCommand::Node(node) => options.read_only(node.read_only),
+        DhtCommand::Node(node) => {
+            let options = options.read_only(node.read_only);
+            match node.reply_rate {
+                Some(rate) => options.reply_rate(rate),
+                None => options,
+            }
+        }
         // It knows whom to ask, and keeps nothing of it.
         DhtCommand::Ping(_) => DhtOptions::new().read_only(true),
         DhtCommand::GetPeers(_)
