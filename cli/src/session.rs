@@ -114,6 +114,8 @@ struct Entry {
     awaited: Option<Awaited>,
     /// When it was added, or, if later, when what was there had been looked at.
     began: Instant,
+    /// Whether a piece was downloaded in this run.
+    moving: bool,
     /// Whether all that is wanted is there.
     complete: bool,
     /// Whether the aim is reached.
@@ -286,6 +288,7 @@ impl<'a> Session<'a> {
             dir,
             awaited,
             began: Instant::now(),
+            moving: false,
             complete: false,
             done: false,
             unfit: false,
@@ -516,6 +519,7 @@ impl<'a> Session<'a> {
                     pieces,
                 }
             }
+            Notice::Piece { .. } => return self.on_piece(id).await,
             Notice::Completed { .. } => return self.on_complete(id).await,
             Notice::State { state, .. } => return self.on_state(id, state).await,
             Notice::GoalReached { .. } => return self.on_goal(id).await,
@@ -580,7 +584,6 @@ impl<'a> Session<'a> {
             Notice::MetadataReceived { .. }
             | Notice::Added { .. }
             | Notice::Removed { .. }
-            | Notice::Piece { .. }
             | Notice::FileCompleted { .. }
             | Notice::PeerConnected { .. }
             | Notice::PeerDisconnected { .. }
@@ -609,6 +612,18 @@ impl<'a> Session<'a> {
             | TorrentState::Failed
             | TorrentState::Removing => Ok(()),
         }
+    }
+
+    /// A piece is there. That of the first is worth knowing at once: data comes.
+    async fn on_piece(&mut self, id: TorrentId) -> Result<(), Failure> {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Ok(());
+        };
+        if std::mem::replace(&mut entry.moving, true) {
+            return Ok(());
+        }
+        let status = entry.torrent.status().await.map_err(gone)?;
+        self.output.tell(&entry.progress(&status))
     }
 
     /// All that is wanted is there; told once.

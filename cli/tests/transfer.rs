@@ -205,6 +205,21 @@ fn progress_of_a_seeder_at_rest_is_told_again_when_somebody_comes() {
 }
 
 #[test]
+fn the_first_piece_is_told_before_all_are_there() {
+    let swarm = Swarm::new();
+    let (events, code) = swarm.download(&[]).end();
+    assert_eq!(code, 0);
+    let completed = events
+        .iter()
+        .position(|event| event["event"] == "completed")
+        .unwrap();
+    let some = |progress: &&&Value| progress["pieces_have"].as_u64() > Some(0);
+    let told = named(&events[..completed], "progress");
+    // One more comes with completion.
+    assert!(told.iter().filter(some).count() >= 2, "{told:?}");
+}
+
+#[test]
 fn an_interrupted_download_goes_on_where_it_stopped() {
     let swarm = Swarm::new();
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {

@@ -59,7 +59,7 @@ pub(crate) enum Event {
         /// Pieces in all.
         pieces: u32,
     },
-    /// Where a torrent stands, once a second.
+    /// Where a torrent stands: once a second, when its first piece has come, and before `completed`.
     Progress(Box<Progress>),
     /// All that is wanted is there and verified.
     Completed {
