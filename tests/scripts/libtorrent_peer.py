@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """One libtorrent session with one torrent, for the interop suite.
 
-Prints one JSON object a line: "listening" with the address, "completed" when every piece is there,
+Prints one JSON object a line: "listening" with the address, "metadata" when the torrent of a magnet link is there,
+"piece" when the first piece is and --tell-piece was given, "completed" when every piece is there,
 "error" when the session gave up. Dials each ADDR:PORT that comes on a line of standard input. Runs
 until it is killed.
 """
@@ -45,6 +46,7 @@ def main():
     parser.add_argument("--lsd", action="store_true", help="discover local peers")
     parser.add_argument("--dht-node", action="append", default=[], help="ADDR:PORT; turns the DHT on")
     parser.add_argument("--shared", action="store_true", help="the nodes of the DHT share few addresses")
+    parser.add_argument("--tell-piece", action="store_true", help="say when the first piece has come")
     options = parser.parse_args()
 
     address, _ = endpoint(options.listen)
@@ -70,7 +72,8 @@ def main():
         "unchoke_interval": 2,
         "alert_mask": categories.error_notification | categories.status_notification
         | categories.peer_notification | categories.tracker_notification
-        | categories.storage_notification,
+        | categories.storage_notification
+        | (categories.piece_progress_notification if options.tell_piece else 0),
     })
     if options.shared:
         session.apply_settings({
@@ -102,6 +105,7 @@ def main():
     bell.setblocking(False)
     session.set_alert_fd(ringer.fileno())
     completed = False
+    told = not options.tell_piece
     while True:
         if select.select([bell], [], [], 0.2)[0]:
             bell.recv(1 << 12)
@@ -115,6 +119,12 @@ def main():
             elif isinstance(alert, (libtorrent.peer_disconnected_alert,
                                     libtorrent.tracker_error_alert)):
                 say("note", message=alert.message())
+            elif isinstance(alert, libtorrent.metadata_received_alert):
+                say("metadata")
+            elif isinstance(alert, libtorrent.piece_finished_alert):
+                if not told:
+                    say("piece")
+                told = True
             elif isinstance(alert, libtorrent.cache_flushed_alert):
                 say("completed")
         if not completed and handle.status().is_seeding:

@@ -7,6 +7,7 @@
 mod contestant;
 mod create;
 mod idle;
+mod magnet;
 mod options;
 mod recheck;
 mod side;
@@ -117,6 +118,20 @@ fn measure(
                 in_all,
                 Subject::Seeder,
             );
+        }
+        Measurement::Magnet | Measurement::MagnetDht => {
+            // What the disk takes of it is little.
+            let stages = std::slice::from_ref(first);
+            let arrive = |stage: &Stage, one, _| match measurement == Measurement::MagnetDht {
+                true => magnet::run_in_dht(stage, one),
+                false => magnet::run(stage, options.seeder, one),
+            };
+            let rows = rounds(options, stages, &contestants, measurement, arrive);
+            let title = match measurement == Measurement::MagnetDht {
+                true => "From a magnet link to the first piece, by the DHT alone".to_owned(),
+                false => format!("From a magnet link to the first piece ({seeder})"),
+            };
+            table::print_arrivals(&title, &rows);
         }
         Measurement::Recheck => {
             let rows = rounds(

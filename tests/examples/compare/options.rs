@@ -21,7 +21,8 @@ Usage: compare [OPTIONS]
                    [default: the target folder or that for temporary files; none with --dir]
   --only NAME      Only this client (anabranch, baseline, smol, tokio, aria2, libtorrent, rqbit,
                    transmission, mktorrent) or only this measurement (download, download-many, seed,
-                   seed-many, recheck, idle, create, runtimes, sha1); may be given several times
+                   seed-many, magnet, magnet-dht, recheck, idle, create, runtimes, sha1); may be given
+                   several times
   --seeder NAME    Who seeds to those that download [default: libtorrent]
   --leecher NAME   Who downloads from those that seed [default: libtorrent]
   --bin PATH       The anabranch to measure [default: $ANABRANCH_BIN, or the release build]
@@ -75,6 +76,8 @@ pub(crate) enum Measurement {
     DownloadMany,
     Seed,
     SeedMany,
+    Magnet,
+    MagnetDht,
     Recheck,
     Idle,
     Create,
@@ -83,11 +86,13 @@ pub(crate) enum Measurement {
 }
 
 impl Measurement {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Download,
         Self::DownloadMany,
         Self::Seed,
         Self::SeedMany,
+        Self::Magnet,
+        Self::MagnetDht,
         Self::Recheck,
         Self::Idle,
         Self::Create,
@@ -101,6 +106,8 @@ impl Measurement {
             Self::DownloadMany => "download-many",
             Self::Seed => "seed",
             Self::SeedMany => "seed-many",
+            Self::Magnet => "magnet",
+            Self::MagnetDht => "magnet-dht",
             Self::Recheck => "recheck",
             Self::Idle => "idle",
             Self::Create => "create",

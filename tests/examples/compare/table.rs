@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::idle::Idleness;
+use crate::magnet::Arrival;
 use crate::transfer::{Load, Sample};
 
 /// What one client did in all rounds, in each place.
@@ -77,6 +78,12 @@ impl Timed for Sample {
 impl Timed for Idleness {
     fn wall(&self) -> Duration {
         self.ready
+    }
+}
+
+impl Timed for Arrival {
+    fn wall(&self) -> Duration {
+        self.piece
     }
 }
 
@@ -221,6 +228,25 @@ pub(crate) fn print_idle(title: &str, rows: &[Row<Idleness>]) {
         }),
         Column::new(0, "idle CPU %", 3, share),
         Column::ratio(0, "CPU x", rows, share),
+    ];
+    print_columns(title, rows, &columns);
+}
+
+/// Prints how long it is from a link to the torrent, and to the first piece.
+pub(crate) fn print_arrivals(title: &str, rows: &[Row<Arrival>]) {
+    let metadata = |sample: &Arrival| Some(sample.metadata.as_secs_f64());
+    let piece = |sample: &Arrival| Some(sample.piece.as_secs_f64());
+    let columns = [
+        Column::new(0, "torrent s", 3, metadata),
+        Column::ratio(0, "torrent x", rows, metadata),
+        Column::new(0, "piece s", 3, piece),
+        Column::ratio(0, "piece x", rows, piece),
+        Column::new(0, "CPU s", 2, |sample: &Arrival| {
+            Some(sample.load.cpu.as_secs_f64())
+        }),
+        Column::new(0, "peak MiB", 1, |sample: &Arrival| {
+            Some(mebibytes(sample.load.peak))
+        }),
     ];
     print_columns(title, rows, &columns);
 }

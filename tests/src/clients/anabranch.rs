@@ -84,9 +84,22 @@ impl Anabranch {
     /// Runs the command to its end.
     #[must_use]
     pub fn run<S: AsRef<OsStr>>(scratch: &Scratch, args: impl IntoIterator<Item = S>) -> Outcome {
-        Process::spawn("anabranch", command(scratch).args(args))
-            .wait_exit()
-            .into()
+        Self::run_build(Self::binary(), scratch, args)
+    }
+
+    /// What [`Anabranch::run`] does, with another build of the command.
+    #[must_use]
+    pub fn run_build<S: AsRef<OsStr>>(
+        binary: &Path,
+        scratch: &Scratch,
+        args: impl IntoIterator<Item = S>,
+    ) -> Outcome {
+        Process::spawn(
+            "anabranch",
+            at_home(Command::new(binary), scratch).args(args),
+        )
+        .wait_exit()
+        .into()
     }
 
     /// Runs the command to its end with a bound on the memory it may take.
@@ -122,13 +135,18 @@ impl Anabranch {
     /// `anabranch dht node` with JSON lines, which tells how it is many times a second.
     #[must_use]
     pub fn dht_node(scratch: &Scratch, extra: &[&str]) -> Self {
+        let extra = [&["--interval", "100ms"], extra].concat();
+        Self::dht_node_build(Self::binary(), scratch, &extra)
+    }
+
+    /// `anabranch dht node` with JSON lines, of another build of the command.
+    #[must_use]
+    pub fn dht_node_build(binary: &Path, scratch: &Scratch, extra: &[&str]) -> Self {
         let listen = format!("{}:0", address::ANABRANCH);
-        let args = ["dht", "node", "--json", "--interval", "100ms"];
         let process = Process::spawn(
             "anabranch",
-            command(scratch)
-                .args(args)
-                .args(["--listen", &listen])
+            at_home(Command::new(binary), scratch)
+                .args(["dht", "node", "--json", "--listen", &listen])
                 .args(extra),
         );
         Self { process }
@@ -251,7 +269,10 @@ impl Anabranch {
         Self::start_source(binary, scratch, verb, utf8(&torrent.path), folder, extra)
     }
 
-    fn start_source(
+    /// What [`Anabranch::download`] and [`Anabranch::seed`] do, with another build of the command, and of a torrent file
+    /// or a magnet link.
+    #[must_use]
+    pub fn start_source(
         binary: &Path,
         scratch: &Scratch,
         verb: &str,

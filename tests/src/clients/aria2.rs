@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::{port_of, utf8};
-use crate::process::Process;
+use crate::process::{Process, Stream};
 use crate::{Scratch, Torrent, address, net, wait};
 
 /// A running aria2 with one torrent.
@@ -43,6 +43,46 @@ impl Aria2 {
         let mut command = bare_command(scratch, folder, port_of(address::ARIA2));
         // It ends when it is complete instead of seeding.
         Process::spawn("aria2c", command.args(["--seed-time=0", link]))
+    }
+
+    /// Begins to download what a magnet link stands for into `folder`. The disk cache is aria2's default.
+    #[must_use]
+    pub fn fetch(scratch: &Scratch, link: &str, folder: &Path, extra: &[&str]) -> Self {
+        let (rpc, peer) = (port_of(address::ANABRANCH), port_of(address::ARIA2));
+        let process = Process::spawn(
+            "aria2c",
+            bare_command(scratch, folder, peer)
+                .arg("--enable-rpc")
+                .arg(format!("--rpc-listen-port={}", rpc.port()))
+                .arg(format!(
+                    "--dht-file-path={}",
+                    utf8(&scratch.join("aria2/dht"))
+                ))
+                .args(extra)
+                .arg(link),
+        );
+        Self { process, rpc, peer }
+    }
+
+    /// Whether it has the torrent that a magnet link stands for.
+    #[must_use]
+    pub fn has_fetched(&self) -> bool {
+        let lines = self.process.lines(Stream::Out);
+        let mut lines = lines.iter();
+        lines.any(|line| line.contains("complete") && line.contains("[METADATA]"))
+    }
+
+    /// Whether it has a verified piece of what a magnet link stands for.
+    #[must_use]
+    pub fn has_piece(&self) -> bool {
+        let active = self.active().unwrap_or_default();
+        let downloads = active.as_array().map_or(&[][..], Vec::as_slice);
+        // The torrent itself is a download, too, which the other follows.
+        let mut data = downloads.iter().filter(|one| one["following"].is_string());
+        data.any(|one| {
+            let bits = one["bitfield"].as_str().unwrap_or_default();
+            bits.bytes().any(|digit| digit != b'0')
+        })
     }
 
     /// Runs it without its RPC to the end that `extra` sets. The disk cache is aria2's default.
@@ -97,10 +137,11 @@ impl Aria2 {
         });
     }
 
-    /// Whether each torrent that it is at is complete.
+    /// What it tells of each download that it is at.
     fn active(&self) -> Option<Value> {
+        let fields = ["seeder", "following", "bitfield"];
         let request = json!({
-            "jsonrpc": "2.0", "id": "1", "method": "aria2.tellActive", "params": [["seeder"]],
+            "jsonrpc": "2.0", "id": "1", "method": "aria2.tellActive", "params": [fields],
         });
         let body = request.to_string();
         let reply = net::http(self.rpc, "POST", "/jsonrpc", &[], body.as_bytes()).ok()?;

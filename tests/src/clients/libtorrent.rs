@@ -87,6 +87,14 @@ impl Libtorrent {
         Self::start_with(link, folder, &[])
     }
 
+    /// Downloads what a magnet link stands for at an address of its own. It says when it has the torrent, and when the
+    /// first piece: see [`Libtorrent::has_said`].
+    #[must_use]
+    pub fn fetch_at(ip: &str, link: &str, folder: &Path, extra: &[&str]) -> Self {
+        let extra = [&["--no-pex", "--tell-piece"], extra].concat();
+        Self::start_at(ip, link, folder, &extra)
+    }
+
     /// Seeds what is in `folder` without a check, and looks for peers in the local network.
     #[must_use]
     pub fn seed_locally(torrent: &Torrent, folder: &Path) -> Self {
@@ -211,9 +219,15 @@ impl Libtorrent {
     /// Whether it has every byte, on disk.
     #[must_use]
     pub fn is_complete(&self) -> bool {
+        self.has_said("completed")
+    }
+
+    /// Whether it has told of an event: `metadata`, `piece`, `completed`.
+    #[must_use]
+    pub fn has_said(&self, name: &str) -> bool {
         let lines = self.process.lines(Stream::Out);
         let mut lines = lines.iter();
-        lines.any(|line| event(Stream::Out, line, "completed").is_some())
+        lines.any(|line| event(Stream::Out, line, name).is_some())
     }
 
     /// Waits until it has every byte.
@@ -362,6 +376,61 @@ impl LibtorrentDht {
         self.process.say(line);
         let answer = crate::wait::until(line, || said(&self.process).into_iter().nth(before));
         answer[field].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// A DHT node of libtorrent's in a process of its own, which limits nothing.
+#[derive(Debug)]
+pub struct LibtorrentNode {
+    process: Process,
+    address: SocketAddr,
+}
+
+impl LibtorrentNode {
+    /// Starts one that knows nobody.
+    #[must_use]
+    pub fn start() -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/libtorrent_node.py");
+        let process = Process::spawn_listening(
+            "libtorrent's node",
+            Command::new(PYTHON).args([script, address::LIBTORRENT]),
+        );
+        let address = process.wait_line("its address", |stream, line| {
+            let said = event(stream, line, "node")?;
+            said["address"].as_str()?.parse().ok()
+        });
+        Self { process, address }
+    }
+
+    /// Where it is asked.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The process.
+    #[must_use]
+    pub const fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Makes it get to know another node.
+    pub fn add(&mut self, node: SocketAddr) {
+        self.process.say(&format!("add {node}"));
+    }
+
+    /// How many nodes are in its table.
+    pub fn known(&mut self) -> u64 {
+        let said = |process: &Process| {
+            let lines = process.lines(Stream::Out);
+            let lines = lines.iter();
+            let events = lines.filter_map(|line| event(Stream::Out, line, "stats"));
+            events.collect::<Vec<Value>>()
+        };
+        let before = said(&self.process).len();
+        self.process.say("stats");
+        let answer = crate::wait::until("stats", || said(&self.process).into_iter().nth(before));
+        answer["nodes"].as_u64().unwrap_or(0)
     }
 }
 

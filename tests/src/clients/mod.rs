@@ -18,7 +18,9 @@ use std::sync::OnceLock;
 pub use anabranch::{ALONE, Anabranch, Outcome, anabranch_idle};
 pub use aria2::{Aria2, aria2_idle};
 pub use example::{Embedded, Example};
-pub use libtorrent::{Libtorrent, LibtorrentDht, libtorrent_create, libtorrent_idle};
+pub use libtorrent::{
+    Libtorrent, LibtorrentDht, LibtorrentNode, libtorrent_create, libtorrent_idle,
+};
 pub use opentracker::{Opentracker, Reserved};
 pub use rqbit::Rqbit;
 pub use tools::{aria2_info_hash, mktorrent, transmission_create, transmission_info_hash};

@@ -42,6 +42,21 @@ impl Rqbit {
         Self::start(scratch, &download(folder, &args))
     }
 
+    /// Begins to download what a magnet link stands for into `folder`.
+    #[must_use]
+    pub fn fetch(scratch: &Scratch, link: &str, folder: &Path, extra: &[&str]) -> Self {
+        let args = [extra, &[link]].concat();
+        Self::start(scratch, &download(folder, &args))
+    }
+
+    /// The same from peers that it finds in a DHT by one of its nodes.
+    #[must_use]
+    pub fn fetch_in_dht(scratch: &Scratch, link: &str, folder: &Path, node: SocketAddr) -> Self {
+        let node = format!("--dht-bootstrap-addrs={node}");
+        let dht = ["--disable-dht-persistence", &node];
+        Self::start_with(scratch, &dht, &download(folder, &[link]))
+    }
+
     /// Checks what is in `folder`, and ends if all is there.
     #[must_use]
     pub fn recheck(scratch: &Scratch, torrent: &Torrent, folder: &Path) -> Process {
@@ -100,6 +115,16 @@ impl Rqbit {
         self.has_logged("added torrent")
     }
 
+    /// Whether it has a verified piece.
+    #[must_use]
+    pub fn has_piece(&self) -> bool {
+        let torrents = self.torrents().unwrap_or_default();
+        let mut have = torrents
+            .iter()
+            .map(|torrent| torrent["stats"]["progress_bytes"].as_u64());
+        have.any(|have| have > Some(0))
+    }
+
     /// Where it accepts peers.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
@@ -133,11 +158,16 @@ impl Rqbit {
     }
 
     fn start(scratch: &Scratch, args: &[&str]) -> Self {
+        Self::start_with(scratch, &["--disable-dht"], args)
+    }
+
+    fn start_with(scratch: &Scratch, dht: &[&str], args: &[&str]) -> Self {
         let (api, peer) = (port_of(address::RQBIT), port_of(address::RQBIT));
         let process = Process::spawn(
             "rqbit",
             Command::new("rqbit")
-                .args(["--disable-dht", "--disable-lsd", "--disable-trackers"])
+                .args(dht)
+                .args(["--disable-lsd", "--disable-trackers"])
                 .args(["--disable-upnp-port-forward", "--ipv4-only"])
                 .arg(format!("--listen-ip={}", peer.ip()))
                 .arg(format!("--listen-port={}", peer.port()))

@@ -241,6 +241,23 @@ impl Transmission {
         settled && state["leftUntilDone"] == json!(0) && state["percentDone"] == json!(1)
     }
 
+    /// Whether it has the torrent that a magnet link stands for.
+    #[must_use]
+    pub fn has_metadata(&self, torrent: &Torrent) -> bool {
+        self.number(torrent, "metadataPercentComplete") == Some(1.0)
+    }
+
+    /// Whether it has a verified piece.
+    #[must_use]
+    pub fn has_piece(&self, torrent: &Torrent) -> bool {
+        self.number(torrent, "haveValid") > Some(0.0)
+    }
+
+    fn number(&self, torrent: &Torrent, field: &str) -> Option<f64> {
+        let fields = json!({ "ids": [torrent.hex()], "fields": [field] });
+        self.call("torrent-get", &fields)["torrents"][0][field].as_f64()
+    }
+
     fn call(&self, method: &str, arguments: &Value) -> Value {
         self.try_call(method, arguments)
             .unwrap_or_else(|| panic!("transmission: no {method}"))
