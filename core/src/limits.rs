@@ -121,6 +121,10 @@ pub const MAX_DHT_LOOKUP_PEERS: usize = 1_000;
 /// DHT queries that wait for an answer: 1,024 × some 200 bytes.
 pub const MAX_DHT_QUERIES: usize = 1_024;
 
+/// Those of them with which DHT lookups find their way, and beyond which they take turns. The others are for what lookups
+/// store at their ends, for users' pings and for the tables.
+pub const MAX_DHT_QUERIES_OF_LOOKUPS: usize = 768;
+
 /// DHT nodes that are to be asked whether they are there, and host names that are to be looked up: 256 × some 100
 /// bytes.
 pub const MAX_DHT_CONTACTS: usize = 256;

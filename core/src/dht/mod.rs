@@ -121,6 +121,8 @@ pub(crate) struct Dht {
     v6: Net,
     queries: BTreeMap<u32, Pending>,
     lookups: BTreeMap<u64, Running>,
+    /// Lookups that wait for others' queries to end before they can ask on, each once, the first to wait first.
+    in_line: VecDeque<u64>,
     tasks: BTreeMap<TaskId, Task>,
     /// Ids given out, of lookups and tasks alike.
     ids: u64,
@@ -201,6 +203,7 @@ impl Dht {
             v6,
             queries: BTreeMap::new(),
             lookups: BTreeMap::new(),
+            in_line: VecDeque::new(),
             tasks: BTreeMap::new(),
             ids: 0,
             timers: Timers::default(),
@@ -245,6 +248,7 @@ impl Dht {
             }
         }
         self.lookups.clear();
+        self.in_line.clear();
         self.contacts.clear();
         self.timers.clear();
         for net in [&mut self.v4, &mut self.v6] {
@@ -390,6 +394,13 @@ impl Dht {
         assert!(self.lookups.len() <= 2 * limits::MAX_DHT_LOOKUPS + task::OWN_LOOKUPS);
         assert!(self.contacts.len() <= limits::MAX_DHT_CONTACTS);
         assert!(self.routers.len() <= limits::MAX_DHT_CONTACTS);
+        for id in &self.in_line {
+            assert!(self.lookups.contains_key(id), "who waits is there");
+        }
+        assert!(
+            self.in_line.is_empty() || self.queries.len() >= limits::MAX_DHT_QUERIES_OF_LOOKUPS,
+            "nobody waits in vain"
+        );
         for transaction in self.queries.keys() {
             let due = self.timers.deadline(Due::Query(*transaction));
             assert!(due.is_some(), "every query ends");

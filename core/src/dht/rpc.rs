@@ -154,6 +154,7 @@ impl Dht {
                 ctx.push(Action::Reply { request, result });
             }
         }
+        self.go_on(ctx, outcomes);
     }
 
     /// A packet came.
@@ -173,11 +174,13 @@ impl Dht {
             Body::Response(response) => {
                 if let Some(query) = self.settle(&message, from) {
                     self.on_response(ctx, &query, &message, response, outcomes);
+                    self.go_on(ctx, outcomes);
                 }
             }
             Body::Error(fault) => {
                 if let Some(query) = self.settle(&message, from) {
                     self.on_refusal(ctx, &query, fault, outcomes);
+                    self.go_on(ctx, outcomes);
                 }
             }
         }

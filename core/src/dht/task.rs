@@ -545,6 +545,13 @@ impl Dht {
             let Some(running) = self.lookups.get_mut(&id) else {
                 return;
             };
+            if self.queries.len() >= limits::MAX_DHT_QUERIES_OF_LOOKUPS && !running.lookup.is_done()
+            {
+                if !self.in_line.contains(&id) {
+                    self.in_line.push_back(id);
+                }
+                return;
+            }
             let target = *running.lookup.target();
             let Some(ask) = running.lookup.next() else {
                 if running.lookup.is_done() {
@@ -564,6 +571,15 @@ impl Dht {
         }
     }
 
+    /// A query has ended: lookups that waited for that go on.
+    pub(super) fn go_on(&mut self, ctx: &mut Ctx<'_>, outcomes: &mut Vec<DhtOutcome>) {
+        while self.queries.len() < limits::MAX_DHT_QUERIES_OF_LOOKUPS
+            && let Some(next) = self.in_line.pop_front()
+        {
+            self.drive(ctx, next, outcomes);
+        }
+    }
+
     /// A lookup is over: stores what is to be stored where it led.
     fn finish_lookup(&mut self, ctx: &mut Ctx<'_>, id: u64, outcomes: &mut Vec<DhtOutcome>) {
         let Some(Running {
@@ -574,6 +590,7 @@ impl Dht {
         else {
             return;
         };
+        self.in_line.retain(|waiting| *waiting != id);
         let closest = lookup.closest();
         let (asked, replied) = lookup.counts();
         let Some(task) = self.tasks.get_mut(&task_id) else {

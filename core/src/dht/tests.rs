@@ -30,6 +30,8 @@ struct Network {
     /// What went to addresses where nobody is.
     outside: Vec<(SocketAddr, SocketAddr, Bytes)>,
     sequence: u64,
+    /// Whether all packets are lost.
+    down: bool,
 }
 
 const LATENCY: Duration = Duration::from_millis(20);
@@ -59,6 +61,7 @@ impl Network {
             packets: BTreeMap::new(),
             outside: Vec::new(),
             sequence: 0,
+            down: false,
         }
     }
 
@@ -120,6 +123,7 @@ impl Network {
         let from = this.address;
         for action in actions.drain() {
             match action {
+                Action::Datagram { .. } if self.down => {}
                 Action::Datagram { to, data } => {
                     self.sequence += 1;
                     self.packets
@@ -839,4 +843,37 @@ fn garbage_is_counted_and_changes_nothing() {
     }
     assert_eq!(network.status(0).counters.malformed, 4);
     assert_eq!(network.status(0).v4.nodes, 2);
+}
+
+#[test]
+fn lookups_take_turns_when_there_are_too_many_queries() {
+    let mut network = Network::with(40);
+    // Nobody answers any more, so that every query takes as long as it can.
+    network.down = true;
+    let before = network.status(0).counters;
+    let wishes: Vec<RequestId> = (0..limits::MAX_DHT_LOOKUPS as u8)
+        .map(|n| {
+            let info_hash = InfoHash::new([4 * n; 20]);
+            network.command(0, Command::Dht(DhtCommand::GetPeers { info_hash }))
+        })
+        .collect();
+    let mut most = 0;
+    let end = network.now + Duration::from_secs(60);
+    while network.step(end) {
+        most = most.max(network.status(0).waiting);
+    }
+    assert_eq!(most as usize, limits::MAX_DHT_QUERIES_OF_LOOKUPS);
+    let sent = network.status(0).counters.queries_sent - before.queries_sent;
+    let mut asked = 0;
+    for wish in wishes {
+        match network.hosts[0].replies.remove(&wish) {
+            Some(Ok(Reply::Dht(reply))) => match *reply {
+                DhtReply::Peers(peers) => asked += u64::from(peers.path.asked),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(asked > most.into() && asked <= sent, "{asked} of {sent}");
+    assert_eq!(network.status(0).lookups, 0);
 }
