@@ -91,7 +91,7 @@ impl DhtOptions {
 
     /// Keeps the node's places and the nodes it knows in a file. It is read at the start; written at the end and every
     /// [`DHT_SAVE_INTERVAL`], whole or not at all, with the folders above it. One that is damaged is replaced, and
-    /// [`Client::warnings`] tells.
+    /// [`Client::warnings`] tells. Of clients that share a file, the last one to write it wins.
     pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.state_file = Some(path.into());
         self

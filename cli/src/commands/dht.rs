@@ -127,7 +127,11 @@ pub(crate) fn run(args: &Dht) -> Result<Exit, Failure> {
     let signals = interrupt::listen()?;
     let mut config = Config::default();
     config.local_discovery = false;
-    let everywhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    // One family: whoever has no way into the other would wait for what is asked there in vain.
+    let everywhere = match is_v6(&common.network.dht_nodes) {
+        true => SocketAddr::from(([0_u16; 8], 0)),
+        false => SocketAddr::from(([0, 0, 0, 0], 0)),
+    };
     let listen = match &args.command {
         DhtCommand::Node(_) => common.listen,
         // The usual port is left to nodes that stay. One side is enough where the other cannot be had.
@@ -177,6 +181,12 @@ pub(crate) fn run(args: &Dht) -> Result<Exit, Failure> {
         let _ = client.shutdown().await;
         result
     })
+}
+
+/// Whether all nodes to begin with have IPv6 addresses.
+fn is_v6(nodes: &[PeerAddress]) -> bool {
+    let v6 = |node: &PeerAddress| node.socket().is_some_and(|socket| socket.is_ipv6());
+    !nodes.is_empty() && nodes.iter().all(v6)
 }
 
 fn failed(error: Error) -> Failure {
@@ -636,6 +646,15 @@ mod tests {
             options(&network(&[], Some("f")), None),
             DhtOptions::public().state_file("f")
         );
+    }
+
+    #[test]
+    fn the_family_is_that_of_the_nodes_to_begin_with() {
+        let nodes = |texts: &[&str]| network(texts, None).dht_nodes;
+        assert!(is_v6(&nodes(&["[2001:db8::1]:5", "[::1]:6"])));
+        for texts in [&[][..], &["[::1]:5", "192.0.2.1:5"], &["name:5"]] {
+            assert!(!is_v6(&nodes(texts)), "{texts:?}");
+        }
     }
 
     #[test]
