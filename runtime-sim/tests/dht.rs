@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anabranch_core::command::{AddTorrent, Reply};
-use anabranch_core::dht::{DhtCommand, DhtConfig, DhtPeers, DhtReply, NodeId, NodeInfo};
+use anabranch_core::dht::{DhtCommand, DhtConfig, DhtPeers, DhtReply, DhtState, NodeId, NodeInfo};
 use anabranch_core::limits::{DHT_SOURCE_BURST, DHT_SOURCE_RATE};
 use anabranch_core::metainfo::{InfoHash, Node};
 use anabranch_core::wire::krpc::{Body, Fault, Message, Method, Query, Response, code};
@@ -228,6 +228,76 @@ fn a_swarm_finds_itself_by_the_dht_alone() {
             "{scrape:?}"
         );
     }
+}
+
+#[test]
+fn a_link_is_enough_where_there_is_a_dht() {
+    for seed in seeds(2) {
+        let (mut world, hosts) = network(seed, 24, 10_000);
+        // Metadata of two blocks.
+        let content = Content::synthetic(5, 16 << 20, 16 << 10);
+        seeding(&mut world, hosts[5], &content);
+        for host in &hosts[10..13] {
+            let link = AddTorrent {
+                magnet: Some(format!("magnet:?xt=urn:btih:{}", content.info_hash())),
+                ..AddTorrent::default()
+            };
+            world
+                .add_torrent(*host, &content, link)
+                .expect("a link is taken on");
+        }
+        if let Err(failure) = world.run_until_complete(HOUR) {
+            panic!("{failure}");
+        }
+        for host in &hosts[10..13] {
+            let engine = engine(&world, *host);
+            let mut torrents = engine.torrents().filter_map(|id| engine.torrent(id));
+            assert!(torrents.all(|torrent| torrent.state() == TorrentState::Seeding));
+        }
+    }
+}
+
+#[test]
+fn a_node_comes_back_by_what_it_saved_and_needs_nobody_to_begin_with() {
+    let (mut world, hosts) = network(seeds(1)[0], 24, 10_000);
+    let DhtReply::State(state) = ask(&mut world, hosts[7], DhtCommand::Save) else {
+        panic!("a state");
+    };
+    let info_hash = place(9);
+    let announce = DhtCommand::Announce {
+        info_hash,
+        port: Some(5),
+        seed: true,
+    };
+    assert!(peers(ask(&mut world, hosts[3], announce)).announced > 0);
+    // The node by which all others began is gone, and so is the one that comes back, at another address.
+    world.set_name(ROUTER, Vec::new());
+    world.crash(hosts[0]);
+    world.crash(hosts[7]);
+    let back = |state: Option<DhtState>| {
+        let mut host = host();
+        host.engine.dht.bootstrap = Vec::new();
+        host.engine.dht.state = state;
+        host
+    };
+    let saved = DhtState::from_bytes(&state.to_bytes()).expect("what was written");
+    let returned = world.add_host(back(Some(saved)));
+    let stranger = world.add_host(back(None));
+    run(&mut world, MINUTE);
+    let status = engine(&world, returned).dht().expect("a DHT").status();
+    assert!(status.v4.ready && status.v4.good >= 8, "{status:?}");
+    // At another address it has another place (BEP 42), as the nodes told.
+    let address = world.address(returned).ip();
+    assert_eq!(status.v4.external, Some(address), "{status:?}");
+    let found = peers(ask(
+        &mut world,
+        returned,
+        DhtCommand::GetPeers { info_hash },
+    ));
+    assert_eq!(found.peers.len(), 1, "{found:?}");
+    // Without what was saved there is no way in.
+    let status = engine(&world, stranger).dht().expect("a DHT").status();
+    assert_eq!((status.v4.ready, status.v4.nodes), (false, 0));
 }
 
 #[test]
