@@ -30,7 +30,8 @@ pub enum Command {
     ///
     /// Fails with [`BadMetainfo`](CommandError::BadMetainfo) for what is no usable torrent,
     /// [`BadMagnet`](CommandError::BadMagnet) for what is no usable link,
-    /// [`Duplicate`](CommandError::Duplicate) for one that is there, and
+    /// [`Duplicate`](CommandError::Duplicate) for one that is there, which stays as it is (peers that a
+    /// second link names can be given to it with [`AddPeers`](Self::AddPeers)), and
     /// [`TooManyTorrents`](CommandError::TooManyTorrents) at the limit.
     AddTorrent(AddTorrent),
     /// Forget a torrent: say goodbye to its peers and trackers, release its storage. Answered when
