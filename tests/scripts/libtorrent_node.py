@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """One libtorrent DHT node that limits nothing, for the benchmark.
 
-The argument is the address. Prints one JSON object a line: "node" with its address and port, and "stats" with the nodes and
-replacements in its table for each line "stats" on standard input. A line "add ADDR:PORT" makes it get to know a node. Runs
-until it is killed.
+The argument is the address. Prints one JSON object a line: "node" with its address and port, and, for each line "stats" on
+standard input, "stats" with the nodes and replacements in its table. A line "add ADDR:PORT" makes it get to know a node.
+Runs until it is killed.
 """
 
 import json
