@@ -30,8 +30,9 @@ pub enum Command {
     ///
     /// Fails with [`BadMetainfo`](CommandError::BadMetainfo) for what is no usable torrent,
     /// [`BadMagnet`](CommandError::BadMagnet) for what is no usable link,
-    /// [`Duplicate`](CommandError::Duplicate) for one that is there, which stays as it is (peers that a
-    /// second link names can be given to it with [`AddPeers`](Self::AddPeers)), and
+    /// [`Duplicate`](CommandError::Duplicate) for one that is there, which stays as it is (what a
+    /// second link names can be given to it with [`AddPeers`](Self::AddPeers) and
+    /// [`AddTrackers`](Self::AddTrackers)), and
     /// [`TooManyTorrents`](CommandError::TooManyTorrents) at the limit.
     AddTorrent(AddTorrent),
     /// Forget a torrent: say goodbye to its peers and trackers, release its storage. Answered when
@@ -141,6 +142,17 @@ pub enum Command {
     /// End everything in good order: as for `RemoveTorrent`, but resume data is saved and kept. Answered
     /// when nothing is left to do; from its call on, commands fail and connections are refused.
     Shutdown,
+    /// Trackers that the user knows, each a tier of its own after those that the torrent has. Those it has already,
+    /// and those beyond [`MAX_TRACKERS`](crate::limits::MAX_TRACKERS), are passed over. They are forgotten with the
+    /// torrent: resume data does not keep them.
+    ///
+    /// Fails with [`Private`](CommandError::Private) for a private torrent, which has its own alone (BEP 27).
+    AddTrackers {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Their URLs.
+        urls: Vec<String>,
+    },
 }
 
 /// A torrent to take on.

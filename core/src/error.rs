@@ -60,6 +60,9 @@ pub enum CommandError {
     /// The disk failed while the command was carried out.
     #[error(transparent)]
     Disk(#[from] crate::event::DiskError),
+    /// The torrent is private (BEP 27).
+    #[error("the torrent is private")]
+    Private,
 }
 
 /// A fault of a peer's.

@@ -85,6 +85,20 @@ impl Rig {
         self.actions.extend(actions.drain());
     }
 
+    fn ask(&mut self, command: Command) -> Result<Reply, CommandError> {
+        let request = RequestId(77);
+        let command = command.into();
+        self.feed(Event::Command { request, command });
+        let mut replies = self.take(|action| match action {
+            Action::Reply {
+                request: to,
+                result,
+            } if *to == request => Some(result.clone()),
+            _ => None,
+        });
+        replies.pop().expect("answered at once")
+    }
+
     fn take<T>(&mut self, pick: impl Fn(&Action) -> Option<T>) -> Vec<T> {
         let (taken, rest): (Vec<Action>, Vec<Action>) = self
             .actions
@@ -507,6 +521,53 @@ fn metadata_is_given_to_others_but_not_for_ever() {
         }
     }
     panic!("never cut off");
+}
+
+#[test]
+fn what_a_second_link_names_can_be_given_to_the_torrent_that_is_there() {
+    for private in [false, true] {
+        let mut rig = Rig::new(private, "");
+        let size = rig.size();
+        let peer = rig.peer(2, Some(size));
+        rig.serve(peer, true);
+        rig.open();
+        let link = format!(
+            "magnet:?xt=urn:btih:{}&tr=http://t/",
+            rig.metainfo.info_hash()
+        );
+        let add = AddTorrent {
+            magnet: Some(link),
+            ..AddTorrent::default()
+        };
+        let info_hash = rig.metainfo.info_hash();
+        let torrent = rig.torrent;
+        let there = CommandError::Duplicate { info_hash, torrent };
+        assert_eq!(rig.ask(Command::AddTorrent(add)), Err(there));
+        let trackers = |rig: &Rig| {
+            rig.engine
+                .torrent(torrent)
+                .expect("there")
+                .trackers(rig.now)
+                .len()
+        };
+        assert_eq!(trackers(&rig), 0, "what failed has changed nothing");
+        let urls = vec!["http://t/".to_string()];
+        let answer = rig.ask(Command::AddTrackers { torrent, urls });
+        if private {
+            assert_eq!(answer, Err(CommandError::Private));
+            assert_eq!(trackers(&rig), 0);
+        } else {
+            assert!(answer.is_ok(), "{answer:?}");
+            let asked = rig.take(|action| match action {
+                Action::Http { request, .. } => Some(request.url.clone()),
+                _ => None,
+            });
+            assert!(
+                asked.len() == 1 && asked[0].starts_with("http://t/?"),
+                "{asked:?}"
+            );
+        }
+    }
 }
 
 #[test]

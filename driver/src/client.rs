@@ -253,7 +253,8 @@ impl Client {
     /// [`Error::ReadTorrent`], [`Error::NoFolder`], [`Error::Stopped`], and the engine's own:
     /// [`CommandError::BadMetainfo`](anabranch_core::error::CommandError::BadMetainfo),
     /// [`CommandError::BadMagnet`](anabranch_core::error::CommandError::BadMagnet),
-    /// [`CommandError::Duplicate`](anabranch_core::error::CommandError::Duplicate).
+    /// [`CommandError::Duplicate`](anabranch_core::error::CommandError::Duplicate), which names the torrent that is
+    /// there: [`Torrent::add_trackers`] and [`Torrent::add_peer`] give it what a second link names.
     pub async fn add(
         &self,
         source: impl Into<Source>,

@@ -266,6 +266,21 @@ impl Torrent {
         .await
     }
 
+    /// Names trackers, by their URLs: each a tier of its own after those that the torrent has. They are forgotten with the
+    /// torrent.
+    ///
+    /// # Errors
+    ///
+    /// See [`Torrent`]; [`CommandError::Private`](anabranch_core::error::CommandError::Private).
+    pub async fn add_trackers(
+        &self,
+        urls: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<(), Error> {
+        let torrent = self.id();
+        let urls = urls.into_iter().map(Into::into).collect();
+        self.command(Command::AddTrackers { torrent, urls }).await
+    }
+
     /// Asks the trackers again, as soon as they allow.
     ///
     /// # Errors

@@ -94,6 +94,13 @@ impl Engine {
             Command::SetGoal { torrent, goal } => self.with(torrent, actions, |torrent, ctx, _| {
                 torrent.set_goal(ctx, goal)
             }),
+            Command::AddTrackers { torrent, urls } => {
+                let mut outcome = Ok(());
+                self.with(torrent, actions, |torrent, ctx, udp| {
+                    outcome = torrent.add_trackers(ctx, udp, &urls);
+                })
+                .and_then(|done| outcome.map(|()| done))
+            }
             Command::AddPeers { torrent, peers } => {
                 self.with(torrent, actions, |torrent, ctx, _| {
                     torrent.add_candidates(ctx, peers, PeerSource::User);

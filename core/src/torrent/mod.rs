@@ -492,6 +492,21 @@ impl Torrent {
         }
     }
 
+    /// More trackers, after those that it has.
+    pub(crate) fn add_trackers(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        udp: &mut UdpTrackers,
+        urls: &[String],
+    ) -> Result<(), CommandError> {
+        if self.is_private() {
+            return Err(CommandError::Private);
+        }
+        let facts = self.facts(ctx);
+        self.announcer.add(ctx, udp, &facts, urls);
+        Ok(())
+    }
+
     pub(crate) fn scrape(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
         let facts = self.facts(ctx);
         self.announcer.scrape(ctx, udp, &facts);

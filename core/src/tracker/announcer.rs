@@ -182,17 +182,39 @@ impl Announcer {
             self.completion = Completion::Settled;
         }
         for tracker in &mut self.trackers {
-            tracker.begin(ctx.now);
-            if let Err(fault) = tracker.endpoint {
-                ctx.notify(Notice::TrackerFailed {
-                    torrent: facts.torrent,
-                    url: url::shown(&tracker.url),
-                    error: fault.to_string(),
-                    retry_in: u32::MAX,
-                });
-            }
+            begin(ctx, facts, tracker);
         }
         self.proceed(ctx, udp, facts);
+    }
+
+    /// More trackers, each a tier of its own after all others; those that are known are passed over. When no tracker has
+    /// answered they are asked at once, otherwise when those before them fail.
+    pub(crate) fn add(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        udp: &mut UdpTrackers,
+        facts: &Facts,
+        urls: &[String],
+    ) {
+        for text in urls.iter().map(|text| text.trim()) {
+            if self.trackers.len() >= limits::MAX_TRACKERS {
+                break;
+            }
+            let tiers = self.trackers.iter().map(|tracker| tracker.tier + 1);
+            let tier = tiers.max().unwrap_or(0);
+            let mut tracker = Tracker::new(TrackerId(self.trackers.len()), tier, text);
+            if text.is_empty() || self.trackers.iter().any(|had| had.url == tracker.url) {
+                continue;
+            }
+            if self.running {
+                begin(ctx, facts, &mut tracker);
+            }
+            self.trackers.push(tracker);
+        }
+        if self.running && self.current.is_none() {
+            self.regular = self.regular.min(self.first_ready());
+            self.proceed(ctx, udp, facts);
+        }
     }
 
     /// The last missing byte has come: the next [`Announcer::on_timer`] tells, without waiting for an interval; the
@@ -727,6 +749,19 @@ impl Announcer {
 
     fn index(&self, id: TrackerId) -> Option<usize> {
         self.trackers.iter().position(|tracker| tracker.id == id)
+    }
+}
+
+/// A tracker of a torrent that runs can be asked from now on; says so if it never can.
+fn begin(ctx: &mut Ctx<'_>, facts: &Facts, tracker: &mut Tracker) {
+    tracker.begin(ctx.now);
+    if let Err(fault) = tracker.endpoint {
+        ctx.notify(Notice::TrackerFailed {
+            torrent: facts.torrent,
+            url: url::shown(&tracker.url),
+            error: fault.to_string(),
+            retry_in: u32::MAX,
+        });
     }
 }
 

@@ -603,6 +603,41 @@ fn trackers_are_bounded_and_not_repeated() {
 }
 
 #[test]
+fn trackers_that_come_later_are_asked_after_the_others() {
+    let add = |client: &mut Client, urls: &[&str]| {
+        let urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
+        client.call(|announcer, ctx, udp, facts| announcer.add(ctx, udp, facts, &urls));
+    };
+    // There were none: whoever is added is asked at once, and once.
+    let mut client = Client::started(1, &[]);
+    assert!(client.exchanges.is_empty());
+    add(&mut client, &[" ", B, B, "nonsense"]);
+    assert_eq!(client.reply(NOBODY).host(), "b.example");
+    assert_eq!(client.failures().len(), 1);
+    assert_eq!(client.announcer.statuses(client.world.now).len(), 2);
+    // One answers: another one is asked when it fails.
+    add(&mut client, &[A, B]);
+    assert!(client.exchanges.is_empty());
+    client.pass(1_800);
+    assert_eq!(client.refuse().host(), "b.example");
+    assert_eq!(client.reply(NOBODY).host(), "a.example");
+    // Before the start nobody is asked.
+    let mut client = Client::new(1, &[&[A]]);
+    add(&mut client, &[C]);
+    assert!(client.exchanges.is_empty());
+    client.call(Announcer::start);
+    assert_eq!(client.refuse().host(), "a.example");
+    assert_eq!(client.refuse().host(), "c.example");
+    let many: Vec<String> = (0..2 * limits::MAX_TRACKERS)
+        .map(|n| format!("http://{n}.example/announce"))
+        .collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    add(&mut client, &many);
+    let all = client.announcer.statuses(client.world.now);
+    assert_eq!(all.len(), limits::MAX_TRACKERS);
+}
+
+#[test]
 fn a_torrent_without_usable_trackers_is_at_rest() {
     for tiers in [&[][..], &[&["nonsense"][..]][..]] {
         let mut client = Client::started(1, tiers);
