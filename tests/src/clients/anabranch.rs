@@ -436,16 +436,12 @@ fn downloaded(line: &str) -> Option<u64> {
     within(&serde_json::from_str(line).ok()?)
 }
 
-/// The command with a home of the test's own, so that no run sees what another left.
-fn command(scratch: &Scratch) -> Command {
-    at_home(Command::new(Anabranch::binary()), scratch)
-}
-
-/// The same on a host.
+/// The command on a host.
 fn command_on(host: &Host, scratch: &Scratch) -> Command {
     at_home(host.command(Anabranch::binary()), scratch)
 }
 
+/// A command with a home of the test's own, so that no run sees what another left.
 fn at_home(mut command: Command, scratch: &Scratch) -> Command {
     let home = scratch.folder("home");
     for variable in [
