@@ -545,7 +545,7 @@ pub(crate) struct Simulate {
     pub(crate) seed: u64,
 
     /// End at this virtual time, whoever is complete by then. Default: ten times the shortest time that
-    /// is possible, and an hour at least.
+    /// is possible, and two hours at least.
     #[arg(long, value_name = "T", value_parser = parse_duration)]
     pub(crate) until: Option<Duration>,
 

@@ -59,7 +59,8 @@ pub struct Checks {
     /// never. Default 64.
     pub invariants_every: u64,
     /// How long a torrent may get no further although a host with all of it is within reach, before the
-    /// run fails. Counted from the last fault. Default 30 min.
+    /// run fails. Counted from the last fault. Default 75 min: longer than a tracker that failed is left
+    /// alone.
     pub patience: Duration,
     /// Ticks at the same instant, or ticks one after the other that do nothing, before that counts as
     /// spinning. Default 4,096.
@@ -73,7 +74,7 @@ impl Default for Checks {
     fn default() -> Self {
         Self {
             invariants_every: 64,
-            patience: Duration::from_secs(30 * 60),
+            patience: Duration::from_secs(75 * 60),
             idle_ticks: 4_096,
             keep_notices: true,
         }

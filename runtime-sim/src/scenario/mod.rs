@@ -68,7 +68,7 @@ const MIN_PIECE_LENGTH: u32 = 16 << 10;
 const LEAST_AUTOMATIC: u32 = 128 << 10;
 
 /// The time that a scenario has at least, if nothing else is said.
-const LEAST_TIME: Duration = Duration::from_secs(3_600);
+const LEAST_TIME: Duration = Duration::from_secs(2 * 3_600);
 
 /// What a swarm is like and what happens to it. Everything has a default but the seed; nothing is
 /// looked at before [`Scenario::start`].
@@ -195,7 +195,7 @@ impl Scenario {
     }
 
     /// When the run ends whoever is complete by then. Default: ten times the shortest time that is
-    /// possible, and an hour at least.
+    /// possible, and two hours at least.
     #[must_use]
     pub fn until(mut self, until: Duration) -> Self {
         self.until = Some(until);
