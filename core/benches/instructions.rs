@@ -92,7 +92,7 @@ fn measure(save: bool) -> Result<(), String> {
         let change = match kept(name) {
             Some(before) => {
                 let before: u64 = before;
-                let percent = (each as f64 / before.max(1) as f64 - 1.0) * 100.0;
+                let percent = (each as f64 - before as f64) * 100.0 / before.max(1) as f64;
                 format!("{before:>12}{percent:>+8.1}%")
             }
             None => format!("{:>12}{:>9}", "-", ""),
