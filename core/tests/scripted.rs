@@ -492,12 +492,10 @@ fn what_has_come_is_told_at_once_to_who_waits_for_it_and_together_to_others() {
     }
     assert_eq!(rig.pieces(idle, HAVE), asked[1..3]);
     assert_eq!(rig.pieces(busy, HAVE), []);
-    rig.now = rig.now + HAVE_DELAY;
-    rig.feed(Event::Tick);
+    rig.pass(HAVE_DELAY);
     assert_eq!(rig.pieces(busy, HAVE), asked[1..3]);
     // Nobody is told twice, and a seed nothing.
-    rig.now = rig.now + HAVE_DELAY;
-    rig.feed(Event::Tick);
+    rig.pass(HAVE_DELAY);
     for peer in [seed, idle, busy] {
         assert_eq!(rig.pieces(peer, HAVE), []);
     }
@@ -583,11 +581,9 @@ fn who_says_nothing_after_dialling_loses_its_place() {
         Action::Accept { conn, .. } => Some(*conn),
         _ => None,
     })[0];
-    rig.now = rig.now + Duration::from_secs(9);
-    rig.feed(Event::Tick);
+    rig.pass(Duration::from_secs(9));
     assert!(!rig.is_closed(conn));
-    rig.now = rig.now + Duration::from_secs(2);
-    rig.feed(Event::Tick);
+    rig.pass(Duration::from_secs(2));
     assert!(rig.is_closed(conn));
 }
 
@@ -682,8 +678,7 @@ fn garbage(chunks: Vec<Vec<u8>>, fast: bool) -> bool {
             conn: peer,
             data: chunk.into(),
         });
-        rig.now = rig.now + Duration::from_secs(1);
-        rig.feed(Event::Tick);
+        rig.pass(Duration::from_secs(1));
     }
     true
 }
@@ -726,8 +721,7 @@ fn sequence(steps: Vec<(u8, u8, u8)>, fast: bool, seed: bool) -> bool {
                 });
             }
             _ => {
-                rig.now = rig.now + Duration::from_secs(u64::from(wait));
-                rig.feed(Event::Tick);
+                rig.pass(Duration::from_secs(u64::from(wait)));
             }
         }
         let stores = rig.take(|action| match action {

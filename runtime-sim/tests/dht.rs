@@ -191,6 +191,14 @@ fn lookups_succeed_through_loss_and_churn_within_the_hops_of_theory() {
     }
 }
 
+/// No more than what torrent it is.
+fn link(content: &Content) -> AddTorrent {
+    AddTorrent {
+        magnet: Some(format!("magnet:?xt=urn:btih:{}", content.info_hash())),
+        ..AddTorrent::default()
+    }
+}
+
 fn seeding(world: &mut World, host: HostId, content: &Content) {
     world
         .seed_torrent(host, content, AddTorrent::default())
@@ -238,12 +246,8 @@ fn a_link_is_enough_where_there_is_a_dht() {
         let content = Content::synthetic(5, 16 << 20, 16 << 10);
         seeding(&mut world, hosts[5], &content);
         for host in &hosts[10..13] {
-            let link = AddTorrent {
-                magnet: Some(format!("magnet:?xt=urn:btih:{}", content.info_hash())),
-                ..AddTorrent::default()
-            };
             world
-                .add_torrent(*host, &content, link)
+                .add_torrent(*host, &content, link(&content))
                 .expect("a link is taken on");
         }
         if let Err(failure) = world.run_until_complete(HOUR) {
@@ -461,7 +465,7 @@ fn message(transaction: &[u8], your_address: Option<SocketAddr>, body: Body<'_>)
 }
 
 #[test]
-fn a_swarm_completes_among_hostile_nodes() {
+fn a_swarm_of_magnet_links_completes_among_hostile_nodes() {
     for seed in seeds(1) {
         let (mut world, hosts) = network(seed, 40, 10_000);
         let content = Content::synthetic(5, 2 << 20, 64 << 10);
@@ -519,8 +523,8 @@ fn a_swarm_completes_among_hostile_nodes() {
         run(&mut world, MINUTE);
         for host in &hosts[20..26] {
             world
-                .add_torrent(*host, &content, AddTorrent::default())
-                .expect("a leecher takes the torrent on");
+                .add_torrent(*host, &content, link(&content))
+                .expect("a link is taken on");
         }
         if let Err(failure) = world.run_until_complete(HOUR) {
             panic!("{failure}");

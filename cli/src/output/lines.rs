@@ -200,6 +200,10 @@ impl News {
             } => match complete {
                 true if *uploaded == 0 => return None,
                 true => format!("{}: {} uploaded", torrent.name, units::size(*uploaded)),
+                // Of a magnet link nothing more is known until peers have given its torrent.
+                false if *wanted == 0 => {
+                    format!("{}: stopped before its torrent was there", torrent.name)
+                }
                 false => format!(
                     "{}: stopped at {}% ({} of {})",
                     torrent.name,
@@ -413,18 +417,20 @@ mod tests {
 
     #[test]
     fn how_far_it_came_is_told_when_it_is_not_done() {
-        let stopped = |complete| Event::Stopped {
+        let stopped = |complete, wanted, have| Event::Stopped {
             torrent: torrent(),
             complete,
-            wanted: 100,
-            have: 45,
-            downloaded: 45,
+            wanted,
+            have,
+            downloaded: have,
             uploaded: 0,
         };
         let mut news = News::default();
-        let line = news.line(&stopped(false));
+        let line = news.line(&stopped(false, 100, 45));
         assert!(line.is_some_and(|line| line.contains("45% (45 B of 100 B)")));
-        assert_eq!(news.line(&stopped(true)), None);
+        assert_eq!(news.line(&stopped(true, 100, 100)), None);
+        let line = news.line(&stopped(false, 0, 0));
+        assert!(line.is_some_and(|line| line.ends_with("stopped before its torrent was there")));
     }
 
     #[test]
