@@ -42,6 +42,7 @@
 pub mod bencode;
 pub mod clients;
 pub mod data;
+pub mod memory;
 pub mod namespaces;
 pub mod net;
 pub mod process;

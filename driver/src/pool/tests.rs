@@ -3,9 +3,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::Wake;
 
 use anabranch_core::Bitfield;
-use anabranch_core::action::OpenStorage;
+use anabranch_core::action::{OpenStorage, Segment};
 use anabranch_core::event::{DiskDone, Opened};
 use anabranch_core::metainfo::PieceIndex;
+use anabranch_hash::Sha1;
 use bytes::Bytes;
 
 use super::*;
@@ -22,6 +23,7 @@ struct Gate {
     begun: Sender<String>,
     go: Mutex<Receiver<()>>,
     running: AtomicUsize,
+    writing: AtomicUsize,
 }
 
 impl Gate {
@@ -32,6 +34,7 @@ impl Gate {
             begun,
             go: Mutex::new(gos),
             running: AtomicUsize::new(0),
+            writing: AtomicUsize::new(0),
         };
         (Arc::new(gate), begins, go)
     }
@@ -58,8 +61,11 @@ impl Storage for Gate {
         self.pass(&format!("verify {one} and {two}"));
         [Ok(true), Ok(false)]
     }
-    fn write(&self, _: PieceIndex, _: u32, _: &[Bytes]) -> Result<(), DiskError> {
-        self.pass("write");
+    fn write(&self, piece: PieceIndex, _: u32, _: &[Bytes]) -> Result<(), DiskError> {
+        assert_eq!(self.writing.fetch_add(1, Ordering::SeqCst), 0);
+        self.pass(&format!("write {}", piece.get()));
+        self.writing.fetch_sub(1, Ordering::SeqCst);
+        assert_ne!(piece.get(), 13, "piece 13 makes it panic");
         Ok(())
     }
     fn read(&self, _: PieceIndex, _: u32, _: &mut [u8]) -> Result<(), DiskError> {
@@ -100,6 +106,17 @@ fn read() -> DiskJob {
         piece: PieceIndex::new(0),
         begin: 0,
         len: 5,
+    }
+}
+
+/// Stores a piece that is right.
+fn store(piece: u32) -> DiskJob {
+    let data = Bytes::from(piece.to_be_bytes().to_vec());
+    DiskJob::Store {
+        piece: PieceIndex::new(piece),
+        digest: Sha1::digest(&data),
+        data: vec![Segment::Memory(data)],
+        blocks: false,
     }
 }
 
@@ -379,4 +396,116 @@ fn dropping_the_pool_lets_go_of_what_has_not_begun() {
         thread::yield_now();
     }
     assert!(begins.try_recv().is_err());
+}
+
+#[test]
+fn one_thread_writes_to_a_storage_while_others_hash_and_read() {
+    let pool = pool(2);
+    let (gate, begins, go) = Gate::new();
+    pool.submit(op(0), gate.clone(), store(0));
+    assert_eq!(begins.recv().unwrap(), "write 0");
+    for piece in 1..6 {
+        pool.submit(op(piece), gate.clone(), store(piece));
+    }
+    let storage: Arc<dyn Storage> = gate.clone();
+    let lined_up = || {
+        let queues = lock(&pool.shared.queues);
+        queues.lanes[&lane_key(&storage)].writes.len()
+    };
+    while lined_up() < 5 {
+        thread::yield_now();
+    }
+    pool.submit(op(6), gate.clone(), read());
+    assert_eq!(begins.recv().unwrap(), "read");
+    (0..7).for_each(|_| go.send(()).unwrap());
+    let (done, _) = collect(&pool, 7);
+    let fine = |done: &Completion| matches!(done.result, OpResult::Disk(Ok(_)));
+    assert!(done.iter().all(fine), "{done:?}");
+    let mut written: Vec<_> = begins.try_iter().collect();
+    written.sort();
+    assert_eq!(
+        written,
+        [1, 2, 3, 4, 5].map(|piece| format!("write {piece}"))
+    );
+}
+
+#[test]
+fn a_write_that_panics_is_an_error_of_its_job_only() {
+    let pool = pool(1);
+    let (gate, begins, go) = Gate::new();
+    pool.submit(op(0), gate.clone(), store(0));
+    assert_eq!(begins.recv().unwrap(), "write 0");
+    for piece in [13, 14] {
+        pool.submit(op(piece), gate.clone(), store(piece));
+    }
+    pool.submit(op(15), gate.clone(), DiskJob::Close);
+    (0..4).for_each(|_| go.send(()).unwrap());
+    let (done, _) = collect(&pool, 4);
+    for done in &done {
+        let failed = matches!(&done.result, OpResult::Disk(Err(error)) if error.message.contains("piece 13"));
+        assert_eq!(failed, done.op == op(13), "{done:?}");
+    }
+    assert_eq!(done.last().unwrap().op, op(15));
+}
+
+#[test]
+fn who_writes_lets_others_take_their_turn() {
+    let pool = pool(1);
+    let (gate, begins, go) = Gate::new();
+    let (other, other_begins, other_go) = Gate::new();
+    // One thread writes, the other one reads from elsewhere, and hashes when it may go on.
+    pool.submit(op(100), gate.clone(), store(100));
+    assert_eq!(begins.recv().unwrap(), "write 100");
+    let storage: Arc<dyn Storage> = gate.clone();
+    let count = 2 * WRITES_IN_A_ROW as u32;
+    for piece in 0..count {
+        pool.submit(op(piece), gate.clone(), store(200 + piece));
+    }
+    while lock(&pool.shared.queues).lanes[&lane_key(&storage)]
+        .writes
+        .len()
+        < count as usize
+    {
+        thread::yield_now();
+    }
+    for number in [101, 102] {
+        pool.submit(op(number), other.clone(), read());
+    }
+    assert_eq!(other_begins.recv().unwrap(), "read");
+    // The second read waits for the one who writes.
+    (0..WRITES_IN_A_ROW).for_each(|_| go.send(()).unwrap());
+    assert_eq!(other_begins.recv().unwrap(), "read");
+    assert_eq!(begins.try_iter().count(), WRITES_IN_A_ROW - 1);
+    (0..2).for_each(|_| other_go.send(()).unwrap());
+    (WRITES_IN_A_ROW..=count as usize).for_each(|_| go.send(()).unwrap());
+    assert_eq!(
+        collect(&pool, count as usize + 3).0.len(),
+        count as usize + 3
+    );
+}
+
+#[test]
+fn few_pieces_wait_for_the_thread_that_stores_others_and_many_call_another() {
+    let pool = pool(2);
+    let (gate, begins, go) = Gate::new();
+    let started = || lock(&pool.shared.queues).started;
+    pool.submit(op(0), gate.clone(), store(0));
+    assert_eq!(begins.recv().unwrap(), "write 0");
+    for piece in 1..5 {
+        pool.submit(op(piece), gate.clone(), store(piece));
+    }
+    assert_eq!(started(), 1);
+    pool.submit(op(5), gate.clone(), store(5));
+    assert_eq!(started(), 2);
+    // Those of another storage wait for nobody.
+    let (other, other_begins, other_go) = Gate::new();
+    pool.submit(op(9), other.clone(), store(9));
+    assert_eq!(other_begins.recv().unwrap(), "write 9");
+    other_go.send(()).unwrap();
+    (0..6).for_each(|_| go.send(()).unwrap());
+    assert_eq!(collect(&pool, 7).0.len(), 7);
+    while !lock(&pool.shared.queues).lanes.is_empty() {
+        thread::yield_now();
+    }
+    assert_eq!(lock(&pool.shared.queues).calling(), 0);
 }

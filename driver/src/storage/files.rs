@@ -19,9 +19,9 @@ use bytes::Bytes;
 use super::cache::{FileKey, OpenFiles, Slot};
 use super::checkpoint::Recorded;
 use super::folder::Walker;
-use super::hash::{self, with_scratch};
+use super::hash::with_scratch;
 use super::resume::{self, parts_name, resume_name};
-use super::{Arriving, Storage, Verdict, disk_error, not_open, out_of_range};
+use super::{Storage, disk_error, not_open, out_of_range};
 use crate::platform::{self, Access, Dir, Stat};
 use crate::sync::{lock, read, write};
 
@@ -406,10 +406,6 @@ impl Storage for FileStorage {
             let found = digest(&mut self.message(&session, &places, piece, scratch)?);
             matches(found, expected)
         })
-    }
-
-    fn store_two(&self, pieces: [Arriving<'_>; 2]) -> [Result<Verdict, DiskError>; 2] {
-        hash::store_two(self, pieces)
     }
 
     fn verify_two(&self, pieces: [(PieceIndex, &[u8; 20]); 2]) -> [Result<bool, DiskError>; 2] {

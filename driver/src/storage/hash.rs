@@ -29,16 +29,43 @@ pub(super) fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
     result
 }
 
-/// [`Storage::store`] in terms of `read` and `write`.
-pub(super) fn store<S: Storage + ?Sized>(
+/// Writes a whole piece if it has this SHA-1, and nothing otherwise: hashes the segments from memory,
+/// reads back with [`Storage::read`] what was stored before, and hands each run of segments in memory
+/// to [`Storage::write`]. With `blocks`, a piece that matches comes with the hashes of its blocks, too.
+///
+/// The [`Pool`](crate::pool::Pool) does the same in two steps.
+///
+/// # Errors
+///
+/// When reading back or writing fails. The piece does not count as stored then.
+pub fn store<S: Storage + ?Sized>(
     storage: &S,
     piece: PieceIndex,
-    expected: &[u8; 20],
+    digest: &[u8; 20],
     data: &[Segment],
     blocks: bool,
 ) -> Result<Verdict, DiskError> {
+    let arriving = Arriving {
+        piece,
+        digest,
+        data,
+    };
+    let verdict = check(storage, arriving, blocks)?;
+    match verdict {
+        Verdict::Matched { .. } => write_memory(storage, piece, data)?,
+        Verdict::Mismatched { .. } => {}
+    }
+    Ok(verdict)
+}
+
+/// Hashes a piece that is to be stored. Nothing is written.
+pub(crate) fn check<S: Storage + ?Sized>(
+    storage: &S,
+    arriving: Arriving<'_>,
+    blocks: bool,
+) -> Result<Verdict, DiskError> {
     with_scratch(|scratch| {
-        let mut message = Segments::new(storage, piece, data, scratch);
+        let mut message = Segments::new(storage, arriving.piece, arriving.data, scratch);
         let (found, blocks) = if blocks {
             let mut both = Both::default();
             message.visit(|bytes| both.update(bytes))?;
@@ -47,12 +74,12 @@ pub(super) fn store<S: Storage + ?Sized>(
         } else {
             (digest(&mut message)?, None)
         };
-        conclude(message, found, expected, blocks)
+        conclude(message, found, arriving.digest, blocks)
     })
 }
 
-/// [`Storage::store_two`] in terms of `read` and `write`.
-pub(super) fn store_two<S: Storage + ?Sized>(
+/// Hashes two pieces side by side, without the hashes of their blocks: [`check`] of each.
+pub(crate) fn check_two<S: Storage + ?Sized>(
     storage: &S,
     pieces: [Arriving<'_>; 2],
 ) -> [Result<Verdict, DiskError>; 2] {
@@ -69,7 +96,7 @@ pub(super) fn store_two<S: Storage + ?Sized>(
     })
 }
 
-/// The hash of a piece is known: it is written, or its blocks are told.
+/// The hash of a piece is known: where it is wrong, those of its blocks tell where.
 fn conclude<S: Storage + ?Sized>(
     mut message: Segments<'_, S>,
     found: [u8; 20],
@@ -77,7 +104,6 @@ fn conclude<S: Storage + ?Sized>(
     blocks: Option<Vec<[u8; 20]>>,
 ) -> Result<Verdict, DiskError> {
     if found == *expected {
-        write_memory(message.storage, message.piece, message.data)?;
         return Ok(Verdict::Matched { blocks });
     }
     let blocks = match blocks {
@@ -163,7 +189,7 @@ impl<S: Storage + ?Sized> Message for Segments<'_, S> {
 }
 
 /// Writes each run of segments in memory.
-fn write_memory<S: Storage + ?Sized>(
+pub(crate) fn write_memory<S: Storage + ?Sized>(
     storage: &S,
     piece: PieceIndex,
     data: &[Segment],

@@ -30,7 +30,7 @@ const NAME: &str = "memory";
 /// use anabranch_driver::core::action::{OpenStorage, Segment};
 /// use anabranch_driver::core::id::StorageKey;
 /// use anabranch_driver::core::metainfo::{Creator, Metainfo, PieceIndex};
-/// use anabranch_driver::storage::{MemoryStorage, Storage, Verdict};
+/// use anabranch_driver::storage::{MemoryStorage, Storage, Verdict, store};
 /// use anabranch_hash::Sha1;
 ///
 /// // A torrent of one file and one piece.
@@ -53,10 +53,10 @@ const NAME: &str = "memory";
 ///
 /// // A piece is stored only if it is right.
 /// let wrong = [Segment::Memory(b"upstream..".as_slice().into())];
-/// let verdict = storage.store(piece, &digest, &wrong, false)?;
+/// let verdict = store(&storage, piece, &digest, &wrong, false)?;
 /// assert!(matches!(verdict, Verdict::Mismatched { .. }));
 /// let right = [Segment::Memory(data.as_slice().into())];
-/// let verdict = storage.store(piece, &digest, &right, false)?;
+/// let verdict = store(&storage, piece, &digest, &right, false)?;
 /// assert_eq!(verdict, Verdict::Matched { blocks: None });
 /// let mut stream = [0; 6];
 /// storage.read(piece, 4, &mut stream)?;

@@ -25,14 +25,17 @@ use bytes::Bytes;
 
 pub use self::cache::OpenFiles;
 pub use self::files::{FileOptions, FileStorage, Preallocation};
+pub use self::hash::store;
+pub(crate) use self::hash::{check, check_two, write_memory};
 pub use self::memory::MemoryStorage;
 use crate::buffers::BufferPool;
 use crate::platform;
 
 /// The data of one torrent: whatever an embedder can read and write by piece and offset.
 ///
-/// [`MemoryStorage`] is a complete example. `store` comes for free, and is worth writing only for a
-/// storage that can do better than to hash first and write then.
+/// [`MemoryStorage`] is a complete example. Hashing pieces on their way into it is none of its concern:
+/// [`store`] and the [`Pool`](crate::pool::Pool) do that, and hand over what is right.
+///
 /// Errors need not be final: the torrent stops with what they say, `probe` is called now and then, and
 /// once that succeeds the torrent goes on, after another `open` unless the error was a lack of space.
 ///
@@ -63,37 +66,14 @@ pub trait Storage: Send + Sync {
     /// Only when what is there cannot be read.
     fn verify(&self, piece: PieceIndex, digest: &[u8; 20]) -> Result<bool, DiskError>;
 
-    /// Writes a whole piece if it has this SHA-1, and nothing otherwise.
-    ///
-    /// What is provided hashes the segments from memory, reads back with [`read`](Self::read) what
-    /// was stored before, and hands each run of segments in memory to [`write`](Self::write).
-    ///
-    /// # Errors
-    ///
-    /// When reading back or writing fails. The piece does not count as stored then.
-    fn store(
-        &self,
-        piece: PieceIndex,
-        digest: &[u8; 20],
-        data: &[Segment],
-        blocks: bool,
-    ) -> Result<Verdict, DiskError> {
-        hash::store(self, piece, digest, data, blocks)
-    }
-
     /// Two pieces verified: what [`verify`](Self::verify) says of each. Worth writing for a storage whose
     /// pieces can be hashed side by side, as [`anabranch_hash`] does.
     fn verify_two(&self, pieces: [(PieceIndex, &[u8; 20]); 2]) -> [Result<bool, DiskError>; 2] {
         pieces.map(|(piece, digest)| self.verify(piece, digest))
     }
 
-    /// Two pieces stored: what [`store`](Self::store) does to each, without the hashes of their
-    /// blocks. Worth writing where `verify_two` is.
-    fn store_two(&self, pieces: [Arriving<'_>; 2]) -> [Result<Verdict, DiskError>; 2] {
-        pieces.map(|piece| self.store(piece.piece, piece.digest, piece.data, false))
-    }
-
-    /// Writes a part of a piece that is not vouched for.
+    /// Writes a piece whose hash was right, or a part of one that is not vouched for. The
+    /// [`Pool`](crate::pool::Pool) lets no two writes to one storage run at once.
     ///
     /// # Errors
     ///
@@ -146,24 +126,23 @@ pub trait Storage: Send + Sync {
 
 /// A piece that is to be stored.
 #[derive(Clone, Copy, Debug)]
-pub struct Arriving<'a> {
-    /// Which piece.
-    pub piece: PieceIndex,
+pub(crate) struct Arriving<'a> {
+    pub(crate) piece: PieceIndex,
     /// The SHA-1 that it must have.
-    pub digest: &'a [u8; 20],
+    pub(crate) digest: &'a [u8; 20],
     /// All of it, in order.
-    pub data: &'a [Segment],
+    pub(crate) data: &'a [Segment],
 }
 
 /// What became of a piece that was to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It matched and was written.
+    /// It is right.
     Matched {
         /// The SHA-1 of each of its blocks, where that was asked for.
         blocks: Option<Vec<[u8; 20]>>,
     },
-    /// It did not match; nothing was written.
+    /// It is wrong; nothing of it was written.
     Mismatched {
         /// The SHA-1 of each of its blocks.
         blocks: Vec<[u8; 20]>,
@@ -190,7 +169,7 @@ pub fn perform(
             digest,
             data,
             blocks,
-        } => stored(storage.store(piece, &digest, &data, blocks)?),
+        } => stored(store(storage, piece, &digest, &data, blocks)?),
         DiskJob::Write { piece, begin, data } => {
             storage.write(piece, begin, &data)?;
             DiskDone::Written
@@ -233,65 +212,7 @@ pub fn perform(
     })
 }
 
-/// Whether two jobs of one storage can be carried out by [`perform_two`] with less work than alone.
-pub(crate) fn go_together(one: &DiskJob, two: &DiskJob) -> bool {
-    let is_plain_store = |job: &DiskJob| matches!(job, DiskJob::Store { blocks: false, .. });
-    let is_verify = |job: &DiskJob| matches!(job, DiskJob::Verify { .. });
-    (is_plain_store(one) && is_plain_store(two)) || (is_verify(one) && is_verify(two))
-}
-
-/// Carries out two jobs that [go together](go_together).
-pub(crate) fn perform_two(
-    storage: &dyn Storage,
-    jobs: [DiskJob; 2],
-    buffers: &BufferPool,
-) -> [Result<DiskDone, DiskError>; 2] {
-    match jobs {
-        [
-            DiskJob::Store {
-                piece: one,
-                digest: one_digest,
-                data: one_data,
-                blocks: false,
-            },
-            DiskJob::Store {
-                piece: two,
-                digest: two_digest,
-                data: two_data,
-                blocks: false,
-            },
-        ] => {
-            let one = Arriving {
-                piece: one,
-                digest: &one_digest,
-                data: &one_data,
-            };
-            let two = Arriving {
-                piece: two,
-                digest: &two_digest,
-                data: &two_data,
-            };
-            let results = storage.store_two([one, two]);
-            results.map(|result| result.map(stored))
-        }
-        [
-            DiskJob::Verify {
-                piece: one,
-                digest: one_digest,
-            },
-            DiskJob::Verify {
-                piece: two,
-                digest: two_digest,
-            },
-        ] => {
-            let results = storage.verify_two([(one, &one_digest), (two, &two_digest)]);
-            results.map(|result| result.map(|matches| DiskDone::Verified { matches }))
-        }
-        jobs => jobs.map(|job| perform(storage, job, buffers)),
-    }
-}
-
-fn stored(verdict: Verdict) -> DiskDone {
+pub(crate) fn stored(verdict: Verdict) -> DiskDone {
     match verdict {
         Verdict::Matched { blocks } => DiskDone::Stored { blocks },
         Verdict::Mismatched { blocks } => DiskDone::Mismatched { blocks },

@@ -8,7 +8,7 @@ use anabranch_core::metainfo::{Metainfo, PieceIndex};
 use anabranch_hash::Sha1;
 use bytes::Bytes;
 
-use super::{Storage, Verdict};
+use super::{Storage, Verdict, store};
 
 /// A torrent and its data.
 pub(crate) struct Torrent {
@@ -95,7 +95,13 @@ impl Torrent {
 
     pub(crate) fn store(&self, storage: &dyn Storage, piece: u32) {
         let data = [Segment::Memory(self.piece(piece))];
-        let stored = storage.store(PieceIndex::new(piece), &self.digest(piece), &data, false);
+        let stored = store(
+            storage,
+            PieceIndex::new(piece),
+            &self.digest(piece),
+            &data,
+            false,
+        );
         assert_eq!(stored, Ok(Verdict::Matched { blocks: None }));
     }
 

@@ -166,18 +166,14 @@ fn a_piece_that_does_not_match_is_not_written_and_its_blocks_are_told_apart() {
     let digest = torrent.digest(0);
     let data = [Segment::Memory(wrong.into())];
     for ask in [false, true] {
-        let stored = storage
-            .store(PieceIndex::new(0), &digest, &data, ask)
-            .unwrap();
+        let stored = store(&storage, PieceIndex::new(0), &digest, &data, ask).unwrap();
         let blocks = blocks.clone();
         assert_eq!(stored, Verdict::Mismatched { blocks });
     }
     assert!(!torrent.matches(&storage, 0));
     assert_eq!(fs::metadata(dir.path().join("t/a")).unwrap().blocks(), 0);
     let right = [Segment::Memory(torrent.piece(0))];
-    let stored = storage
-        .store(PieceIndex::new(0), &digest, &right, true)
-        .unwrap();
+    let stored = store(&storage, PieceIndex::new(0), &digest, &right, true).unwrap();
     let Verdict::Matched {
         blocks: Some(found),
     } = stored
@@ -185,56 +181,6 @@ fn a_piece_that_does_not_match_is_not_written_and_its_blocks_are_told_apart() {
         panic!("{stored:?}");
     };
     assert_eq!((found[0], found[1] == blocks[1]), (blocks[0], false));
-}
-
-#[test]
-fn two_pieces_at_once_fare_as_each_alone() {
-    let (dir, torrent) = (temp(), multi());
-    let (storage, _) = opened(&dir, &torrent);
-    let last = torrent.metainfo.piece_count() - 1;
-    let wrong = Bytes::from(vec![9; PIECE as usize]);
-    let pieces = [
-        (0, wrong.clone()),
-        (1, torrent.piece(1)),
-        (last, torrent.piece(last)),
-    ];
-    for (one, two) in [(0, 1), (1, 2), (2, 0)] {
-        let jobs = [one, two].map(|at: usize| {
-            let (piece, data) = &pieces[at];
-            DiskJob::Store {
-                piece: PieceIndex::new(*piece),
-                digest: torrent.digest(*piece),
-                // A part of it was written before.
-                data: {
-                    let len = data.len() / 3;
-                    let begin = data.slice(..len);
-                    storage.write(PieceIndex::new(*piece), 0, &[begin]).unwrap();
-                    let rest = Segment::Memory(data.slice(len..));
-                    vec![Segment::Stored { len: len as u32 }, rest]
-                },
-                blocks: false,
-            }
-        });
-        let alone = jobs
-            .clone()
-            .map(|job| perform(&storage, job, &BufferPool::default()));
-        let results = perform_two(&storage, jobs, &BufferPool::default());
-        assert_eq!(results, alone);
-        let right = results.map(|result| result == Ok(DiskDone::Stored { blocks: None }));
-        assert_eq!(right, [one != 0, two != 0]);
-    }
-    let verify = |piece| DiskJob::Verify {
-        piece: PieceIndex::new(piece),
-        digest: torrent.digest(piece),
-    };
-    for (one, two) in [(0, 1), (1, last), (last, 2)] {
-        let results = perform_two(&storage, [verify(one), verify(two)], &BufferPool::default());
-        let expected = [one, two].map(|piece| {
-            let matches = piece == 1 || piece == last;
-            Ok(DiskDone::Verified { matches })
-        });
-        assert_eq!(results, expected);
-    }
 }
 
 #[test]
@@ -730,7 +676,13 @@ fn a_deleted_file_is_noticed_by_name() {
         }
         fs::remove_file(&path).unwrap();
         let data = [Segment::Memory(torrent.piece(2))];
-        let stored = storage.store(PieceIndex::new(2), &torrent.digest(2), &data, false);
+        let stored = store(
+            &storage,
+            PieceIndex::new(2),
+            &torrent.digest(2),
+            &data,
+            false,
+        );
         let error = stored.unwrap_err();
         assert_eq!(error.kind, DiskErrorKind::NotFound);
         assert_eq!(error.file, path.display().to_string());
@@ -855,14 +807,14 @@ fn segments_that_were_written_before_are_read_back() {
         Segment::Memory(piece.slice(20_001..)),
     ];
     let digest = torrent.digest(1);
-    let stored = storage.store(index, &digest, &data, false);
+    let stored = store(&storage, index, &digest, &data, false);
     assert_eq!(stored, Ok(Verdict::Matched { blocks: None }));
     assert!(torrent.matches(&storage, 1));
     let lies = [
         Segment::Stored { len: u32::MAX },
         Segment::Stored { len: u32::MAX },
     ];
-    assert!(storage.store(index, &digest, &lies, false).is_err());
+    assert!(store(&storage, index, &digest, &lies, false).is_err());
 }
 
 #[test]
@@ -986,7 +938,13 @@ fn a_full_disk_is_an_error_that_passes() {
     let (storage, _) = opened(&disk.0, &torrent);
     let failed = (0..torrent.metainfo.piece_count()).find_map(|piece| {
         let data = [Segment::Memory(torrent.piece(piece))];
-        let stored = storage.store(PieceIndex::new(piece), &torrent.digest(piece), &data, false);
+        let stored = store(
+            &storage,
+            PieceIndex::new(piece),
+            &torrent.digest(piece),
+            &data,
+            false,
+        );
         stored.err().map(|error| (piece, error))
     });
     let (failed, error) = failed.unwrap();
@@ -1113,7 +1071,7 @@ quickcheck! {
         let count = torrent.metainfo.piece_count();
         for piece in (0..count).map(|piece| (piece + u32::from(order)) % count) {
             let data = cut(&storage, piece, &torrent.piece(piece), &cuts);
-            let stored = storage.store(PieceIndex::new(piece), &torrent.digest(piece), &data, false);
+            let stored = store(&storage, PieceIndex::new(piece), &torrent.digest(piece), &data, false);
             assert_eq!(stored, Ok(Verdict::Matched { blocks: None }));
         }
         for piece in 0..count {

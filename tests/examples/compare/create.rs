@@ -3,9 +3,9 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anabranch_tests::Torrent;
 use anabranch_tests::clients::{Client, Clients, Rqbit, libtorrent_create};
 use anabranch_tests::process::Process;
+use anabranch_tests::{Torrent, memory};
 
 use crate::contestant::Contestant;
 use crate::recheck::{to_the_end, until};
@@ -21,6 +21,7 @@ pub(crate) fn run(stage: &Stage, contestant: Contestant) -> Result<Sample, Strin
     let content = stage.content();
     let made = room.join("made.torrent");
     stage.cool()?;
+    memory::warm(stage.size());
     let begin = Instant::now();
     let process = match contestant {
         Contestant::Anabranch | Contestant::Baseline | Contestant::Smol | Contestant::Tokio => {

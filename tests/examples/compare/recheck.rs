@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anabranch_tests::clients::{Aria2, Libtorrent, Rqbit, Transmission};
 use anabranch_tests::data::Random;
 use anabranch_tests::process::Process;
-use anabranch_tests::wait;
+use anabranch_tests::{memory, wait};
 use sha1::{Digest, Sha1};
 
 use crate::contestant::{Contestant, TRANSMISSION_CACHE};
@@ -27,6 +27,7 @@ pub(crate) fn run(stage: &Stage, contestant: Contestant) -> Result<Sample, Strin
     let room = stage.room();
     let (torrent, folder) = (&stage.torrent, stage.seeds());
     stage.cool()?;
+    memory::warm(stage.size());
     let begin = Instant::now();
     match contestant {
         Contestant::Anabranch | Contestant::Baseline | Contestant::Smol | Contestant::Tokio => {
@@ -60,6 +61,7 @@ pub(crate) fn run(stage: &Stage, contestant: Contestant) -> Result<Sample, Strin
             daemon.add_paused(torrent);
             daemon.wait_complete(torrent);
             stage.cool()?;
+            memory::warm(stage.size());
             let (begin, before) = (Instant::now(), daemon.process().usage().cpu);
             daemon.verify(torrent);
             Ok(until(daemon.process(), begin, before, || {

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anabranch_tests::process::Process;
-use anabranch_tests::{scratch, wait};
+use anabranch_tests::{memory, scratch, wait};
 
 use crate::contestant::Contestant;
 use crate::side::{Leecher, Seeder};
@@ -99,6 +99,7 @@ pub(crate) fn run(
         .map(|seeder| seeder.process().usage().cpu)
         .collect();
 
+    memory::warm(needed);
     let begin = Instant::now();
     let addresses: Vec<_> = seeding.iter().map(Seeder::address).collect();
     let mut leeching = Vec::new();
