@@ -266,16 +266,21 @@ impl Shared {
     /// Writes what is lined up for a storage, of which nobody else does.
     fn write_out(&self, storage: &Arc<dyn Storage>) {
         let key = lane_key(storage);
-        for _ in 0..WRITES_IN_A_ROW {
-            let Some((op, write)) = lock(&self.queues).next_write(key) else {
-                return;
-            };
+        let mut next = lock(&self.queues).next_write(key);
+        let mut left = WRITES_IN_A_ROW;
+        while let Some((op, write)) = next {
             let work = AssertUnwindSafe(|| write.perform(&**storage));
             let result = catch_unwind(work).unwrap_or_else(|panic| Err(panicked(&*panic)));
             self.complete(op, OpResult::Disk(result));
-            lock(&self.queues).finish(key, false, false);
+            left -= 1;
+            let mut queues = lock(&self.queues);
+            queues.finish(key, false, false);
+            if left == 0 {
+                queues.write_later(storage);
+                return;
+            }
+            next = queues.next_write(key);
         }
-        lock(&self.queues).write_later(storage);
     }
 
     fn complete(&self, op: OpId, result: OpResult) {

@@ -3,9 +3,12 @@
 use std::fs;
 use std::hint::black_box;
 
-const CHUNK: usize = 64 << 20;
+const CHUNK: u64 = 64 << 20;
 
-/// Fills so many bytes of memory and gives them back, so that what is measured next finds them in use.
+/// What those that are measured take beside what they transfer.
+const MORE: u64 = 256 << 20;
+
+/// Fills so many bytes of memory and some more and gives them back, so that what is measured next finds them in use.
 ///
 /// The host of a virtual machine may provide memory only when it is first used, and take back what is
 /// free for some time. To use it then takes many times what filling it takes: who comes first, or after
@@ -13,9 +16,10 @@ const CHUNK: usize = 64 << 20;
 /// has to go for it.
 pub fn warm(bytes: u64) {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let bytes = bytes.min(free(&meminfo) / 4 * 3);
-    let chunks = usize::try_from(bytes).unwrap_or_default() / CHUNK;
-    let filled: Vec<Vec<u8>> = (0..chunks).map(|_| vec![1; CHUNK]).collect();
+    let bytes = bytes.saturating_add(MORE).min(free(&meminfo) / 4 * 3);
+    let filled: Vec<Vec<u8>> = (0..bytes / CHUNK)
+        .map(|_| vec![1; CHUNK as usize])
+        .collect();
     black_box(&filled);
 }
 
