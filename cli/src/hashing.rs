@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
+use anabranch_driver::buffers::AlignedBuf;
 use anabranch_hash::{Message, digest_two};
 
 use crate::exit::Failure;
@@ -127,7 +128,7 @@ struct Reader<'a> {
     /// What is left of the piece, among all parts.
     left: Range<u64>,
     open: Option<(usize, File)>,
-    buffer: Vec<u8>,
+    buffer: AlignedBuf,
 }
 
 impl<'a> Reader<'a> {
@@ -138,7 +139,7 @@ impl<'a> Reader<'a> {
             hashed,
             left: 0..0,
             open: None,
-            buffer: vec![0; CHUNK],
+            buffer: AlignedBuf::zeroed(CHUNK),
         }
     }
 
@@ -168,14 +169,14 @@ impl Message for Reader<'_> {
         }
         self.left.start += len as u64;
         self.hashed.fetch_add(len as u64, Ordering::Relaxed);
-        Ok(&self.buffer[..len])
+        Ok(&self.buffer.as_ref()[..len])
     }
 }
 
 impl Reader<'_> {
     /// Fills the buffer from a part.
     fn read(&mut self, part: usize, offset: u64, len: usize) -> io::Result<()> {
-        let buffer = &mut self.buffer[..len];
+        let buffer = &mut self.buffer.as_mut()[..len];
         let Some(path) = &self.parts[part].path else {
             buffer.fill(0);
             return Ok(());

@@ -10,22 +10,23 @@ use anabranch_hash::{Message, Sha1, digest, digest_two};
 use bytes::Bytes;
 
 use super::{Arriving, Storage, Verdict, out_of_range};
+use crate::buffers::AlignedBuf;
 
 /// How much is read at a time to be hashed or copied, in bytes: small enough to stay in a core's own
 /// cache, large enough for the system call not to count.
 const CHUNK: usize = 256 << 10;
 
 thread_local! {
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: Cell<Option<AlignedBuf>> = const { Cell::new(None) };
 }
 
 /// Lends this thread's buffer of [`CHUNK`] bytes.
 pub(super) fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
     // Work that asks for the buffer within the work gets one of its own.
-    let mut scratch = SCRATCH.take();
-    scratch.resize(CHUNK, 0);
-    let result = work(&mut scratch);
-    SCRATCH.set(scratch);
+    let scratch = SCRATCH.take();
+    let mut scratch = scratch.unwrap_or_else(|| AlignedBuf::zeroed(CHUNK));
+    let result = work(scratch.as_mut());
+    SCRATCH.set(Some(scratch));
     result
 }
 
