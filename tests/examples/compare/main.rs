@@ -199,8 +199,8 @@ fn installed(options: &Options) -> Vec<Contestant> {
     contestants
 }
 
-/// Lets each take its turn, then each again, so that what disturbs the machine disturbs all. The
-/// closure is told which round is the last.
+/// Lets each take its turn, then each again in the opposite order, and so on, so that what disturbs the machine
+/// disturbs all, and nobody always comes after the same one. The closure is told which round is the last.
 fn rounds<S: Timed>(
     options: &Options,
     stages: &[Stage],
@@ -214,7 +214,8 @@ fn rounds<S: Timed>(
         .collect();
     for round in 1..=options.runs {
         for (place, stage) in stages.iter().enumerate() {
-            for (contestant, row) in contestants.iter().zip(&mut rows) {
+            for number in turns(contestants.len(), round) {
+                let (contestant, row) = (&contestants[number], &mut rows[number]);
                 if row.is_out(place) {
                     continue;
                 }
@@ -239,6 +240,14 @@ fn rounds<S: Timed>(
         }
     }
     rows
+}
+
+/// In which order so many take their turns in a round.
+fn turns(count: usize, round: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |turn| match round.is_multiple_of(2) {
+        true => count - 1 - turn,
+        false => turn,
+    })
 }
 
 fn print_conditions(options: &Options, stages: &[Stage], contestants: &[Contestant]) {

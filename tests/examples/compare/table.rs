@@ -59,8 +59,17 @@ impl<S> Row<S> {
     }
 
     fn median(&self, place: usize, figure: impl Fn(&S) -> Option<f64>) -> Option<f64> {
-        let place = self.places.get(place)?;
-        median(place.samples.iter().filter_map(figure))
+        median(self.figures(place, figure))
+    }
+
+    fn figures(
+        &self,
+        place: usize,
+        figure: impl Fn(&S) -> Option<f64>,
+    ) -> impl Iterator<Item = f64> {
+        let place = self.places.get(place);
+        let samples = place.map_or(&[][..], |place| &place.samples);
+        samples.iter().filter_map(figure)
     }
 }
 
@@ -137,6 +146,23 @@ impl<'a, S> Column<'a, S> {
         }
     }
 
+    /// The least and the most that it was in any round.
+    fn extremes(
+        place: usize,
+        headings: [&'a str; 2],
+        decimals: usize,
+        figure: impl Fn(&S) -> Option<f64> + Copy + 'a,
+    ) -> [Self; 2] {
+        let column = |heading, extreme: fn(f64, f64) -> f64| Self {
+            heading,
+            decimals,
+            place,
+            figure: Box::new(move |row| row.figures(place, figure).reduce(extreme)),
+        };
+        let [least, most] = headings;
+        [column(least, f64::min), column(most, f64::max)]
+    }
+
     /// How many times that of the first row that has any the figure of a row is.
     fn ratio(
         place: usize,
@@ -166,11 +192,12 @@ pub(crate) fn print(title: &str, rows: &[Row<Sample>], size: u64, subject: Subje
     let cpu = move |sample: &Sample| per_gib(subject.loads(sample).0.cpu);
     let wall = |sample: &Sample| Some(sample.wall.as_secs_f64());
 
-    let mut columns = vec![
-        Column::new(0, "wall s", 2, wall),
+    let mut columns = vec![Column::new(0, "wall s", 2, wall)];
+    columns.extend(Column::extremes(0, ["least", " most"], 2, wall));
+    columns.extend([
         Column::new(0, "MiB/s", 0, total_rate),
         Column::ratio(0, "rate x", rows, total_rate),
-    ];
+    ]);
     if subject != Subject::Reader {
         columns.push(Column::new(0, "start s", 2, |sample: &Sample| {
             Some(sample.start?.wall.as_secs_f64())
@@ -202,6 +229,7 @@ pub(crate) fn print(title: &str, rows: &[Row<Sample>], size: u64, subject: Subje
     }));
     if rows.iter().any(|row| row.places.len() > 1) {
         columns.push(Column::new(1, "| disk s", 2, wall));
+        columns.extend(Column::extremes(1, ["least", " most"], 2, wall));
         columns.push(Column::new(1, "MiB/s", 0, total_rate));
         columns.push(Column::ratio(1, "rate x", rows, total_rate));
         columns.push(Column::new(1, "CPU s/GiB", 2, cpu));
