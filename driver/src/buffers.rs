@@ -73,8 +73,8 @@ impl fmt::Debug for AlignedBuf {
 /// A pool of byte buffers, which are zeroed once and then used again. Clones share it.
 ///
 /// Buffers come in sizes of 16, 32, 64, 128 and 256 KiB. One that is larger than that is allocated
-/// and given back to the system. What waits to be used again is bounded in bytes, by a limit and as much
-/// again as is in use, so that a busy time allocates once; what is in use is bounded by who takes it.
+/// and given back to the system. What waits to be used again is bounded in bytes; what is in use is
+/// bounded by who takes it.
 #[derive(Clone)]
 pub struct BufferPool {
     shared: Arc<Mutex<Free>>,
@@ -85,35 +85,8 @@ struct Free {
     classes: [Vec<AlignedBuf>; CLASSES.len()],
     /// Their length together.
     bytes: usize,
-    /// The length of those that are in use, of these classes.
-    used: usize,
-    /// What `bytes` may come to beyond `used`.
+    /// What `bytes` may come to.
     limit: usize,
-}
-
-impl Free {
-    fn take(&mut self, class: usize) -> Option<AlignedBuf> {
-        self.used += CLASSES[class];
-        let buf = self.classes[class].pop()?;
-        self.bytes -= CLASSES[class];
-        Some(buf)
-    }
-
-    fn give_back(&mut self, class: usize, buf: AlignedBuf) {
-        self.used -= CLASSES[class];
-        self.bytes += CLASSES[class];
-        self.classes[class].push(buf);
-    }
-
-    /// One that is more than may wait: a large one, so that few allocations go.
-    fn surplus(&mut self) -> Option<AlignedBuf> {
-        if self.bytes <= self.limit.saturating_add(self.used) {
-            return None;
-        }
-        let buf = self.classes.iter_mut().rev().find_map(Vec::pop)?;
-        self.bytes -= buf.len();
-        Some(buf)
-    }
 }
 
 /// A buffer of a [`BufferPool`], to which it returns when it is dropped.
@@ -124,17 +97,16 @@ pub struct PooledBuf {
 }
 
 impl BufferPool {
-    /// The bytes that a [`Default`] pool keeps for later use when none are in use: 4 MiB.
+    /// The bytes that a [`Default`] pool keeps for later use: 4 MiB.
     pub const DEFAULT_LIMIT: usize = 4 << 20;
 
-    /// A pool that keeps `limit` bytes of buffers that nobody uses at most, and as many again as are in use.
+    /// A pool that keeps no more than `limit` bytes of buffers that nobody uses.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
             shared: Arc::new(Mutex::new(Free {
                 classes: Default::default(),
                 bytes: 0,
-                used: 0,
                 limit,
             })),
         }
@@ -145,16 +117,17 @@ impl BufferPool {
     #[must_use]
     pub fn take(&self, min_len: usize) -> PooledBuf {
         let class = CLASSES.iter().position(|size| *size >= min_len);
-        let reused = class.and_then(|class| lock(&self.shared).take(class));
+        let reused = class.and_then(|class| {
+            let mut free = lock(&self.shared);
+            let bytes = free.classes[class].pop()?;
+            free.bytes -= bytes.len();
+            Some(bytes)
+        });
         let len = class.map_or(min_len, |class| CLASSES[class]);
         PooledBuf {
             bytes: reused.unwrap_or_else(|| AlignedBuf::zeroed(len)),
             pool: self.clone(),
         }
-    }
-
-    fn surplus(&self) -> Option<AlignedBuf> {
-        lock(&self.shared).surplus()
     }
 
     /// How many bytes of buffers wait to be used again.
@@ -212,10 +185,10 @@ impl Drop for PooledBuf {
         let Some(class) = CLASSES.iter().position(|size| *size == bytes.len()) else {
             return;
         };
-        lock(&self.pool.shared).give_back(class, bytes);
-        // The system takes its time to take memory back, for which nobody needs to wait.
-        while let Some(surplus) = self.pool.surplus() {
-            drop(surplus);
+        let mut free = lock(&self.pool.shared);
+        if free.bytes + bytes.len() <= free.limit {
+            free.bytes += bytes.len();
+            free.classes[class].push(bytes);
         }
     }
 }
@@ -307,21 +280,5 @@ mod tests {
         let taken: Vec<_> = (0..4).map(|_| pool.take(32 << 10)).collect();
         drop(taken);
         assert_eq!(pool.free_bytes(), 96 << 10);
-    }
-
-    #[test]
-    fn as_much_again_waits_as_is_in_use_and_goes_with_it() {
-        let pool = BufferPool::new(32 << 10);
-        let mut taken: Vec<_> = (0..8).map(|_| pool.take(32 << 10)).collect();
-        taken.truncate(4);
-        assert_eq!(pool.free_bytes(), 4 * (32 << 10));
-        taken.truncate(2);
-        assert_eq!(pool.free_bytes(), 3 * (32 << 10));
-        // In another size, too.
-        let large = pool.take(256 << 10);
-        taken.clear();
-        assert_eq!(pool.free_bytes(), 5 * (32 << 10));
-        drop(large);
-        assert_eq!(pool.free_bytes(), 32 << 10);
     }
 }

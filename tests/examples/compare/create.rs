@@ -21,7 +21,7 @@ pub(crate) fn run(stage: &Stage, contestant: Contestant) -> Result<Sample, Strin
     let content = stage.content();
     let made = room.join("made.torrent");
     stage.cool()?;
-    memory::warm(stage.size());
+    let _warm = memory::warm(stage.size());
     let begin = Instant::now();
     let process = match contestant {
         Contestant::Anabranch | Contestant::Baseline | Contestant::Smol | Contestant::Tokio => {

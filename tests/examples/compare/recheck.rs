@@ -27,7 +27,7 @@ pub(crate) fn run(stage: &Stage, contestant: Contestant) -> Result<Sample, Strin
     let room = stage.room();
     let (torrent, folder) = (&stage.torrent, stage.seeds());
     stage.cool()?;
-    memory::warm(stage.size());
+    let _warm = memory::warm(stage.size());
     let begin = Instant::now();
     match contestant {
         Contestant::Anabranch | Contestant::Baseline | Contestant::Smol | Contestant::Tokio => {
@@ -61,7 +61,7 @@ pub(crate) fn run(stage: &Stage, contestant: Contestant) -> Result<Sample, Strin
             daemon.add_paused(torrent);
             daemon.wait_complete(torrent);
             stage.cool()?;
-            memory::warm(stage.size());
+            let _warm = memory::warm(stage.size());
             let (begin, before) = (Instant::now(), daemon.process().usage().cpu);
             daemon.verify(torrent);
             Ok(until(daemon.process(), begin, before, || {

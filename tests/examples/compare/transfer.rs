@@ -99,7 +99,7 @@ pub(crate) fn run(
         .map(|seeder| seeder.process().usage().cpu)
         .collect();
 
-    memory::warm(needed);
+    let _warm = memory::warm(needed);
     let begin = Instant::now();
     let addresses: Vec<_> = seeding.iter().map(Seeder::address).collect();
     let mut leeching = Vec::new();

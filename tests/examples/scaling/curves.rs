@@ -95,7 +95,7 @@ impl Stage {
     fn transfer(&self, seeder: &Process, peer: SocketAddr) -> Result<(f64, f64), String> {
         let room = self.room();
         let before = seeder.usage().cpu;
-        memory::warm(self.torrent.length);
+        let _warm = memory::warm(self.torrent.length);
         let begin = Instant::now();
         let leecher = self.download(&room, &self.torrent, [peer].into_iter());
         let rate = wait_complete(&leecher, begin, self.torrent.length)?;
@@ -114,7 +114,7 @@ pub(crate) fn peers(stage: &Stage, count: usize) -> Result<Point, String> {
             honest_seed(&address, &stage.torrent, Arc::clone(&bytes), Gate::opened())
         })
         .collect();
-    memory::warm(stage.torrent.length);
+    let _warm = memory::warm(stage.torrent.length);
     let begin = Instant::now();
     let leecher = stage.download(&room, &stage.torrent, seeds.iter().map(Listener::address));
     leech(Curve::Peers, count, &leecher, begin, stage.torrent.length)
@@ -136,7 +136,7 @@ pub(crate) fn pieces(stage: &Stage, count: usize) -> Result<Point, String> {
     let folder = room.join("seed");
     let seeder = Anabranch::start_build(&stage.binary, &room, "seed", &torrent, &folder, &ALONE);
     seeder.wait_complete();
-    memory::warm(length);
+    let _warm = memory::warm(length);
     let begin = Instant::now();
     let leecher = stage.download(&room, &torrent, [seeder.address()].into_iter());
     leech(Curve::Pieces, count, &leecher, begin, length)
