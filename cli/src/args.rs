@@ -108,6 +108,11 @@ pub(crate) struct Download {
     #[arg(long)]
     pub(crate) recheck: bool,
 
+    /// Write over files that are there and have nothing of the torrent in them. Without this they are
+    /// named, and nothing is downloaded.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+
     /// Save the torrent file of each magnet link to the folder that is downloaded to.
     #[arg(long)]
     pub(crate) save_torrent: bool,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anabranch_core::command::{Priority, SeedGoal};
@@ -108,6 +109,8 @@ pub(crate) struct Session<'a> {
 struct Entry {
     torrent: Torrent,
     label: output::Torrent,
+    /// None while a magnet link's is being fetched.
+    metainfo: Option<Arc<Metainfo>>,
     aim: Aim,
     dir: PathBuf,
     /// What is yet to be told of a magnet link's torrent when it is there.
@@ -264,9 +267,9 @@ impl<'a> Session<'a> {
             Aim::Goal(goal) => goal,
             Aim::Complete | Aim::Seed | Aim::SeedOnly => SeedGoal::default(),
         };
-        let source = match task.work {
-            Work::Torrent(bytes, _) => Source::from(bytes),
-            Work::Link(magnet) => Source::from(&*magnet),
+        let (source, metainfo) = match task.work {
+            Work::Torrent(bytes, metainfo) => (Source::from(bytes), Some(Arc::from(metainfo))),
+            Work::Link(magnet) => (Source::from(&*magnet), None),
         };
         let torrent = self
             .client
@@ -284,6 +287,7 @@ impl<'a> Session<'a> {
         let entry = Entry {
             torrent,
             label,
+            metainfo,
             aim: task.aim,
             dir,
             awaited,
@@ -315,6 +319,7 @@ impl<'a> Session<'a> {
             return Ok(());
         };
         entry.awaited = None;
+        entry.metainfo = Some(Arc::clone(&metainfo));
         metainfo.name().clone_into(&mut entry.label.name);
         let files = entry.torrent.files().await.map_err(gone)?;
         let wanted = |index: usize| {
@@ -403,6 +408,12 @@ impl<'a> Session<'a> {
                 "the disk did not take everything in time; the next run verifies what is there",
             )),
         };
+        // What became of the files at the very end.
+        while let Some(notice) = self.notices.next().await {
+            if matches!(notice, Notice::FileLonger { .. }) {
+                self.on_notice(notice).await?;
+            }
+        }
         self.output.clear();
         self.tell_of_recording()?;
         for entry in self.entries.values() {
@@ -558,6 +569,31 @@ impl<'a> Session<'a> {
                 error: Some(error),
                 retry_in: Some(retry_in),
             },
+            Notice::FileLonger {
+                file,
+                found,
+                expected,
+                cut,
+                ..
+            } => {
+                let metainfo = entry.metainfo.as_ref();
+                let path = metainfo.and_then(|metainfo| metainfo.download_path(file));
+                Event::FileLonger {
+                    torrent,
+                    path: path.map_or_else(String::new, |path| path.to_string()),
+                    found,
+                    expected,
+                    cut,
+                }
+            }
+            Notice::StorageFailed { error, .. }
+                if error.kind == DiskErrorKind::Foreign && entry.aim == Aim::SeedOnly =>
+            {
+                // What has nothing of the torrent in it is not to be written over, but does not match either.
+                entry.unfit = true;
+                self.unfit = true;
+                return Ok(());
+            }
             Notice::StorageFailed { error, .. } => {
                 // A folder that cannot be used from the start is a mistake, not a mishap: the run ends.
                 let then = if entry.opened {
@@ -767,6 +803,10 @@ fn remedy(error: &DiskError) -> &'static str {
         DiskErrorKind::ReadOnly => "mount the disk for writing",
         DiskErrorKind::TooManyFiles => "close other programs or raise the limit (ulimit -n)",
         DiskErrorKind::UnsafePath => "remove the symbolic link or the file that is in the way",
+        DiskErrorKind::Foreign => {
+            "give another folder with --dir, move the file away, or add --overwrite if it may be \
+             written over"
+        }
         DiskErrorKind::Io | _ => "check the disk and its cable",
     }
 }

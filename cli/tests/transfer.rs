@@ -367,6 +367,117 @@ fn what_does_not_match_is_neither_seeded_nor_changed() {
     assert!(!bad.exists());
 }
 
+/// A torrent of one file with these bytes, made beside it.
+fn torrent_of(dir: &Path, content: &[u8]) {
+    fs::create_dir(dir).unwrap();
+    fs::write(dir.join("a.bin"), content).unwrap();
+    let created = Command::new(env!("CARGO_BIN_EXE_anabranch"))
+        .args(["create", "a.bin", "--piece-length", "16KiB"])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(created.status.success());
+}
+
+#[test]
+fn the_file_of_another_torrent_is_not_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, byte) in [("one", 1), ("two", 2)] {
+        torrent_of(&dir.path().join(name), &[byte; 50_000]);
+    }
+    let download = |torrent: &str, options: &[&str]| {
+        let args = [
+            "download",
+            torrent,
+            "--dir",
+            "one",
+            "--listen",
+            "127.0.0.1:0",
+        ];
+        Running::start(dir.path(), &[&args[..], options].concat())
+    };
+    assert_eq!(download("one/a.bin.torrent", &[]).end().1, 0);
+    for options in [&[][..], &["--recheck"], &["--preallocate"]] {
+        let (events, code) = download("two/a.bin.torrent", options).end();
+        assert_eq!(code, 1, "{events:?}");
+        let error = named(&events, "error")[0];
+        let file = dir.path().join("one/a.bin");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(&*file.to_string_lossy()), "{message}");
+        let advice = error["advice"].as_str().unwrap();
+        assert!(
+            advice.contains("--overwrite") && advice.contains("--dir"),
+            "{advice}"
+        );
+        assert_eq!(fs::read(&file).unwrap(), [1; 50_000]);
+    }
+    // The first one is as complete as it was, and the second can be had by who means it.
+    assert_eq!(download("one/a.bin.torrent", &[]).end().1, 0);
+    let mut seeder = Running::start(
+        dir.path(),
+        &[
+            "seed",
+            "two/a.bin.torrent",
+            "--dir",
+            "two",
+            "--listen",
+            "127.0.0.1:0",
+        ],
+    );
+    let address = seeder.event("listening")["address"].clone();
+    let peer = address.as_str().unwrap();
+    let (_, code) = download("two/a.bin.torrent", &["--overwrite", "--peer", peer]).end();
+    assert_eq!(code, 0);
+    assert_eq!(fs::read(dir.path().join("one/a.bin")).unwrap(), [2; 50_000]);
+}
+
+#[test]
+fn a_file_that_is_longer_is_named_by_all_and_cut_by_download() {
+    let dir = tempfile::tempdir().unwrap();
+    let content = [3; 50_000];
+    torrent_of(&dir.path().join("x"), &content);
+    let file = dir.path().join("x/a.bin");
+    for tail in [10, 100_000] {
+        let longer = [&content[..], &vec![7; tail]].concat();
+        fs::write(&file, &longer).unwrap();
+        let found = content.len() + tail;
+        let run = |command: &str| {
+            let args = [command, "x/a.bin.torrent", "--dir", "x"];
+            let network = ["--listen", "127.0.0.1:0"];
+            Running::start(dir.path(), &[&args[..], &network].concat())
+        };
+        let mut seeder = run("seed");
+        let told = seeder.event("file_longer");
+        assert_eq!(
+            (&told["found"], &told["cut"]),
+            (&found.into(), &false.into())
+        );
+        seeder.signal(Signal::INT);
+        assert_eq!(seeder.end().1, 0);
+        let verified = Command::new(env!("CARGO_BIN_EXE_anabranch"))
+            .args(["verify", "x/a.bin.torrent", "--dir", "x", "--json"])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        assert_eq!(verified.status.code(), Some(0));
+        let text = String::from_utf8(verified.stdout).unwrap();
+        let verdict: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(verdict["complete"], true);
+        assert_eq!(verdict["bad_files"][0]["fault"], "longer");
+        assert_eq!(fs::read(&file).unwrap(), longer);
+        let (events, code) = run("download").end();
+        assert_eq!(code, 0);
+        let told = named(&events, "file_longer")[0];
+        assert_eq!(
+            (&told["expected"], &told["cut"]),
+            (&50_000.into(), &true.into())
+        );
+        assert_eq!(fs::read(&file).unwrap(), content);
+        // Once it is cut there is nothing to tell.
+        assert!(named(&run("download").end().0, "file_longer").is_empty());
+    }
+}
+
 #[test]
 fn a_torrent_given_twice_is_refused() {
     let swarm = Swarm::new();

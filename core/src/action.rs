@@ -16,7 +16,7 @@ use crate::error::CommandError;
 #[cfg(doc)]
 use crate::event::{DiskDone, Event};
 use crate::id::{ConnId, OpId, RequestId, StorageKey, Ticket, TorrentId};
-use crate::metainfo::{Metainfo, PieceIndex};
+use crate::metainfo::{FileIndex, Metainfo, PieceIndex};
 use crate::notice::Notice;
 
 /// One thing to do. The [front page](crate#what-an-action-is-owed) has a table of what completes
@@ -167,6 +167,7 @@ pub enum Action {
 /// | `Write` | [`Written`](DiskDone::Written) |
 /// | `Read` | [`Read`](DiskDone::Read) |
 /// | `Select` | [`Selected`](DiskDone::Selected) |
+/// | `Trim` | [`Trimmed`](DiskDone::Trimmed), whether or not it was cut |
 /// | `Checkpoint` | [`Checkpointed`](DiskDone::Checkpointed) |
 /// | `Probe` | [`Usable`](DiskDone::Usable) |
 /// | `Close`, `Remove` | [`Closed`](DiskDone::Closed) |
@@ -225,6 +226,12 @@ pub enum DiskJob {
         /// One entry a file.
         wanted: Vec<bool>,
     },
+    /// All pieces of a file that is [longer](crate::event::Opened::longer) than the torrent says have been
+    /// verified: cut what is too much of it, unless its storage only reads.
+    Trim {
+        /// The file.
+        file: FileIndex,
+    },
     /// Make all that was stored durable, then record it as resume data, atomically and in that order.
     Checkpoint {
         /// The pieces to vouch for. All have been answered with `Stored`, `Verified` or `trusted`.
@@ -274,6 +281,9 @@ pub struct OpenStorage {
     pub wanted: Vec<bool>,
     /// Whether resume data is to be ignored: everything that is there is doubtful.
     pub recheck: bool,
+    /// Whether files that are there and [not this torrent's](crate::event::Opened::foreign) may be written
+    /// over: none is foreign then.
+    pub overwrite: bool,
     /// Whether the torrent's metadata was fetched from peers in this run. A storage that keeps it saves
     /// the next run the fetching.
     pub fetched: bool,

@@ -176,6 +176,9 @@ pub struct AddTorrent {
     pub sequential: bool,
     /// Whether resume data is ignored.
     pub recheck: bool,
+    /// Whether files that are there may be written over although nothing in them is this torrent's.
+    /// Without it the torrent fails with [`Foreign`](crate::event::DiskErrorKind::Foreign).
+    pub overwrite: bool,
     /// Rate limits of this torrent.
     pub limits: RateLimits,
     /// When seeding ends.

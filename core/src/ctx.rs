@@ -8,6 +8,7 @@ use crate::connections::Connections;
 use crate::dht::contacts::Contacts;
 use crate::id::{ConnId, OpId, TorrentId};
 use crate::lsd::Lsd;
+use crate::metainfo::FileIndex;
 use crate::notice::Notice;
 use crate::rng::Rng;
 use crate::slab::Slab;
@@ -132,6 +133,7 @@ pub(crate) enum DiskOp {
     Write { piece: u32, begin: u32, len: u32 },
     Read { conn: ConnId, begin: u32, len: u32 },
     Select,
+    Trim { file: FileIndex, found: u64 },
     Checkpoint,
     Probe,
     Close,

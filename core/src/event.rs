@@ -14,6 +14,7 @@ use crate::action::Action;
 use crate::bitfield::Bitfield;
 use crate::command::Command;
 use crate::id::{ConnId, OpId, RequestId, Ticket};
+use crate::metainfo::FileIndex;
 use crate::time::UnixTime;
 
 /// One input. Owned and serialisable, so that configuration, seed and events fix a run bit for bit.
@@ -179,6 +180,11 @@ pub enum DiskDone {
     },
     /// `Select` is done.
     Selected,
+    /// `Trim` is done.
+    Trimmed {
+        /// Whether the file was cut. A storage that only reads leaves it as it is.
+        cut: bool,
+    },
     /// `Checkpoint`: what was named is on the disk and will be trusted by a later `Open`.
     Checkpointed,
     /// `Probe`: the storage can take more.
@@ -198,6 +204,30 @@ pub struct Opened {
     pub uploaded: u64,
     /// Payload bytes downloaded in earlier runs.
     pub downloaded: u64,
+    /// Wanted files that were there with data in them, and that nothing recorded says to be this torrent's.
+    /// They were not touched. One of which no piece turns out to be right belongs to somebody else, and
+    /// the torrent fails with [`Foreign`](DiskErrorKind::Foreign).
+    pub foreign: Vec<ForeignFile>,
+    /// Wanted files that are longer than the torrent says.
+    pub longer: Vec<LongerFile>,
+}
+
+/// A file that may be somebody else's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignFile {
+    /// Which file of the torrent has its name.
+    pub file: FileIndex,
+    /// The file, as the user knows it.
+    pub path: String,
+}
+
+/// A file that is longer than the torrent says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LongerFile {
+    /// Which file.
+    pub file: FileIndex,
+    /// Its length on the disk, in bytes.
+    pub found: u64,
 }
 
 /// A disk job failed. The torrent pauses and says so; the engine probes until the cause is gone.
@@ -234,6 +264,11 @@ pub enum DiskErrorKind {
     /// The path leads outside of the download folder, or through something that is not a folder.
     #[error("unsafe path")]
     UnsafePath,
+    /// A file of this name is there and has nothing of this torrent: it belongs to somebody else. The
+    /// torrent does not go on by itself; it can be added with
+    /// [`overwrite`](crate::command::AddTorrent::overwrite), or to another folder.
+    #[error("another file has this name")]
+    Foreign,
     /// The device failed, or anything else.
     #[error("input/output error")]
     Io,

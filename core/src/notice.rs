@@ -80,6 +80,19 @@ pub enum Notice {
         /// The file.
         file: FileIndex,
     },
+    /// A wanted file whose pieces are all verified is longer on the disk than the torrent says.
+    FileLonger {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The file.
+        file: FileIndex,
+        /// How many bytes it had.
+        found: u64,
+        /// How many the torrent says.
+        expected: u64,
+        /// Whether it was cut to that; else it was left as it is.
+        cut: bool,
+    },
     /// All that is wanted is complete, verified and written.
     Completed {
         /// The torrent.
@@ -176,6 +189,7 @@ impl Notice {
             | Self::Piece { torrent, .. }
             | Self::PieceFailed { torrent, .. }
             | Self::FileCompleted { torrent, .. }
+            | Self::FileLonger { torrent, .. }
             | Self::Completed { torrent }
             | Self::GoalReached { torrent }
             | Self::PeerConnected { torrent, .. }
@@ -203,7 +217,8 @@ pub enum TorrentState {
     Seeding,
     /// The user, or a goal, stopped it.
     Paused,
-    /// The disk failed; it goes on by itself when the cause is gone.
+    /// The disk failed; it goes on by itself when the cause is gone, unless that is a file of
+    /// [somebody else's](crate::event::DiskErrorKind::Foreign).
     Failed,
     /// It is on its way out.
     Removing,

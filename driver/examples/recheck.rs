@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         metainfo,
         wanted: vec![true],
         recheck: true,
+        overwrite: false,
         fetched: false,
     })?;
     let blocks: Vec<Segment> = (0..piece.len())

@@ -267,6 +267,7 @@ impl Client {
                 resume_dir: self.shared.resume_dir.clone(),
                 preallocation: options.preallocation,
                 open_files: self.shared.open_files.clone(),
+                read_only: options.read_only,
             },
         );
         self.add_with(source, options, Arc::new(storage)).await
@@ -292,6 +293,7 @@ impl Client {
             priorities: options.priorities,
             sequential: options.sequential,
             recheck: options.recheck,
+            overwrite: options.overwrite,
             limits: options.limits,
             goal: options.goal,
             peers: options.peers,
@@ -521,6 +523,13 @@ pub struct AddOptions {
     pub sequential: bool,
     /// Whether resume data is ignored, and everything on the disk verified.
     pub recheck: bool,
+    /// Whether files that are there may be written over although nothing in them is this torrent's. Without
+    /// it such a torrent fails with [`DiskErrorKind::Foreign`](anabranch_core::event::DiskErrorKind::Foreign),
+    /// and what it would have written over is left as it is.
+    pub overwrite: bool,
+    /// Whether its files are only read, for what is complete and is to stay as it is: none is created,
+    /// made longer or cut. What turns out to be missing cannot be downloaded.
+    pub read_only: bool,
     /// Its own rate limits.
     pub limits: RateLimits,
     /// When seeding ends.

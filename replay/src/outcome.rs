@@ -212,6 +212,8 @@ kinds! {
     DiskClose = 40, "disk close";
     /// [`DiskJob::Remove`].
     DiskRemove = 41, "disk remove";
+    /// [`DiskJob::Trim`].
+    DiskTrim = 42, "disk trim";
     /// Another [`DiskJob`].
     DiskOther = 63, "disk";
 }
@@ -249,6 +251,7 @@ impl ActionKind {
                 DiskJob::Probe { .. } => Self::DiskProbe,
                 DiskJob::Close => Self::DiskClose,
                 DiskJob::Remove { .. } => Self::DiskRemove,
+                DiskJob::Trim { .. } => Self::DiskTrim,
                 _ => Self::DiskOther,
             },
         }
@@ -359,6 +362,7 @@ impl fmt::Display for ActionSummary {
             | ActionKind::DiskProbe
             | ActionKind::DiskClose
             | ActionKind::DiskRemove
+            | ActionKind::DiskTrim
             | ActionKind::DiskOther => write!(f, " op#{slot}.{generation}"),
         }
     }

@@ -78,6 +78,7 @@ pub(crate) fn payload_of(job: &DiskJob) -> u64 {
         DiskJob::Open(_)
         | DiskJob::Verify { .. }
         | DiskJob::Select { .. }
+        | DiskJob::Trim { .. }
         | DiskJob::Checkpoint { .. }
         | DiskJob::Probe { .. }
         | DiskJob::Close

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anabranch_core::action::{DiskJob, OpenStorage, Segment};
-use anabranch_core::event::{DiskDone, DiskError, DiskErrorKind, Opened};
+use anabranch_core::event::{DiskDone, DiskError, DiskErrorKind, ForeignFile, LongerFile, Opened};
 use anabranch_core::id::StorageKey;
 use anabranch_core::limits::BLOCK_LEN;
+use anabranch_core::metainfo::FileIndex;
 use anabranch_core::{Bitfield, Instant};
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
@@ -29,6 +30,8 @@ pub enum JobKind {
     Read,
     /// Changing which files are wanted.
     Select,
+    /// Cutting a file that is too long.
+    Trim,
     /// Syncing, and saving resume data.
     Checkpoint,
     /// Looking whether a disk that failed works again.
@@ -41,13 +44,14 @@ pub enum JobKind {
 
 impl JobKind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Open,
         Self::Verify,
         Self::Store,
         Self::Write,
         Self::Read,
         Self::Select,
+        Self::Trim,
         Self::Checkpoint,
         Self::Probe,
         Self::Close,
@@ -62,6 +66,7 @@ impl JobKind {
             DiskJob::Write { .. } => Self::Write,
             DiskJob::Read { .. } => Self::Read,
             DiskJob::Select { .. } => Self::Select,
+            DiskJob::Trim { .. } => Self::Trim,
             DiskJob::Checkpoint { .. } => Self::Checkpoint,
             DiskJob::Probe { .. } => Self::Probe,
             DiskJob::Close => Self::Close,
@@ -79,10 +84,41 @@ pub struct DiskFaults {
     /// Operations that fail with an input/output error: the `n`-th of a kind, counted from 1 since the
     /// host was made.
     pub fail: BTreeSet<(JobKind, u64)>,
+    /// Files of torrents whose names are taken by files of somebody else's.
+    pub foreign: BTreeSet<FileIndex>,
+    /// Files that are longer than their torrents say, and their lengths in bytes.
+    pub longer: BTreeMap<FileIndex, u64>,
     /// Pieces that are written wrong although the disk says that they were not, in a million.
     pub corrupt_writes_ppm: u32,
     /// Reads for peers that give a wrong byte, in a million: with 1,000,000 a peer that lies.
     pub corrupt_reads_ppm: u32,
+}
+
+impl DiskFaults {
+    fn foreign(&self, open: &OpenStorage) -> Vec<ForeignFile> {
+        let path = |file: FileIndex| Some(open.metainfo.download_path(file)?.to_string());
+        let wanted = |file: &FileIndex| open.wanted.get(file.as_usize()) == Some(&true);
+        (self.foreign.iter().copied())
+            .filter(|file| !open.overwrite && wanted(file))
+            .filter_map(|file| {
+                Some(ForeignFile {
+                    file,
+                    path: path(file)?,
+                })
+            })
+            .collect()
+    }
+
+    fn longer(&self, open: &OpenStorage) -> Vec<LongerFile> {
+        let wanted = |file: &FileIndex| open.wanted.get(file.as_usize()) == Some(&true);
+        (self.longer.iter())
+            .filter(|(file, _)| wanted(file))
+            .map(|(file, found)| LongerFile {
+                file: *file,
+                found: *found,
+            })
+            .collect()
+    }
 }
 
 /// What became of a job.
@@ -272,6 +308,7 @@ impl Disk {
             | JobKind::Write
             | JobKind::Read
             | JobKind::Select
+            | JobKind::Trim
             | JobKind::Checkpoint
             | JobKind::Probe => false,
         };
@@ -319,6 +356,7 @@ impl Disk {
             DiskJob::Read { len, .. } => (u64::from(*len), 0),
             DiskJob::Open(_)
             | DiskJob::Select { .. }
+            | DiskJob::Trim { .. }
             | DiskJob::Checkpoint { .. }
             | DiskJob::Probe { .. }
             | DiskJob::Close
@@ -344,6 +382,7 @@ impl Disk {
             | DiskJob::Verify { .. }
             | DiskJob::Read { .. }
             | DiskJob::Select { .. }
+            | DiskJob::Trim { .. }
             | DiskJob::Checkpoint { .. }
             | DiskJob::Close
             | DiskJob::Remove { .. } => (0, None),
@@ -363,7 +402,16 @@ impl Disk {
             return Err(error(DiskErrorKind::NotFound, "not open"));
         };
         match job {
-            DiskJob::Open(open) => Ok(DiskDone::Opened(Box::new(store.open(open.recheck)))),
+            DiskJob::Open(open) => {
+                let mut opened = store.open(open.recheck);
+                opened.longer = self.faults.longer(&open);
+                opened.foreign = self.faults.foreign(&open);
+                Ok(DiskDone::Opened(Box::new(opened)))
+            }
+            DiskJob::Trim { file } => {
+                let cut = self.faults.longer.remove(&file).is_some();
+                Ok(DiskDone::Trimmed { cut })
+            }
             DiskJob::Verify { piece, digest } => {
                 if store.content.digest(piece.get()) != Some(&digest) {
                     *violation = Some(format!("a wrong digest for piece {}", piece.get()));

@@ -195,6 +195,7 @@ fn describe_job(job: &DiskJob) -> String {
         }
         DiskJob::Read { piece, begin, len } => format!("read {} {begin}+{len}", piece.get()),
         DiskJob::Select { .. } => String::from("select"),
+        DiskJob::Trim { file } => format!("trim file {file}"),
         DiskJob::Checkpoint { have, .. } => format!("checkpoint {} pieces", have.count()),
         DiskJob::Probe { space } => format!("probe {space} B"),
         DiskJob::Close => String::from("close"),

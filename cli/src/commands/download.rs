@@ -89,6 +89,7 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
                                 Preallocation::Sparse
                             },
                             recheck: args.recheck,
+                            overwrite: args.overwrite,
                             ..AddOptions::default()
                         },
                         peers: &args.network.contacts.peers,

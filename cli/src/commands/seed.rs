@@ -51,6 +51,7 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
                         options: AddOptions {
                             dir: Some(dir.clone()),
                             recheck: args.recheck,
+                            read_only: true,
                             ..AddOptions::default()
                         },
                         peers: &args.network.contacts.peers,

@@ -93,7 +93,7 @@ fn check(metainfo: &Metainfo, parts: &[Part], output: &mut Output) -> Result<Vec
 struct Verdict {
     #[serde(flatten)]
     torrent: Torrent,
-    /// Whether everything is there and matches.
+    /// Whether everything is there and matches. Files that are longer than they should be are complete.
     complete: bool,
     /// Pieces in all.
     pieces: u32,
@@ -126,6 +126,13 @@ enum Fault {
         /// Why.
         error: String,
     },
+    /// All of it matches, and it goes on after its end. Nothing is missing.
+    Longer {
+        /// Bytes that it has.
+        found: u64,
+        /// Bytes that it should have.
+        expected: u64,
+    },
     /// It has another length.
     WrongLength {
         /// Bytes that it has.
@@ -148,6 +155,13 @@ enum Fault {
         /// Those pieces.
         bad_pieces: u32,
     },
+}
+
+impl BadFile {
+    /// Whether nothing of it is missing.
+    fn is_whole(&self) -> bool {
+        matches!(self.fault, Fault::Longer { .. })
+    }
 }
 
 impl Verdict {
@@ -175,7 +189,7 @@ impl Verdict {
         let good = count(pieces, |piece| piece == Piece::Good);
         Self {
             torrent: torrent(metainfo),
-            complete: bad_files.is_empty() && good as usize == pieces.len(),
+            complete: bad_files.iter().all(BadFile::is_whole) && good as usize == pieces.len(),
             pieces: metainfo.piece_count(),
             pieces_good: good,
             size: metainfo.total_length(),
@@ -192,6 +206,10 @@ impl Verdict {
                 Fault::Unreadable { error } => {
                     format!("unreadable  {path}: {}\n", printable(error))
                 }
+                Fault::Longer { found, expected } => format!(
+                    "longer      {path}: {} after its end\n",
+                    plural(found - expected, "byte", "bytes")
+                ),
                 Fault::WrongLength {
                     found, expected, ..
                 } => format!("length      {path}: {found} bytes instead of {expected}\n"),
@@ -243,6 +261,12 @@ fn fault(path: &Path, length: u64, number: usize, pieces: &[Piece]) -> Option<Fa
             });
         }
     };
+    if found > length && bad_pieces == 0 {
+        return Some(Fault::Longer {
+            found,
+            expected: length,
+        });
+    }
     if found != length {
         return Some(Fault::WrongLength {
             found,

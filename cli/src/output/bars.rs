@@ -78,6 +78,7 @@ impl Bars {
             | Event::Fetched { .. }
             | Event::Added { .. }
             | Event::Checked { .. }
+            | Event::FileLonger { .. }
             | Event::Completed { .. }
             | Event::PieceFailed { .. }
             | Event::PeerBanned { .. }

@@ -61,6 +61,19 @@ pub(crate) enum Event {
     },
     /// Where a torrent stands: once a second, when its first piece has come, and before `completed`.
     Progress(Box<Progress>),
+    /// A file whose pieces all match is longer than the torrent says.
+    FileLonger {
+        #[serde(flatten)]
+        torrent: Torrent,
+        /// Its path below the download folder.
+        path: String,
+        /// Bytes that it had.
+        found: u64,
+        /// Bytes that it should have.
+        expected: u64,
+        /// Whether it was cut to that; else it was left as it is.
+        cut: bool,
+    },
     /// All that is wanted is there and verified.
     Completed {
         #[serde(flatten)]

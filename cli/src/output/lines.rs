@@ -176,6 +176,23 @@ impl News {
                     None => format!("{}: tracker {url}: {said}", torrent.name),
                 }
             }
+            Event::FileLonger {
+                torrent,
+                path,
+                found,
+                expected,
+                cut,
+            } => {
+                let excess = plural(found.saturating_sub(*expected), "byte", "bytes");
+                let then = match cut {
+                    true => "cut off",
+                    false => "left there; only what matches is seeded",
+                };
+                format!(
+                    "{}: {path} had {excess} after its end: {then}",
+                    torrent.name
+                )
+            }
             Event::StorageFailed {
                 torrent,
                 error,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anabranch_core::Bitfield;
 use anabranch_core::action::{DiskJob, Segment};
-use anabranch_core::event::{DiskDone, DiskError, DiskErrorKind, Opened};
+use anabranch_core::event::{DiskDone, DiskError, DiskErrorKind, ForeignFile, Opened};
 use anabranch_core::limits::BLOCK_LEN;
 use anabranch_core::metainfo::{FileIndex, FileKind, FileSpan, Layout, Metainfo, PieceIndex};
 use sha1::{Digest, Sha1};
@@ -36,14 +36,17 @@ impl Files {
                 self.torrent = Some((open.metainfo.clone(), Layout::new(&open.metainfo)));
                 let pieces = open.metainfo.piece_count();
                 let found = self.create()?;
+                let doubtful = !found.is_empty();
                 DiskDone::Opened(Box::new(Opened {
                     // No resume data: what is there already is verified in every run anew.
                     trusted: Bitfield::new(pieces),
-                    doubtful: if found {
+                    doubtful: if doubtful {
                         Bitfield::full(pieces)
                     } else {
                         Bitfield::new(pieces)
                     },
+                    // Nor is it known whose they are: the engine refuses what nothing matches in.
+                    foreign: if open.overwrite { Vec::new() } else { found },
                     ..Opened::default()
                 }))
             }
@@ -93,8 +96,9 @@ impl Files {
             },
             // Every file was created when the storage was opened, wanted or not.
             DiskJob::Select { .. } => DiskDone::Selected,
+            DiskJob::Trim { .. } => DiskDone::Trimmed { cut: false },
             DiskJob::Checkpoint { .. } => {
-                self.each_file(|path| File::open(path)?.sync_all())?;
+                self.each_file(|_, path| File::open(path)?.sync_all())?;
                 DiskDone::Checkpointed
             }
             // What was wrong shows when the engine goes on and opens the storage again.
@@ -102,27 +106,30 @@ impl Files {
             DiskJob::Close => DiskDone::Closed,
             DiskJob::Remove { data } => {
                 if data {
-                    self.each_file(|path| fs::remove_file(path))?;
+                    self.each_file(|_, path| fs::remove_file(path))?;
                 }
                 DiskDone::Closed
             }
         })
     }
 
-    /// Creates the files that are missing. Whether there were any with something in them.
-    fn create(&self) -> Result<bool, DiskError> {
-        let mut found = false;
-        self.each_file(|path| {
+    /// Creates the files that are missing, and names those that were there with something in them.
+    fn create(&self) -> Result<Vec<ForeignFile>, DiskError> {
+        let mut found = Vec::new();
+        self.each_file(|file, path| {
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder)?;
             }
             let mut options = File::options();
-            let file = options
+            let opened = options
                 .write(true)
                 .create(true)
                 .truncate(false)
                 .open(path)?;
-            found |= file.metadata()?.len() > 0;
+            if opened.metadata()?.len() > 0 {
+                let path = path.display().to_string();
+                found.push(ForeignFile { file, path });
+            }
             Ok(())
         })?;
         Ok(found)
@@ -165,12 +172,15 @@ impl Files {
         Ok(())
     }
 
-    fn each_file(&self, mut work: impl FnMut(&Path) -> io::Result<()>) -> Result<(), DiskError> {
+    fn each_file(
+        &self,
+        mut work: impl FnMut(FileIndex, &Path) -> io::Result<()>,
+    ) -> Result<(), DiskError> {
         let (metainfo, layout) = self.layout()?;
         let files = (0..layout.file_count()).map(FileIndex::new);
         for file in files.filter(|file| layout.file_kind(*file) == Some(FileKind::Data)) {
             let path = self.path(metainfo, file);
-            work(&path).map_err(|error| disk_error(&path, &error))?;
+            work(file, &path).map_err(|error| disk_error(&path, &error))?;
         }
         Ok(())
     }

@@ -67,6 +67,7 @@ impl Disk {
                 DiskDone::Read { data }
             }
             DiskJob::Select { .. } => DiskDone::Selected,
+            DiskJob::Trim { .. } => DiskDone::Trimmed { cut: false },
             DiskJob::Checkpoint { .. } => DiskDone::Checkpointed,
             DiskJob::Probe { .. } => DiskDone::Usable,
             DiskJob::Close | DiskJob::Remove { .. } => DiskDone::Closed,

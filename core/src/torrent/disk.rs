@@ -1,16 +1,17 @@
 //! The storage of a torrent: opening, checking, checkpoints, failures and the way back.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::action::{Action, DiskJob, OpenStorage};
 use crate::bitfield::Bitfield;
-use crate::command::Reply;
+use crate::command::{Priority, Reply};
 use crate::ctx::{Ctx, DiskOp, Timer};
 use crate::error::CommandError;
-use crate::event::{DiskDone, DiskError, DiskErrorKind, Opened};
+use crate::event::{DiskDone, DiskError, DiskErrorKind, ForeignFile, Opened};
 use crate::id::{OpId, RequestId, StorageKey};
-use crate::metainfo::PieceIndex;
+use crate::metainfo::{FileIndex, FileKind, PieceIndex};
 use crate::notice::{Notice, TorrentState};
 use crate::torrent::Torrent;
 use crate::tracker::UdpTrackers;
@@ -31,6 +32,8 @@ pub(super) struct Storage {
     stage: Stage,
     /// Whether resume data is ignored at the next opening.
     recheck: bool,
+    /// Whether files of somebody else's may be written over.
+    overwrite: bool,
     /// Whether the metadata came from peers, and is nowhere else.
     fetched: bool,
     /// Whether something was stored that no checkpoint vouches for.
@@ -50,6 +53,10 @@ pub(super) struct Storage {
     next_doubtful: u32,
     verifying: u32,
     unchecked: u32,
+    /// Files that are somebody else's unless a piece in them turns out to be right.
+    foreign: Vec<ForeignFile>,
+    /// Wanted files that are longer than they should be, and how long, until they are complete.
+    longer: BTreeMap<FileIndex, u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,11 +73,12 @@ enum Stage {
 }
 
 impl Storage {
-    pub(super) fn new(key: StorageKey, recheck: bool) -> Self {
+    pub(super) fn new(key: StorageKey, recheck: bool, overwrite: bool) -> Self {
         Self {
             key,
             stage: Stage::Closed,
             recheck,
+            overwrite,
             fetched: false,
             dirty: false,
             checkpointing: false,
@@ -84,6 +92,8 @@ impl Storage {
             next_doubtful: 0,
             verifying: 0,
             unchecked: 0,
+            foreign: Vec::new(),
+            longer: BTreeMap::new(),
         }
     }
 
@@ -129,6 +139,7 @@ impl Torrent {
             metainfo: self.metainfo.clone(),
             wanted: self.wanted_files(),
             recheck: core::mem::take(&mut self.storage.recheck),
+            overwrite: self.storage.overwrite,
             fetched: self.storage.fetched,
         };
         ctx.disk(
@@ -183,9 +194,9 @@ impl Torrent {
         result: Result<DiskDone, DiskError>,
     ) {
         match (about, result) {
-            (DiskOp::Open, Ok(DiskDone::Opened(opened))) => self.on_opened(ctx, *opened),
+            (DiskOp::Open, Ok(DiskDone::Opened(opened))) => self.on_opened(ctx, udp, *opened),
             (DiskOp::Verify { piece }, Ok(DiskDone::Verified { matches })) => {
-                self.on_verified(ctx, piece, matches);
+                self.on_verified(ctx, udp, piece, matches);
             }
             (DiskOp::Store { piece, bytes }, Ok(DiskDone::Stored { blocks })) => {
                 self.on_stored(ctx, piece, bytes, blocks.as_deref());
@@ -200,6 +211,9 @@ impl Torrent {
                 self.on_read(ctx, op, conn, begin, len, Some(data));
             }
             (DiskOp::Select, Ok(DiskDone::Selected)) => self.on_selected(ctx),
+            (DiskOp::Trim { file, found }, Ok(DiskDone::Trimmed { cut })) => {
+                self.on_trimmed(ctx, file, found, cut);
+            }
             (DiskOp::Checkpoint, Ok(DiskDone::Checkpointed)) => self.on_checkpointed(ctx),
             (DiskOp::Probe, Ok(DiskDone::Usable)) => self.on_usable(ctx),
             (DiskOp::Close | DiskOp::Remove, Ok(DiskDone::Closed)) => self.on_closed(ctx),
@@ -303,7 +317,7 @@ impl Torrent {
         ctx.disk(self.id, DiskOp::Probe, job);
     }
 
-    fn on_opened(&mut self, ctx: &mut Ctx<'_>, opened: Opened) {
+    fn on_opened(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, opened: Opened) {
         if self.storage.stage != Stage::Opening {
             return;
         }
@@ -317,12 +331,16 @@ impl Torrent {
         self.storage.unchecked = opened.doubtful.count();
         self.storage.doubtful = opened.doubtful;
         self.storage.next_doubtful = 0;
+        self.storage.foreign = opened.foreign;
+        self.storage.longer = (opened.longer.iter())
+            .map(|longer| (longer.file, longer.found))
+            .collect();
         self.storage.stage = Stage::Checking;
         self.set_state(ctx, TorrentState::Checking);
-        self.verify_more(ctx);
+        self.verify_more(ctx, udp);
     }
 
-    fn verify_more(&mut self, ctx: &mut Ctx<'_>) {
+    fn verify_more(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
         if self.storage.stage != Stage::Checking {
             return;
         }
@@ -346,11 +364,11 @@ impl Torrent {
             ctx.disk(self.id, DiskOp::Verify { piece }, job);
         }
         if self.storage.verifying == 0 {
-            self.on_checked(ctx);
+            self.on_checked(ctx, udp);
         }
     }
 
-    fn on_verified(&mut self, ctx: &mut Ctx<'_>, piece: u32, matches: bool) {
+    fn on_verified(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, piece: u32, matches: bool) {
         self.storage.verifying = self.storage.verifying.saturating_sub(1);
         if self.storage.stage != Stage::Checking {
             return;
@@ -360,14 +378,18 @@ impl Torrent {
             self.storage.dirty = true;
             self.recover_piece(piece);
         }
-        self.verify_more(ctx);
+        self.verify_more(ctx, udp);
     }
 
-    fn on_checked(&mut self, ctx: &mut Ctx<'_>) {
-        self.storage.stage = Stage::Open;
+    fn on_checked(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
         self.storage.doubtful = Bitfield::default();
         self.storage.unchecked = 0;
         self.count_missing();
+        if let Some(foreign) = self.find_foreign() {
+            self.refuse_foreign(ctx, udp, foreign);
+            return;
+        }
+        self.storage.stage = Stage::Open;
         let (have, pieces) = (self.have().count(), self.layout.piece_count());
         ctx.notify(Notice::Checked {
             torrent: self.id,
@@ -378,6 +400,78 @@ impl Torrent {
             self.checkpoint(ctx);
         }
         self.go(ctx);
+        self.trim_complete_files(ctx);
+    }
+
+    /// The first file that was there before the torrent and has not one right piece in it: whoever made it
+    /// made it for something else, and what is written over cannot be had back. A right piece that lies
+    /// in it only in part counts, so that a small file is known by the piece it shares with its neighbours.
+    fn find_foreign(&mut self) -> Option<ForeignFile> {
+        let foreign = core::mem::take(&mut self.storage.foreign);
+        foreign.into_iter().find(|foreign| {
+            let pieces = self.layout.pieces_of_file(foreign.file);
+            !pieces
+                .unwrap_or_default()
+                .any(|piece| self.have().contains(piece))
+        })
+    }
+
+    /// Stops before anything is written over. The storage is closed, so that whatever comes next looks at
+    /// the files anew.
+    fn refuse_foreign(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, foreign: ForeignFile) {
+        let error = DiskError {
+            kind: DiskErrorKind::Foreign,
+            file: foreign.path,
+            message: "nothing in it is of this torrent".into(),
+        };
+        self.storage.stage = Stage::Closing { reopen: true };
+        self.storage.saving.append(&mut self.storage.to_save);
+        self.answer_saved(ctx, Some(error.clone()));
+        ctx.disk(self.id, DiskOp::Close, DiskJob::Close);
+        self.fail(ctx, udp, DiskOp::Open, error);
+    }
+
+    /// Has files cut that are longer than they should be, once all their pieces are verified.
+    pub(super) fn trim_complete_files(&mut self, ctx: &mut Ctx<'_>) {
+        if self.storage.stage != Stage::Open {
+            return;
+        }
+        let complete: Vec<(FileIndex, u64)> = (self.storage.longer.iter())
+            .map(|(file, found)| (*file, *found))
+            .filter(|(file, _)| {
+                let index = file.as_usize();
+                let wanted = self
+                    .priorities
+                    .get(index)
+                    .is_some_and(|p| *p != Priority::Skip);
+                wanted
+                    && self.file_missing.get(index) == Some(&0)
+                    && self.layout.file_kind(*file) == Some(FileKind::Data)
+            })
+            .collect();
+        for (file, found) in complete {
+            self.storage.longer.remove(&file);
+            ctx.disk(
+                self.id,
+                DiskOp::Trim { file, found },
+                DiskJob::Trim { file },
+            );
+        }
+    }
+
+    fn on_trimmed(&mut self, ctx: &mut Ctx<'_>, file: FileIndex, found: u64, cut: bool) {
+        let range = self.layout.file_range(file).unwrap_or_default();
+        ctx.notify(Notice::FileLonger {
+            torrent: self.id,
+            file,
+            found,
+            expected: range.end - range.start,
+            cut,
+        });
+        if cut {
+            // What it looks like now is what the next run must find.
+            self.checkpoint_later(ctx);
+        }
     }
 
     /// A piece turned out to be on the disk.
@@ -389,6 +483,7 @@ impl Torrent {
         self.storage.selecting = self.storage.selecting.saturating_sub(1);
         if self.storage.selecting == 0 {
             self.checkpoint_later(ctx);
+            self.trim_complete_files(ctx);
             self.request_blocks_of_all(ctx);
         }
     }
@@ -469,7 +564,7 @@ impl Torrent {
             }
             DiskOp::Verify { piece } => {
                 // What can't be read is not there; that the disk fails will show when it is written.
-                self.on_verified(ctx, piece, false);
+                self.on_verified(ctx, udp, piece, false);
                 return;
             }
             DiskOp::Store { piece, bytes } => self.on_store_failed(ctx, piece, bytes),
@@ -478,6 +573,11 @@ impl Torrent {
                 self.on_read(ctx, op, conn, begin, len, None);
             }
             DiskOp::Select => self.storage.selecting = self.storage.selecting.saturating_sub(1),
+            DiskOp::Trim { file, found } => {
+                // What is too much does no harm, so it is told and left.
+                self.on_trimmed(ctx, file, found, false);
+                return;
+            }
             DiskOp::Checkpoint => {
                 self.storage.checkpointing = false;
                 self.storage.dirty = true;
@@ -507,6 +607,7 @@ impl Torrent {
             self.storage.probe_after = (self.storage.probe_after * 2).min(PROBE.1);
         }
         let news = self.storage.error.as_ref() != Some(&error);
+        let mends_itself = error.kind != DiskErrorKind::Foreign;
         self.storage.error = Some(error.clone());
         if !again {
             self.halt(ctx, udp);
@@ -522,8 +623,12 @@ impl Torrent {
             self.set_state(ctx, TorrentState::Paused);
         } else {
             self.set_state(ctx, TorrentState::Failed);
-            ctx.timers
-                .set_no_later(Timer::Probe(self.id), ctx.now + self.storage.probe_after);
+            if mends_itself {
+                ctx.timers
+                    .set_no_later(Timer::Probe(self.id), ctx.now + self.storage.probe_after);
+            } else {
+                ctx.timers.cancel(Timer::Probe(self.id));
+            }
         }
     }
 }

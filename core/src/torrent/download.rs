@@ -616,6 +616,7 @@ impl Torrent {
                 });
             }
         }
+        self.trim_complete_files(ctx);
     }
 
     /// Nothing is there any more, as far as is known.

@@ -192,7 +192,7 @@ impl Torrent {
             metadata_only: add.metadata_only,
             unusable: None,
             paused: add.paused,
-            storage: Storage::new(add.storage, add.recheck),
+            storage: Storage::new(add.storage, add.recheck, add.overwrite),
             picker: Picker::new(pieces),
             partials: Partials::default(),
             accounted: 0,

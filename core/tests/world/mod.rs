@@ -572,6 +572,7 @@ impl Host {
                 DiskDone::Read { data: data.into() }
             }
             DiskJob::Select { .. } => DiskDone::Selected,
+            DiskJob::Trim { .. } => DiskDone::Trimmed { cut: false },
             DiskJob::Checkpoint { have, .. } => {
                 if let Some(error) = &self.faults.checkpoint {
                     return Err(error.clone());

@@ -357,6 +357,7 @@ fn kind(job: &DiskJob) -> Kind {
         }
         DiskJob::Open(_)
         | DiskJob::Select { .. }
+        | DiskJob::Trim { .. }
         | DiskJob::Checkpoint { .. }
         | DiskJob::Probe { .. }
         | DiskJob::Remove { .. } => Kind::Slow,
@@ -366,7 +367,11 @@ fn kind(job: &DiskJob) -> Kind {
 
 pub(super) fn runs_alone(job: &DiskJob) -> bool {
     match job {
-        DiskJob::Open(_) | DiskJob::Select { .. } | DiskJob::Close | DiskJob::Remove { .. } => true,
+        DiskJob::Open(_)
+        | DiskJob::Select { .. }
+        | DiskJob::Trim { .. }
+        | DiskJob::Close
+        | DiskJob::Remove { .. } => true,
         DiskJob::Verify { .. }
         | DiskJob::Store { .. }
         | DiskJob::Write { .. }

@@ -78,6 +78,7 @@ pub(super) fn begin(storage: &dyn Storage, job: DiskJob, buffers: &BufferPool) -
         | DiskJob::Verify { .. }
         | DiskJob::Read { .. }
         | DiskJob::Select { .. }
+        | DiskJob::Trim { .. }
         | DiskJob::Checkpoint { .. }
         | DiskJob::Probe { .. }
         | DiskJob::Close

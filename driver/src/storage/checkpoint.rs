@@ -55,7 +55,7 @@ impl FileStorage {
         let info_hash = session.metainfo.info_hash();
         let state = Resume {
             have: have.clone(),
-            files: recorded.files.clone(),
+            files: self.own_stamps(&recorded.files),
             parts: recorded.parts,
             wanted: places.files.iter().map(|place| place.wanted).collect(),
             uploaded,
@@ -72,6 +72,13 @@ impl FileStorage {
         }
         self.drop_parts(session, &places, &mut recorded);
         Ok(())
+    }
+
+    /// A file of somebody else's is not there as far as this torrent goes.
+    fn own_stamps(&self, stamps: &[Option<Stamp>]) -> Vec<Option<Stamp>> {
+        let foreign = read(&self.foreign);
+        let own = |(file, stamp): (u32, &Option<Stamp>)| stamp.filter(|_| !foreign.contains(&file));
+        (0..).zip(stamps).map(own).collect()
     }
 
     /// Makes what was written durable, and looks at the files again.
@@ -177,7 +184,8 @@ impl FileStorage {
             .files()
             .iter()
             .zip(&places.files)
-            .all(|(file, place)| place.file.is_some() || file.kind() != FileKind::Data);
+            .all(|(file, place)| place.file.is_some() || file.kind() != FileKind::Data)
+            && read(&self.foreign).is_empty();
         let mut parts = lock(&places.parts);
         if !all_there || parts.is_none() {
             return;

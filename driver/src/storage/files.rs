@@ -41,6 +41,8 @@ pub struct FileOptions {
     pub preallocation: Preallocation,
     /// The files that are kept open. Give the same to all storages.
     pub open_files: OpenFiles,
+    /// Whether files are only read: none is created, made longer, cut or written to.
+    pub read_only: bool,
 }
 
 /// Whether a file's space is taken when it is created.
@@ -61,8 +63,13 @@ pub enum Preallocation {
 ///   not wanted but there is used as it is, and never made longer.
 /// - No symlink below the download folder is followed, and nothing but regular files is opened. The
 ///   download folder itself may be reached over symlinks.
-/// - A file that is shorter than it should be is made as long when it is opened. One that is longer
-///   stays so until its last bytes are written.
+/// - A file that was there with data in it is [foreign](Opened::foreign) until something shows that it is
+///   this torrent's, and is not written to before: a piece that is right, resume data with its length and
+///   time, or its length alone if that resume data vouched for no piece in it. What is
+///   empty, or zeros only, is nobody's loss and may be written. The bytes that pieces have of a foreign file
+///   that is not wanted are kept aside.
+/// - A file that is shorter than it should be is made as long when it is opened, unless it is foreign. One
+///   that is longer stays so until all its pieces are verified, and is then [cut](Storage::trim).
 /// - A file that is deleted or replaced while it is in use is an error, never created again before
 ///   the next [`open`](Storage::open). That one asks for the download folder, and for the torrent's own
 ///   folder in it, to be there if they were before: an unmounted disk is not filled from below.
@@ -77,6 +84,8 @@ pub struct FileStorage {
     session: RwLock<Option<Arc<Session>>>,
     /// The torrent of the last `open`, whether that went well or not.
     subject: Mutex<Option<Arc<Metainfo>>>,
+    /// Files that were there at the last `open` and are somebody else's as far as is known.
+    pub(super) foreign: RwLock<BTreeSet<u32>>,
     /// Whether the download folder was there.
     pub(super) had_dir: AtomicBool,
     /// Whether the torrent's own folder was there.
@@ -127,6 +136,7 @@ impl FileStorage {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             session: RwLock::default(),
             subject: Mutex::default(),
+            foreign: RwLock::default(),
             had_dir: AtomicBool::new(false),
             had_folder: AtomicBool::new(false),
         }
@@ -209,6 +219,16 @@ impl FileStorage {
         to_write: bool,
     ) -> Result<(Arc<File>, Stat), DiskError> {
         let fail = |error: &io::Error| disk_error(&self.slot_path(&session.metainfo, slot), error);
+        if to_write && self.options.read_only && matches!(slot, Slot::File(_)) {
+            return Err(DiskError {
+                kind: DiskErrorKind::ReadOnly,
+                file: self
+                    .slot_path(&session.metainfo, slot)
+                    .display()
+                    .to_string(),
+                message: "opened for reading only".to_owned(),
+            });
+        }
         let key = self.key(slot);
         let access = if to_write {
             Access::Write
@@ -284,18 +304,57 @@ impl FileStorage {
         places: &Places,
         target: Target,
         slices: &mut [IoSlice<'_>],
-        len: u64,
     ) -> Result<(), DiskError> {
-        let (file, stat) = self.file(session, places, target.slot, true)?;
+        let (file, _) = self.file(session, places, target.slot, true)?;
         let written = platform::write_all_at(&file, slices, target.offset);
         lock(&session.unsynced).insert(target.slot);
-        let cut = written.and_then(|()| match target.file_len {
-            Some(file_len) if target.offset + len == file_len && stat.size > file_len => {
-                file.set_len(file_len)
-            }
-            Some(_) | None => Ok(()),
-        });
-        cut.map_err(|error| disk_error(&self.slot_path(&session.metainfo, target.slot), &error))
+        written.map_err(|error| disk_error(&self.slot_path(&session.metainfo, target.slot), &error))
+    }
+
+    /// A piece is right: the files that it lies in are this torrent's.
+    fn own(&self, session: &Session, piece: PieceIndex) {
+        if read(&self.foreign).is_empty() {
+            return;
+        }
+        let spans = session
+            .layout
+            .piece_size(piece)
+            .and_then(|size| session.layout.spans(piece, 0, size));
+        let mut foreign = write(&self.foreign);
+        for span in spans.into_iter().flatten() {
+            foreign.remove(&span.file.get());
+        }
+    }
+
+    fn is_foreign(&self, file: u32) -> bool {
+        read(&self.foreign).contains(&file)
+    }
+
+    /// A file is somebody else's.
+    pub(super) fn not_ours(&self, session: &Session, file: u32) -> DiskError {
+        let path = self.slot_path(&session.metainfo, Slot::File(file));
+        DiskError {
+            kind: DiskErrorKind::Foreign,
+            file: path.display().to_string(),
+            message: "nothing in it is of this torrent".to_owned(),
+        }
+    }
+
+    /// Where a span is kept: as [`Session::target`], but aside for what is a foreign file's.
+    fn keep(
+        &self,
+        session: &Session,
+        places: &Places,
+        span: &FileSpan,
+    ) -> Result<Option<Target>, DiskError> {
+        let file = span.file.get();
+        if !self.is_foreign(file) {
+            return Ok(session.target(places, span));
+        }
+        match places.files.get(file as usize) {
+            Some(place) if place.wanted => Err(self.not_ours(session, file)),
+            Some(_) | None => Ok(session.aside(span)),
+        }
     }
 
     /// A piece as it is on the disk, to be hashed; parts of it go through `scratch`.
@@ -321,14 +380,21 @@ impl FileStorage {
         })
     }
 
-    fn remove_files(&self, metainfo: &Metainfo) -> Result<(), DiskError> {
+    fn remove_files(
+        &self,
+        metainfo: &Metainfo,
+        ours: impl Fn(u32) -> bool,
+    ) -> Result<(), DiskError> {
         let mut walker = match self.walker() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             walker => walker.map_err(|error| disk_error(&self.dir, &error))?,
         };
         let mut folders = BTreeSet::new();
         let mut failure = None;
-        for (_, path) in regular_files(metainfo) {
+        for (file, path) in regular_files(metainfo) {
+            if !ours(file) {
+                continue;
+            }
             let mut parents: Vec<String> = path.components().map(str::to_owned).collect();
             while parents.pop().is_some() && !parents.is_empty() {
                 folders.insert(parents.clone());
@@ -383,7 +449,8 @@ impl Storage for FileStorage {
     fn open(&self, open: &OpenStorage) -> Result<Opened, DiskError> {
         self.end_session();
         *lock(&self.subject) = Some(Arc::clone(&open.metainfo));
-        let (session, opened) = self.scan(open)?;
+        let (session, opened, foreign) = self.scan(open)?;
+        *write(&self.foreign) = foreign;
         if open.fetched {
             let path = self.resume_path();
             self.resume_folder(true)
@@ -404,7 +471,11 @@ impl Storage for FileStorage {
         let places = read(&session.places);
         with_scratch(|scratch| {
             let found = digest(&mut self.message(&session, &places, piece, scratch)?);
-            matches(found, expected)
+            let right = matches(found, expected);
+            if right == Ok(true) {
+                self.own(&session, piece);
+            }
+            right
         })
     }
 
@@ -417,7 +488,13 @@ impl Storage for FileStorage {
             let mut one = self.message(&session, &places, one, half)?;
             let mut two = self.message(&session, &places, two, other_half)?;
             let [one, two] = digest_two(&mut one, &mut two);
-            Ok([matches(one, first), matches(two, second)])
+            let right = [matches(one, first), matches(two, second)];
+            for ((piece, _), right) in pieces.iter().zip(&right) {
+                if *right == Ok(true) {
+                    self.own(&session, *piece);
+                }
+            }
+            Ok(right)
         };
         with_scratch(hash).unwrap_or_else(|error: DiskError| [Err(error.clone()), Err(error)])
     }
@@ -451,8 +528,8 @@ impl Storage for FileStorage {
                 missing -= now.len();
                 current = later;
             }
-            if let Some(target) = session.target(&places, &span) {
-                self.write_span(&session, &places, target, &mut slices, span_len as u64)?;
+            if let Some(target) = self.keep(&session, &places, &span)? {
+                self.write_span(&session, &places, target, &mut slices)?;
             }
             slices.clear();
         }
@@ -468,7 +545,7 @@ impl Storage for FileStorage {
             .ok_or_else(|| out_of_range(piece))?;
         for span in spans {
             let part = &mut buf[span.range.start as usize..span.range.end as usize];
-            let Some(target) = session.target(&places, &span) else {
+            let Some(target) = self.keep(&session, &places, &span)? else {
                 part.fill(0);
                 continue;
             };
@@ -490,6 +567,22 @@ impl Storage for FileStorage {
     fn select(&self, wanted: &[bool]) -> Result<(), DiskError> {
         let session = self.session()?;
         self.select_files(&session, wanted)
+    }
+
+    fn trim(&self, file: FileIndex) -> Result<bool, DiskError> {
+        let session = self.session()?;
+        let places = read(&session.places);
+        if self.options.read_only || self.is_foreign(file.get()) {
+            return Ok(false);
+        }
+        let range = session.layout.file_range(file).unwrap_or_default();
+        let slot = Slot::File(file.get());
+        let (opened, _) = self.file(&session, &places, slot, true)?;
+        opened
+            .set_len(range.end - range.start)
+            .map_err(|error| disk_error(&self.slot_path(&session.metainfo, slot), &error))?;
+        lock(&session.unsynced).insert(slot);
+        Ok(true)
     }
 
     fn checkpoint(&self, have: &Bitfield, uploaded: u64, downloaded: u64) -> Result<(), DiskError> {
@@ -519,13 +612,25 @@ impl Storage for FileStorage {
     }
 
     fn remove(&self, data: bool) -> Result<(), DiskError> {
+        let session = read(&self.session).clone();
+        // What was never this torrent's stays, whatever its name.
+        let ours = |file: u32| {
+            let used = session.as_ref().is_none_or(|session| {
+                let places = read(&session.places);
+                places
+                    .files
+                    .get(file as usize)
+                    .is_some_and(|place| place.file.is_some())
+            });
+            used && !self.is_foreign(file)
+        };
         self.end_session();
         let Some(metainfo) = lock(&self.subject).take() else {
             return Ok(());
         };
         let forgotten = self.remove_resume(&metainfo);
         if data {
-            self.remove_files(&metainfo)?;
+            self.remove_files(&metainfo, ours)?;
         }
         forgotten
     }
@@ -576,6 +681,7 @@ impl<I> Stored<'_, I> {
             | DiskErrorKind::ReadOnly
             | DiskErrorKind::TooManyFiles
             | DiskErrorKind::UnsafePath
+            | DiskErrorKind::Foreign
             | DiskErrorKind::Io
             | _ => Unhashed::Failed(error),
         })?;
@@ -636,8 +742,6 @@ fn matches(found: Result<[u8; 20], Unhashed>, expected: &[u8; 20]) -> Result<boo
 pub(super) struct Target {
     slot: Slot,
     offset: u64,
-    /// The length that the file should have; what is kept aside has none.
-    file_len: Option<u64>,
 }
 
 impl Session {
@@ -648,22 +752,28 @@ impl Session {
             FileKind::Pad | FileKind::Symlink => return None,
         }
         let index = span.file.get();
-        let range = self.layout.file_range(span.file)?;
         let in_file = places.files.get(index as usize)?.file.is_some();
-        Some(if in_file {
-            Target {
+        if in_file {
+            Some(Target {
                 slot: Slot::File(index),
                 offset: span.offset,
-                file_len: Some(range.end - range.start),
-            }
+            })
         } else {
-            // What is kept aside lies where it is in the torrent: no index is needed, and none can
-            // be wrong. The file is as sparse as the pieces are few.
-            Target {
-                slot: Slot::Parts,
-                offset: range.start + span.offset,
-                file_len: None,
-            }
+            self.aside(span)
+        }
+    }
+
+    /// What is kept aside lies where it is in the torrent: no index is needed, and none can be wrong. The
+    /// file is as sparse as the pieces are few.
+    fn aside(&self, span: &FileSpan) -> Option<Target> {
+        match span.kind {
+            FileKind::Data => {}
+            FileKind::Pad | FileKind::Symlink => return None,
+        }
+        let range = self.layout.file_range(span.file)?;
+        Some(Target {
+            slot: Slot::Parts,
+            offset: range.start + span.offset,
         })
     }
 }

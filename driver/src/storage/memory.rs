@@ -42,6 +42,7 @@ const NAME: &str = "memory";
 ///     metainfo: Arc::new(Metainfo::parse(torrent)?),
 ///     wanted: vec![true],
 ///     recheck: false,
+///     overwrite: false,
 ///     fetched: false,
 /// };
 /// let piece = PieceIndex::new(0);
@@ -170,6 +171,7 @@ impl Storage for MemoryStorage {
             doubtful: Bitfield::new(have.len()),
             uploaded,
             downloaded,
+            ..Opened::default()
         };
         Ok(())
     }

@@ -20,7 +20,7 @@ use anabranch_core::Bitfield;
 use anabranch_core::action::{DiskJob, OpenStorage, Segment};
 use anabranch_core::event::{DiskDone, DiskError, DiskErrorKind, Opened};
 use anabranch_core::limits::READ_LEN;
-use anabranch_core::metainfo::{InfoHash, PieceIndex};
+use anabranch_core::metainfo::{FileIndex, InfoHash, PieceIndex};
 use bytes::Bytes;
 
 pub use self::cache::OpenFiles;
@@ -40,8 +40,8 @@ use crate::platform;
 /// once that succeeds the torrent goes on, after another `open` unless the error was a lack of space.
 ///
 /// All methods may block, and are called on threads where that does no harm: several at once for one
-/// storage, in any order. Only `close` and `remove` come alone and last, and the pool also lets `open`
-/// and `select` run alone. Before the first `open` nothing else is called.
+/// storage, in any order. Only `close` and `remove` come alone and last, and the pool also lets `open`,
+/// `select` and `trim` run alone. Before the first `open` nothing else is called.
 pub trait Storage: Send + Sync {
     /// Finds what is there and creates what must be. Also called again: after a failure, and for a
     /// recheck.
@@ -93,6 +93,17 @@ pub trait Storage: Send + Sync {
     ///
     /// When a file that is newly wanted cannot be created or filled with what was kept aside.
     fn select(&self, wanted: &[bool]) -> Result<(), DiskError>;
+
+    /// All pieces of a file that [`open`](Self::open) found [longer](Opened::longer) than it should be have
+    /// been verified: cuts it, and says whether it did. A storage that only reads leaves it.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be cut. That is told, and does no other harm.
+    fn trim(&self, file: FileIndex) -> Result<bool, DiskError> {
+        let _ = file;
+        Ok(false)
+    }
 
     /// Makes durable what was stored, then records it so that a later [`open`](Self::open) trusts it.
     ///
@@ -189,6 +200,9 @@ pub fn perform(
             storage.select(&wanted)?;
             DiskDone::Selected
         }
+        DiskJob::Trim { file } => DiskDone::Trimmed {
+            cut: storage.trim(file)?,
+        },
         DiskJob::Checkpoint {
             have,
             uploaded,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use anabranch_core::Bitfield;
 use anabranch_core::action::OpenStorage;
-use anabranch_core::event::{DiskError, DiskErrorKind, Opened};
+use anabranch_core::event::{DiskError, DiskErrorKind, ForeignFile, LongerFile, Opened};
 use anabranch_core::metainfo::{FileIndex, FileKind, Layout, Metainfo, PieceIndex, SafePath};
 use anabranch_hash::Sha1;
 
@@ -23,14 +23,19 @@ use super::folder::Walker;
 use super::hash::with_scratch;
 use super::resume::{self, Resume, Stamp, parts_name};
 use crate::platform::{self, Access, Dir, Stat};
-use crate::sync::{lock, write};
+use crate::sync::{lock, read, write};
 
 /// What is kept aside is moved in units of so many bytes, leaving out those that are all zeros.
 const MOVE_UNIT: usize = 4096;
 
 impl FileStorage {
     /// Does all that `open` does.
-    pub(super) fn scan(&self, open: &OpenStorage) -> Result<(Session, Opened), DiskError> {
+    ///
+    /// Says as well which files are foreign.
+    pub(super) fn scan(
+        &self,
+        open: &OpenStorage,
+    ) -> Result<(Session, Opened, BTreeSet<u32>), DiskError> {
         let metainfo = &open.metainfo;
         self.prepare_folders(metainfo)?;
         let mut walker = self
@@ -41,7 +46,14 @@ impl FileStorage {
             .as_ref()
             .and_then(|folder| resume::load(folder, metainfo));
         let layout = Layout::new(metainfo);
-        let survey = self.survey(&mut walker, metainfo, &open.wanted)?;
+        let mut survey = self.survey(&mut walker, metainfo, &open.wanted)?;
+        if let Some(resume) = &resume {
+            survey.forget_unused(&open.wanted, resume);
+        }
+        let foreign = match open.overwrite {
+            true => BTreeSet::new(),
+            false => survey.foreign(&mut walker, metainfo, &layout, resume.as_ref()),
+        };
 
         // All of this before anything is changed, which would show as a change.
         let trusted = match &resume {
@@ -78,6 +90,9 @@ impl FileStorage {
                 continue;
             }
             places.files[index].wanted = true;
+            if self.options.read_only || foreign.contains(&file) {
+                continue;
+            }
             let range = layout.file_range(FileIndex::new(file)).unwrap_or_default();
             let (there, parts) = (survey.files[index], &survey.parts);
             let short = there.is_none_or(|stat| stat.size < range.end - range.start);
@@ -116,6 +131,16 @@ impl FileStorage {
             doubtful,
             uploaded: resume.as_ref().map_or(0, |resume| resume.uploaded),
             downloaded: resume.as_ref().map_or(0, |resume| resume.downloaded),
+            foreign: regular_files(metainfo)
+                .filter(|(file, _)| {
+                    foreign.contains(file) && is_wanted(&open.wanted, *file as usize)
+                })
+                .map(|(file, path)| ForeignFile {
+                    file: FileIndex::new(file),
+                    path: self.file_path(&path).display().to_string(),
+                })
+                .collect(),
+            longer: survey.longer(metainfo, &open.wanted),
         };
         let session = Session {
             metainfo: Arc::clone(metainfo),
@@ -124,7 +149,7 @@ impl FileStorage {
             unsynced: Mutex::new(unsynced),
             recorded: Mutex::new(recorded),
         };
-        Ok((session, opened))
+        Ok((session, opened, foreign))
     }
 
     /// Does all that `select` does.
@@ -136,7 +161,10 @@ impl FileStorage {
         for (file, path) in regular_files(&session.metainfo) {
             let index = file as usize;
             let wants = is_wanted(wanted, index);
-            if wants && places.files[index].file.is_none() {
+            if wants && read(&self.foreign).contains(&file) {
+                return Err(self.not_ours(session, file));
+            }
+            if wants && places.files[index].file.is_none() && !self.options.read_only {
                 self.require_folders(Some(&session.metainfo))?;
                 let fail = |error: io::Error| disk_error(&self.file_path(&path), &error);
                 let range = session
@@ -192,7 +220,11 @@ impl FileStorage {
         }
         let missing =
             Dir::open(&self.dir).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-        if missing && !self.had_dir.load(Ordering::Relaxed) && !self.has_resume(metainfo) {
+        if missing
+            && !self.options.read_only
+            && !self.had_dir.load(Ordering::Relaxed)
+            && !self.has_resume(metainfo)
+        {
             std::fs::create_dir_all(&self.dir).map_err(|error| disk_error(&self.dir, &error))?;
         }
         self.require_folders(Some(metainfo)).map(drop)
@@ -260,6 +292,72 @@ struct Survey {
 }
 
 impl Survey {
+    /// A file that is not wanted, and of which the resume data says that its bytes are kept aside, is in
+    /// nobody's way.
+    fn forget_unused(&mut self, wanted: &[bool], resume: &Resume) {
+        for (index, stat) in self.files.iter_mut().enumerate() {
+            if !is_wanted(wanted, index) && resume.files.get(index) == Some(&None) {
+                *stat = None;
+            }
+        }
+    }
+
+    /// Files with data that may be somebody else's.
+    fn foreign(
+        &self,
+        walker: &mut Walker,
+        metainfo: &Metainfo,
+        layout: &Layout,
+        resume: Option<&Resume>,
+    ) -> BTreeSet<u32> {
+        let mut foreign = BTreeSet::new();
+        for (file, path) in regular_files(metainfo) {
+            let index = FileIndex::new(file);
+            let Some(stat) = self.files[file as usize].filter(|stat| stat.size > 0) else {
+                continue;
+            };
+            let recorded =
+                resume.and_then(|resume| Some((resume, (*resume.files.get(file as usize)?)?)));
+            let ours = recorded.is_some_and(|(resume, stamp)| {
+                // After a crash the time may be later than that of the last checkpoint. Where that
+                // vouched for pieces, they will show whose file it is.
+                let vouched = || {
+                    let mut pieces = layout.pieces_of_file(index).unwrap_or_default();
+                    pieces.any(|piece| resume.have.contains(piece))
+                };
+                stamp == Stamp::from(stat) || stamp.size == stat.size && !vouched()
+            });
+            if ours {
+                continue;
+            }
+            let range = layout.file_range(index).unwrap_or_default();
+            let kept = self.parts.as_ref().map(|(parts, _)| (parts, range.start));
+            let has_data = walker
+                .parent(&path, false)
+                .and_then(|(folder, name)| folder.open_file(name, Access::Read))
+                .and_then(|opened| has_other_data(&opened, stat.size, kept));
+            // What cannot be read may be anything.
+            if has_data.unwrap_or(true) {
+                foreign.insert(file);
+            }
+        }
+        foreign
+    }
+
+    fn longer(&self, metainfo: &Metainfo, wanted: &[bool]) -> Vec<LongerFile> {
+        (0..)
+            .zip(metainfo.files().iter().zip(&self.files))
+            .filter_map(|(file, (expected, stat))| {
+                let found = (*stat)?.size;
+                let counts = expected.kind() == FileKind::Data && is_wanted(wanted, file as usize);
+                (counts && found > expected.length()).then_some(LongerFile {
+                    file: FileIndex::new(file),
+                    found,
+                })
+            })
+            .collect()
+    }
+
     /// The pieces that resume data vouches for and of which no file has changed.
     ///
     /// The clock behind a file's time may stand still for some milliseconds, so a write after a
@@ -438,6 +536,36 @@ fn move_kept(parts: &File, file: &File, range: Range<u64>) -> io::Result<bool> {
         platform::discard(parts, range);
     }
     Ok(moved)
+}
+
+/// Whether there is more in a file than zeros and copies of what is kept aside for it: that of a move which
+/// was interrupted is all there twice. What is kept aside for the file begins at `kept`.
+fn has_other_data(file: &File, len: u64, kept: Option<(&File, u64)>) -> io::Result<bool> {
+    let mut unit = [0; MOVE_UNIT];
+    let mut same = [0; MOVE_UNIT];
+    let mut at = 0;
+    while let Some(found) = platform::next_data(file, at, len) {
+        at = found.start;
+        while at < found.end {
+            let step = (found.end - at).min(MOVE_UNIT as u64) as usize;
+            let read = platform::read_at(file, &mut unit[..step], at)?;
+            let data = &unit[..read];
+            if data.iter().any(|byte| *byte != 0) {
+                let Some((parts, start)) = kept else {
+                    return Ok(true);
+                };
+                let there = platform::read_at(parts, &mut same[..read], start.saturating_add(at))?;
+                if same[..there] != *data {
+                    return Ok(true);
+                }
+            }
+            if read < step {
+                return Ok(false);
+            }
+            at += step as u64;
+        }
+    }
+    Ok(false)
 }
 
 fn look(walker: &mut Walker, path: &SafePath) -> io::Result<Option<Stat>> {

@@ -75,6 +75,7 @@ impl Torrent {
             metainfo: Arc::clone(&self.metainfo),
             wanted: wanted.to_vec(),
             recheck: false,
+            overwrite: false,
             fetched: false,
         }
     }

@@ -4,6 +4,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
+use anabranch_core::event::LongerFile;
 use anabranch_core::metainfo::{FileIndex, FileKind};
 use anabranch_hash::Sha1;
 use quickcheck::{TestResult, quickcheck};
@@ -318,7 +319,7 @@ fn a_move_that_was_interrupted_loses_nothing() {
 }
 
 #[test]
-fn a_file_that_appears_where_one_becomes_wanted_is_not_vouched_for() {
+fn a_file_that_appears_where_one_becomes_wanted_is_foreign() {
     let (dir, torrent) = (temp(), multi());
     let storage = storage(&dir);
     storage
@@ -329,11 +330,13 @@ fn a_file_that_appears_where_one_becomes_wanted_is_not_vouched_for() {
     fs::write(dir.path().join("t/a"), vec![9; 50_000]).unwrap();
     assert!(storage.select(&[true; 5]).is_err());
     let found = storage.open(&torrent.open_all()).unwrap();
-    assert_eq!(
-        (bits(&found.trusted), bits(&found.doubtful)),
-        (vec![], vec![0, 1])
-    );
-    assert!(torrent.matches(&storage, 1) && !torrent.matches(&storage, 0));
+    assert_eq!((bits(&found.trusted), foreign(&found)), (vec![], vec![0]));
+    assert_eq!(fs::read(dir.path().join("t/a")).unwrap(), vec![9; 50_000]);
+    // What was kept aside is still there for when the file is moved away.
+    fs::remove_file(dir.path().join("t/a")).unwrap();
+    let found = storage.open(&torrent.open_all()).unwrap();
+    assert_eq!(foreign(&found), [0; 0]);
+    assert!(torrent.matches(&storage, 1));
 }
 
 #[test]
@@ -481,7 +484,7 @@ fn trust_is_lost_file_by_file() {
 }
 
 #[test]
-fn a_shorter_file_is_doubtful_as_far_as_it_goes_and_made_longer() {
+fn a_shorter_file_is_doubtful_as_far_as_it_goes_and_grows() {
     let torrent = Torrent::new(PIECE, &[("a", 100_000)]);
     let dir = temp();
     fs::create_dir(dir.path().join("t")).unwrap();
@@ -489,25 +492,190 @@ fn a_shorter_file_is_doubtful_as_far_as_it_goes_and_made_longer() {
     let (storage, found) = opened(&dir, &torrent);
     assert_eq!(bits(&found.doubtful), [0, 1]);
     assert!(torrent.matches(&storage, 1) && !torrent.matches(&storage, 2));
-    assert_eq!(fs::metadata(dir.path().join("t/a")).unwrap().len(), 100_000);
+    // It was not known to be ours when it was opened.
+    assert_eq!(fs::metadata(dir.path().join("t/a")).unwrap().len(), 70_000);
+    torrent.store_all(&storage);
+    check_files(&dir, &torrent);
 }
 
 #[test]
-fn a_longer_file_is_cut_when_its_last_bytes_are_written() {
-    let torrent = Torrent::new(PIECE, &[("a", 100_000)]);
+fn a_longer_file_is_named_and_cut_when_told_so() {
+    let torrent = Torrent::new(PIECE, &[("a", 100_000), ("b", 10)]);
     let dir = temp();
     let path = dir.path().join("t/a");
     fs::create_dir(dir.path().join("t")).unwrap();
-    fs::write(&path, vec![3; 123_456]).unwrap();
+    fs::write(&path, [&torrent.data[..100_000], b"a tail"].concat()).unwrap();
     let (storage, found) = opened(&dir, &torrent);
-    assert!(found.doubtful.is_full());
-    for piece in 0..3 {
-        assert!(!torrent.matches(&storage, piece));
-        torrent.store(&storage, piece);
-        assert_eq!(fs::metadata(&path).unwrap().len(), 123_456);
-    }
+    assert!(torrent.matches(&storage, 0));
+    let file = FileIndex::new(0);
+    let expected = LongerFile {
+        file,
+        found: 100_006,
+    };
+    assert_eq!(found.longer, [expected]);
+    // Its last bytes are no reason to cut it: a piece before them may be somebody else's.
     torrent.store(&storage, 3);
+    assert_eq!(fs::metadata(&path).unwrap().len(), 100_006);
+    assert_eq!(storage.trim(file), Ok(true));
     check_files(&dir, &torrent);
+    // What it looks like now is what is trusted.
+    storage.checkpoint(&full(&torrent), 0, 0).unwrap();
+    drop(storage);
+    assert!(opened(&dir, &torrent).1.trusted.is_full());
+}
+
+#[test]
+fn a_storage_that_only_reads_changes_nothing() {
+    let torrent = Torrent::new(PIECE, &[("a", 100_000), ("b", 50_000), ("c", 5)]);
+    let dir = temp();
+    fs::create_dir(dir.path().join("t")).unwrap();
+    let longer = [&torrent.data[..100_000], b"a tail"].concat();
+    fs::write(dir.path().join("t/a"), &longer).unwrap();
+    fs::write(dir.path().join("t/b"), b"short").unwrap();
+    let options = FileOptions {
+        read_only: true,
+        ..FileOptions::default()
+    };
+    let storage = FileStorage::new(dir.path().to_owned(), options);
+    let found = storage.open(&torrent.open_all()).unwrap();
+    assert_eq!(found.longer.len(), 1);
+    assert!(torrent.matches(&storage, 0));
+    assert_eq!(storage.trim(FileIndex::new(0)), Ok(false));
+    let data = [torrent.piece(0)];
+    let written = storage.write(PieceIndex::new(0), 0, &data);
+    assert_eq!(kind(written), DiskErrorKind::ReadOnly);
+    assert_eq!(tree(dir.path()), ["t/a", "t/b"]);
+    assert_eq!(fs::read(dir.path().join("t/a")).unwrap(), longer);
+    assert_eq!(fs::read(dir.path().join("t/b")).unwrap(), b"short");
+}
+
+/// The files that may be somebody else's.
+fn foreign(opened: &Opened) -> Vec<u32> {
+    opened.foreign.iter().map(|f| f.file.get()).collect()
+}
+
+#[test]
+fn a_file_with_data_that_nothing_shows_to_be_ours_is_foreign_and_left_alone() {
+    let torrent = Torrent::new(PIECE, &[("a", 100_000), ("b", 50_000)]);
+    let dir = temp();
+    let path = dir.path().join("t/a");
+    fs::create_dir(dir.path().join("t")).unwrap();
+    // Shorter than ours, so that it would be made longer; and as long, so that only data tells.
+    for len in [70_000, 100_000] {
+        fs::write(&path, vec![3; len]).unwrap();
+        let (storage, found) = opened(&dir, &torrent);
+        assert_eq!(foreign(&found), [0]);
+        assert_eq!(found.foreign[0].path, path.display().to_string());
+        assert!(!torrent.matches(&storage, 0));
+        let written = storage.write(PieceIndex::new(0), 0, &[torrent.piece(0)]);
+        assert_eq!(kind(written), DiskErrorKind::Foreign);
+        storage.checkpoint(&have(&torrent, []), 0, 0).unwrap();
+        drop(storage);
+        assert_eq!(fs::read(&path).unwrap(), vec![3; len]);
+        // To have been looked at makes nothing ours.
+        assert_eq!(foreign(&opened(&dir, &torrent).1), [0]);
+    }
+    let mut open = torrent.open_all();
+    open.overwrite = true;
+    let storage = storage(&dir);
+    assert_eq!(foreign(&storage.open(&open).unwrap()), [0; 0]);
+    torrent.store_all(&storage);
+    check_files(&dir, &torrent);
+}
+
+#[test]
+fn a_piece_that_is_right_makes_a_file_ours() {
+    let torrent = Torrent::new(PIECE, &[("a", 100_000), ("b", 50)]);
+    let dir = temp();
+    fs::create_dir(dir.path().join("t")).unwrap();
+    let mut data = torrent.data.to_vec();
+    data[..90_000].fill(9);
+    fs::write(dir.path().join("t/a"), &data[..100_000]).unwrap();
+    fs::write(dir.path().join("t/b"), &data[100_000..]).unwrap();
+    let (storage, found) = opened(&dir, &torrent);
+    assert_eq!(foreign(&found), [0, 1]);
+    assert!(!torrent.matches(&storage, 0));
+    assert!(
+        storage
+            .write(PieceIndex::new(0), 0, &[torrent.piece(0)])
+            .is_err()
+    );
+    // Both files lie in it.
+    assert!(torrent.matches(&storage, 3));
+    torrent.store_all(&storage);
+    check_files(&dir, &torrent);
+}
+
+#[test]
+fn what_is_empty_or_zeros_is_nobodys_loss() {
+    let torrent = Torrent::new(PIECE, &[("a", 100_000), ("b", 50_000), ("c", 20_000)]);
+    let dir = temp();
+    fs::create_dir(dir.path().join("t")).unwrap();
+    fs::write(dir.path().join("t/a"), vec![0; 70_000]).unwrap();
+    fs::File::create(dir.path().join("t/b"))
+        .unwrap()
+        .set_len(9_000)
+        .unwrap();
+    fs::write(dir.path().join("t/c"), b"").unwrap();
+    let (storage, found) = opened(&dir, &torrent);
+    assert_eq!(foreign(&found), [0; 0]);
+    torrent.store_all(&storage);
+    check_files(&dir, &torrent);
+}
+
+#[test]
+fn a_file_is_ours_by_what_was_recorded_unless_it_was_replaced() {
+    let torrent = Torrent::new(PIECE, &[("a", 100_000), ("b", 100_000)]);
+    let dir = temp();
+    let (first, _) = opened(&dir, &torrent);
+    torrent.store(&first, 0);
+    first.checkpoint(&have(&torrent, [0]), 0, 0).unwrap();
+    // A part of a piece, and then the process dies.
+    first
+        .write(PieceIndex::new(5), 0, &[torrent.piece(5).slice(..9_000)])
+        .unwrap();
+    drop(first);
+    tamper(&dir.path().join("t/b"), 99_999);
+    let (second, found) = opened(&dir, &torrent);
+    assert_eq!(foreign(&found), [0; 0]);
+    torrent.store_all(&second);
+    second.checkpoint(&full(&torrent), 0, 0).unwrap();
+    drop(second);
+    // The file that was vouched for is another one now.
+    let path = dir.path().join("t/b");
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, vec![4; 100_000]).unwrap();
+    assert_eq!(foreign(&opened(&dir, &torrent).1), [1]);
+    let mut open = torrent.open_all();
+    open.recheck = true;
+    assert_eq!(foreign(&storage(&dir).open(&open).unwrap()), [1]);
+}
+
+#[test]
+fn what_pieces_have_of_a_foreign_file_that_is_not_wanted_is_kept_aside() {
+    let torrent = Torrent::new(PIECE, &[("a", 50_000), ("b", 50_000)]);
+    let dir = temp();
+    fs::create_dir(dir.path().join("t")).unwrap();
+    let theirs = vec![6; 50_000];
+    fs::write(dir.path().join("t/b"), &theirs).unwrap();
+    let first = storage(&dir);
+    let found = first.open(&torrent.open(&[true, false])).unwrap();
+    assert_eq!(foreign(&found), [0; 0]);
+    assert!(!torrent.matches(&first, 1));
+    torrent.store(&first, 0);
+    torrent.store(&first, 1);
+    let mut buf = vec![0; PIECE as usize];
+    first.read(PieceIndex::new(1), 0, &mut buf).unwrap();
+    assert_eq!(buf, torrent.piece(1));
+    assert_eq!(kind(first.select(&[true, true])), DiskErrorKind::Foreign);
+    first.checkpoint(&have(&torrent, [0, 1]), 0, 0).unwrap();
+    drop(first);
+    let second = storage(&dir);
+    let found = second.open(&torrent.open(&[true, false])).unwrap();
+    assert_eq!(bits(&found.trusted), [0, 1]);
+    second.remove(true).unwrap();
+    assert_eq!(tree(dir.path()), ["t/b"]);
+    assert_eq!(fs::read(dir.path().join("t/b")).unwrap(), theirs);
 }
 
 #[test]
@@ -828,6 +996,14 @@ fn removing_deletes_what_is_ours_and_nothing_else() {
     assert!(!dir.path().join(".anabranch").exists());
     check_files(&dir, &torrent);
     storage.open(&torrent.open_all()).unwrap();
+    // What is not known to be ours stays.
+    storage.remove(true).unwrap();
+    let stays = ["t/a", "t/sub/c", "t/sub/deep/b", "t/sub/mine"];
+    assert_eq!(tree(dir.path()), stays);
+    storage.open(&torrent.open_all()).unwrap();
+    for piece in 0..torrent.metainfo.piece_count() {
+        assert!(torrent.matches(&storage, piece));
+    }
     storage.remove(true).unwrap();
     assert_eq!(tree(dir.path()), ["t/sub/mine"]);
     assert!(!dir.path().join("t/sub/deep").exists());

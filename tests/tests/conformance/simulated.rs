@@ -324,6 +324,7 @@ impl AnyClient for SimClient {
                 sequential: options.sequential,
                 // Files that somebody put there come without resume data.
                 recheck: options.recheck || origin,
+                overwrite: options.overwrite,
                 limits: options.limits,
                 goal: options.goal,
                 peers: options.peers,
