@@ -365,6 +365,27 @@ impl Client {
         self.remote.command(command).await.map(|_| ())
     }
 
+    /// Has nothing to do with an address any more, whatever the port: connections with it end, in all torrents, and
+    /// there are no new ones until [`Client::unban`] or the client's end.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::TooManyBans`](anabranch_core::error::CommandError::TooManyBans), [`Error::Stopped`].
+    pub async fn ban(&self, address: IpAddr) -> Result<(), Error> {
+        let command = Command::Ban { address };
+        self.remote.command(command).await.map(|_| ())
+    }
+
+    /// Forgets that an address was banned, by [`Client::ban`] or for what it did.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`].
+    pub async fn unban(&self, address: IpAddr) -> Result<(), Error> {
+        let command = Command::Unban { address };
+        self.remote.command(command).await.map(|_| ())
+    }
+
     /// How the recording fares, if the client is recorded.
     pub fn recording(&self) -> Option<&Recording> {
         self.shared.recording.as_ref()
