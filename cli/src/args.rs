@@ -1,12 +1,13 @@
 //! The command line.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use anabranch_core::dht::NodeId;
 use anabranch_core::metainfo::{InfoHash, Magnet as Link, ParseMagnetError};
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
@@ -72,7 +73,7 @@ pub(crate) struct Download {
     pub(crate) sources: Vec<Origin>,
 
     /// The folder to download to; created if it is not there.
-    #[arg(long, short = 'd', value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    #[arg(long, short = 'd', value_name = "DIR", default_value = ".", value_parser = path(), value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
 
     #[command(flatten)]
@@ -133,7 +134,7 @@ pub(crate) struct Seed {
     pub(crate) torrents: Vec<Source>,
 
     /// The folder that holds the data: the one that contains the torrent's file or folder.
-    #[arg(long, short = 'd', value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, short = 'd', value_name = "DIR", default_value = ".", value_parser = path(), value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
 
     #[command(flatten)]
@@ -170,10 +171,17 @@ pub(crate) struct Contacts {
     #[arg(long = "peer", short = 'p', value_name = "HOST:PORT")]
     pub(crate) peers: Vec<PeerAddress>,
 
-    /// Where to listen for peers; port 0 is any free one. Default: port 6881 on all addresses, or
-    /// another port if that one is taken.
-    #[arg(long, short = 'l', value_name = "ADDR:PORT", value_parser = parse_listen)]
-    pub(crate) listen: Option<SocketAddr>,
+    /// A tracker's URL (http, https or udp) to ask beside those that the torrents name; may be given
+    /// several times. Not for private torrents.
+    #[arg(long = "tracker", short = 't', value_name = "URL", value_parser = parse_tracker)]
+    pub(crate) trackers: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) listening: Listening,
+
+    /// Connect to at most N peers for each torrent. Default: 100.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) max_peers: Option<u32>,
 
     /// Do not tell peers of each other, nor ask them. Private torrents never do.
     #[arg(long)]
@@ -196,8 +204,29 @@ pub(crate) struct Contacts {
 
     /// Record the run to a new file, without payload, for `anabranch replay`. It holds the addresses of
     /// peers and what trackers said.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub(crate) record: Option<PathBuf>,
+}
+
+/// Where others can reach us.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Listening {
+    /// An address of this machine to listen on, such as 0.0.0.0:6881, [::]:6881 or 127.0.0.1:0; port 0 is
+    /// any free one. May be given several times; the port of the first is the one that others are told.
+    #[arg(long, short = 'l', value_name = "ADDR:PORT", value_parser = parse_listen)]
+    pub(crate) listen: Vec<SocketAddr>,
+
+    /// The port to listen on, on all addresses of both families; 0 is any free one. Default for
+    /// torrents: 6881, or another port if that one is taken.
+    #[arg(long, value_name = "N", conflicts_with = "listen")]
+    pub(crate) port: Option<u16>,
+}
+
+impl Listening {
+    /// Whether only this machine can reach us.
+    pub(crate) fn is_inside(&self) -> bool {
+        !self.listen.is_empty() && self.listen.iter().all(|address| address.ip().is_loopback())
+    }
 }
 
 /// How the distributed hash table is joined.
@@ -210,7 +239,7 @@ pub(crate) struct DhtNetwork {
 
     /// Where to keep the nodes that are known from run to run. Default, in the public network:
     /// $XDG_STATE_HOME/anabranch/dht, or ~/.local/state/anabranch/dht.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub(crate) dht_state: Option<PathBuf>,
 }
 
@@ -247,9 +276,8 @@ pub(crate) struct DhtCommon {
     #[command(flatten)]
     pub(crate) network: DhtNetwork,
 
-    /// Where to send from and receive. Default: all addresses, any free port.
-    #[arg(long, short = 'l', value_name = "ADDR:PORT", value_parser = parse_listen)]
-    pub(crate) listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) listening: Listening,
 
     /// What the engine runs on.
     #[arg(long, value_name = "NAME", value_enum, default_value_t)]
@@ -331,7 +359,7 @@ pub(crate) struct DhtPut {
 
     /// Store it under a key, so that it can be changed later: a file with 64 hexadecimal digits, which are
     /// its secret.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub(crate) key: Option<PathBuf>,
 
     /// What tells the items of a key apart.
@@ -356,11 +384,11 @@ pub(crate) enum ItemId {
 #[derive(Debug, Args)]
 pub(crate) struct Create {
     /// The file or folder.
-    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    #[arg(value_name = "PATH", value_parser = path(), value_hint = ValueHint::AnyPath)]
     pub(crate) path: PathBuf,
 
     /// Where to write the torrent. Default: the name of PATH with .torrent, in the current folder.
-    #[arg(long, short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, short = 'o', value_name = "FILE", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
 
     /// A tracker's URL (http, https or udp); may be given several times, in order of preference.
@@ -440,7 +468,7 @@ pub(crate) struct Verify {
     pub(crate) torrent: Source,
 
     /// The folder that holds the data: the one that contains the torrent's file or folder.
-    #[arg(long, short = 'd', value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, short = 'd', value_name = "DIR", default_value = ".", value_parser = path(), value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
 
     /// Write one JSON object a line to standard output instead of progress for people.
@@ -456,7 +484,7 @@ pub(crate) struct Verify {
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
     /// The recording.
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(value_name = "FILE", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
 
     /// Tell every event and what came of it, with the time on the run's clock.
@@ -480,7 +508,7 @@ pub(crate) struct Demo {
     pub(crate) size: u64,
 
     /// Where to work: a new folder is made there. Default: the system's folder for temporary files.
-    #[arg(long, short = 'd', value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, short = 'd', value_name = "DIR", value_parser = path(), value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
 
     /// Leave the files there to be looked at.
@@ -542,7 +570,7 @@ pub(crate) struct Simulate {
     pub(crate) churn: u32,
 
     /// What else goes wrong: the name of a preset, or a file. `--faults list` shows the presets.
-    #[arg(long, value_name = "PRESET|FILE", default_value = "none", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "PRESET|FILE", default_value = "none", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub(crate) faults: PathBuf,
 
     /// Everything that is left to chance follows from it: a hexadecimal number.
@@ -555,15 +583,15 @@ pub(crate) struct Simulate {
     pub(crate) until: Option<Duration>,
 
     /// Write how everything developed to a file: hosts and swarm over time, as CSV.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub(crate) csv: Option<PathBuf>,
 
     /// Write everything that happens to a file, an event a line; as CSV if its name ends with .csv.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub(crate) log: Option<PathBuf>,
 
     /// Draw how everything developed: completion, availability and throughput over time, as SVG.
-    #[arg(long, value_name = "FILE.svg", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE.svg", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub(crate) plot: Option<PathBuf>,
 
     /// Write one JSON object to standard output instead of text for people.
@@ -695,16 +723,46 @@ impl FromStr for PeerAddress {
 
 /// Reads where to listen: `ADDR:PORT`, or a port alone for all IPv4 addresses.
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    const EXAMPLES: &str = "write for example 0.0.0.0:6881, [::]:6881 or 127.0.0.1:0";
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
-    text.strip_prefix(':')
-        .unwrap_or(text)
-        .parse()
-        .map(|port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
-        .map_err(|_| {
-            "not an ADDR:PORT; write for example 0.0.0.0:6881, [::]:6881 or 127.0.0.1:0".to_owned()
-        })
+    let port = text.strip_prefix(':').unwrap_or(text);
+    if let Ok(port) = port.parse() {
+        return Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let ip: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
+    let zoned = host.starts_with('[') && host.contains('%');
+    Err(if zoned {
+        "the zone of an IPv6 address is given by its number, as in [fe80::1%2]:6881; `ip link` shows the \
+         numbers"
+            .to_owned()
+    } else if text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+        format!("the port is missing; {EXAMPLES}")
+    } else if ip.is_ok() {
+        format!("not a port, or an IPv6 address without its brackets; {EXAMPLES}")
+    } else if port.parse::<u16>().is_ok() {
+        format!("names are not looked up here: give an address of this machine; {EXAMPLES}")
+    } else {
+        format!("not an ADDR:PORT; {EXAMPLES}")
+    })
+}
+
+/// Reads a path. Shells know what `~` means and do not always say so: `--dir=~/x` and quotes leave it as it is.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        let first = path.components().next();
+        let tilde = first.is_some_and(|first| first.as_os_str().as_encoded_bytes().starts_with(b"~"));
+        // A file that is called so is meant by its name.
+        if !tilde || path.exists() {
+            return Ok(path);
+        }
+        Err(format!(
+            "your shell has not replaced the `~`: write \"$HOME\" in its place, or {} if it is meant",
+            Path::new(".").join(&path).display()
+        ))
+    })
 }
 
 /// Reads an info-hash or a magnet link.
@@ -821,13 +879,15 @@ mod tests {
     fn a_download_with_everything() {
         let Ok(Command::Download(download)) = parse(
             "anabranch download a.torrent b.torrent --dir /d --peer 127.0.0.1:1 --peer host:2 \
-             --listen [::1]:0 --sequential --ratio 1.5 --seed-time 10m --limit-down 2MiB \
-             --limit-up 500k --json --preallocate",
+             --listen [::1]:0 --tracker udp://t.example:1 --max-peers 7 --sequential --ratio 1.5 \
+             --seed-time 10m --limit-down 2MiB --limit-up 500k --json --preallocate",
         ) else {
             panic!("not a download");
         };
         assert_eq!(download.sources.len(), 2);
         assert_eq!(download.ratio, Some(1500));
+        assert_eq!(download.network.contacts.max_peers, Some(7));
+        assert_eq!(download.network.contacts.trackers.len(), 1);
         assert_eq!(download.seed_time, Some(Duration::from_secs(600)));
         assert_eq!(download.network.limit_down, Some(2 << 20));
         assert_eq!(download.network.limit_up, Some(500_000));
@@ -921,7 +981,8 @@ mod tests {
                 "anabranch download a --seed-time 10",
                 ErrorKind::ValueValidation,
             ),
-            ("anabranch seed a", ErrorKind::MissingRequiredArgument),
+            ("anabranch seed", ErrorKind::MissingRequiredArgument),
+            ("anabranch seed a --max-peers 0", ErrorKind::ValueValidation),
             (
                 "anabranch create a --tracker example.org",
                 ErrorKind::ValueValidation,
@@ -961,8 +1022,60 @@ mod tests {
         assert_eq!(parse_listen("6881"), Ok(([0, 0, 0, 0], 6881).into()));
         assert_eq!(parse_listen(":0"), Ok(([0, 0, 0, 0], 0).into()));
         assert_eq!(parse_listen("127.0.0.1:1"), Ok(([127, 0, 0, 1], 1).into()));
-        assert!(parse_listen("localhost").is_err());
         assert!(parse_listen("70000").is_err());
+    }
+
+    #[test]
+    fn what_is_not_listened_on_is_told_with_what_to_write() {
+        for (text, word) in [
+            ("localhost:6881", "names"),
+            ("localhost", "ADDR:PORT"),
+            ("[fe80::1%eth0]:6881", "number"),
+            ("127.0.0.1", "port is missing"),
+            ("::1", "port is missing"),
+            ("[::1]", "port is missing"),
+            ("127.0.0.1:70000", "not a port"),
+        ] {
+            let error = parse_listen(text).unwrap_err();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+        assert!(parse_listen("[fe80::1%2]:6881").is_ok());
+    }
+
+    #[test]
+    fn several_addresses_or_one_port_are_listened_on() {
+        let listening = |line: &str| match parse(&format!("anabranch seed a.torrent {line}")) {
+            Ok(Command::Seed(seed)) => Ok(seed.network.contacts.listening),
+            Ok(_) => unreachable!("it is `seed`"),
+            Err(kind) => Err(kind),
+        };
+        let two = listening("-l 127.0.0.1:1 --listen [::1]:1").unwrap();
+        assert_eq!((two.listen.len(), two.is_inside()), (2, true));
+        assert!(
+            !listening("-l 127.0.0.1:1 -l 0.0.0.0:1")
+                .unwrap()
+                .is_inside()
+        );
+        let port = listening("--port 0").unwrap();
+        assert_eq!((port.port, port.is_inside()), (Some(0), false));
+        let both = listening("--port 1 --listen 127.0.0.1:1").unwrap_err();
+        assert_eq!(both, ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn a_tilde_that_the_shell_left_there_is_no_folder() {
+        for line in [
+            "download a.torrent --dir=~/x",
+            "seed a.torrent --dir ~",
+            "create ~me/x",
+            "create x -o ~/x.torrent",
+            "dht stats --dht-state ~/x",
+            "verify a.torrent -d ~/x",
+        ] {
+            let refused = parse(&format!("anabranch {line}")).unwrap_err();
+            assert_eq!(refused, ErrorKind::ValueValidation, "{line}");
+        }
+        assert!(parse("anabranch download a.torrent --dir ./~/x").is_ok());
     }
 
     #[test]

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use anabranch_core::command::{Priority, SeedGoal};
+use anabranch_core::error::CommandError;
 use anabranch_core::event::{DiskError, DiskErrorKind};
 use anabranch_core::id::TorrentId;
 use anabranch_core::metainfo::{FileKind, Magnet, Metainfo};
 use anabranch_core::status::TorrentStatus;
 use anabranch_core::{Config, Notice, TorrentState};
+use anabranch_driver::storage::free_space;
 use anabranch_driver::{
     AddOptions, Client, ClientBuilder, DhtOptions, Error, Notices, Runtime, Source, StartError,
     Torrent,
@@ -22,11 +23,12 @@ use smol::channel::Receiver;
 use smol::future::or;
 use smol::stream::StreamExt;
 
-use crate::args::PeerAddress;
+use crate::args::{Listening, PeerAddress};
 use crate::commands::save_torrent;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Event, Metadata, Output, Progress};
 use crate::runtime::{Choice, Setup};
+use crate::units;
 
 /// The port that is listened on unless told otherwise.
 const USUAL_PORT: u16 = 6881;
@@ -64,6 +66,8 @@ pub(crate) struct Task<'a> {
     /// Folder, files and the like.
     pub(crate) options: AddOptions,
     pub(crate) peers: &'a [PeerAddress],
+    /// Trackers to ask beside its own.
+    pub(crate) trackers: &'a [String],
     pub(crate) aim: Aim,
 }
 
@@ -99,6 +103,8 @@ pub(crate) struct Session<'a> {
     entries: BTreeMap<TorrentId, Entry>,
     /// Whether it was told that the recording ended too early.
     told_of_recording: bool,
+    /// Whether it was told that there is too little room.
+    told_of_space: bool,
     /// Whether some torrent is unfit.
     unfit: bool,
     /// The name of a magnet link's torrent that cannot be used, and why.
@@ -147,7 +153,7 @@ struct Public {
     config: Config,
     /// None: it takes no part in the DHT.
     dht: Option<DhtOptions>,
-    listen: Option<SocketAddr>,
+    listening: Listening,
     record: Option<PathBuf>,
 }
 
@@ -160,8 +166,10 @@ impl Setup for Public {
         if let Some(file) = self.record {
             builder = builder.record(file);
         }
-        match self.listen {
-            Some(address) => builder.listen([address]).start(),
+        let Listening { listen, port } = self.listening;
+        match port {
+            _ if !listen.is_empty() => builder.listen(listen).start(),
+            Some(port) => builder.port(port).start(),
             None => match builder.clone().port(USUAL_PORT).start() {
                 Err(StartError::Listen { source, .. })
                     if source.kind() == io::ErrorKind::AddrInUse =>
@@ -174,19 +182,19 @@ impl Setup for Public {
     }
 }
 
-/// Starts a client on an address, or on the usual port if that is free, and else on another. Records it
-/// if a file is named.
+/// Starts a client where it is told to listen, or on the usual port if that is free, and else on another.
+/// Records it if a file is named.
 pub(crate) fn start(
     on: Choice,
     config: Config,
     dht: Option<DhtOptions>,
-    listen: Option<SocketAddr>,
+    listening: &Listening,
     record: Option<PathBuf>,
 ) -> Result<Client, Failure> {
     let result = on.start(Public {
         config,
         dht,
-        listen,
+        listening: listening.clone(),
         record,
     });
     result.map_err(|error| {
@@ -203,13 +211,13 @@ pub(crate) fn start(
         };
         if source.kind() == io::ErrorKind::AddrInUse {
             failure.advise(
-                "another program listens there; choose another port with --listen, or leave the \
-                 option out",
+                "another program listens there; choose another port with --port or --listen, or leave \
+                 the option out",
             )
         } else if source.kind() == io::ErrorKind::AddrNotAvailable {
             failure.advise("give --listen an address of this machine, or 0.0.0.0")
         } else if source.kind() == io::ErrorKind::PermissionDenied {
-            failure.advise("choose a port from 1024 on with --listen")
+            failure.advise("choose a port from 1024 on")
         } else {
             failure
         }
@@ -232,6 +240,7 @@ impl<'a> Session<'a> {
             output,
             entries: BTreeMap::new(),
             told_of_recording: false,
+            told_of_space: false,
             unfit: false,
             broken: None,
         })
@@ -276,6 +285,15 @@ impl<'a> Session<'a> {
             .add(source, options)
             .await
             .map_err(|error| Failure::new(format!("{}: {error}", label.name)))?;
+        if !task.trackers.is_empty() {
+            torrent.add_trackers(task.trackers).await.map_err(|error| {
+                if !matches!(error, Error::Command(CommandError::Private)) {
+                    return gone(error);
+                }
+                let why = "it is private: only its own trackers may be asked";
+                Failure::usage(format!("{}: {why}", label.name)).advise("leave --tracker out")
+            })?;
+        }
         for peer in task.peers {
             if let PeerAddress::Name { host, port } = peer {
                 torrent
@@ -464,6 +482,29 @@ impl<'a> Session<'a> {
         Ok(ids)
     }
 
+    /// Tells, once, if what is yet to come has no room where it goes.
+    fn warn_of_space(&mut self, id: TorrentId) -> Result<(), Failure> {
+        let Some(dir) = self.entries.get(&id).map(|entry| entry.dir.clone()) else {
+            return Ok(());
+        };
+        let here = self.entries.values().filter(|entry| entry.dir == dir);
+        let statuses = here.filter_map(|entry| entry.status.as_ref());
+        let needed = statuses.fold(0_u64, |sum, status| {
+            sum.saturating_add(status.wanted.saturating_sub(status.have))
+        });
+        match free_space(&dir) {
+            Ok(free) if free < needed && !self.told_of_space => {
+                self.told_of_space = true;
+                let (needed, free) = (units::size(needed), units::size(free));
+                let dir = dir.display();
+                let message = format!("{needed} are to come, and {dir} has room for {free}");
+                self.output.tell(&Event::Warning { message })
+            }
+            // The disk tells when it is full.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// A recording that cannot go on is worth a word, and no more.
     fn tell_of_recording(&mut self) -> Result<(), Failure> {
         let recording = self.client.recording();
@@ -519,16 +560,20 @@ impl<'a> Session<'a> {
         let torrent = entry.label.clone();
         let event = match notice {
             Notice::Checked { have, pieces, .. } => {
+                if entry.aim != Aim::SeedOnly {
+                    entry.status = Some(entry.torrent.status().await.map_err(gone)?);
+                }
                 entry.began = Instant::now();
                 entry.opened = true;
                 entry.refused = None;
                 entry.unfit = entry.aim == Aim::SeedOnly && have < pieces;
                 self.unfit |= entry.unfit;
-                Event::Checked {
+                self.output.tell(&Event::Checked {
                     torrent,
                     have,
                     pieces,
-                }
+                })?;
+                return self.warn_of_space(id);
             }
             Notice::Piece { .. } => return self.on_piece(id).await,
             Notice::Completed { .. } => return self.on_complete(id).await,
@@ -699,7 +744,9 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         entry.done = true;
-        let uploaded = entry.status.as_ref().map_or(0, |status| status.uploaded);
+        let status = entry.torrent.status().await.map_err(gone)?;
+        let uploaded = status.uploaded;
+        entry.status = Some(status);
         self.output.tell(&Event::GoalReached {
             torrent: entry.label.clone(),
             uploaded,

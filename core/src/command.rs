@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -152,6 +152,18 @@ pub enum Command {
         torrent: TorrentId,
         /// Their URLs.
         urls: Vec<String>,
+    },
+    /// Have nothing to do with an address, whatever the port: connections with it end, it is neither dialled nor let in,
+    /// in all torrents and until `Unban` or the engine's end. Fails with
+    /// [`TooManyBans`](CommandError::TooManyBans).
+    Ban {
+        /// The address. One of IPv4 written as one of IPv6 counts as itself.
+        address: IpAddr,
+    },
+    /// Forget that an address was banned, by the user or for what it did.
+    Unban {
+        /// The address.
+        address: IpAddr,
     },
 }
 

@@ -200,6 +200,15 @@ impl Connections {
         })
     }
 
+    /// Connections with an address, whatever the port.
+    pub(crate) fn with(&self, address: IpAddr) -> impl Iterator<Item = ConnId> + '_ {
+        let address = address.to_canonical();
+        let same = move |conn: &Conn| conn.address().ip().to_canonical() == address;
+        self.slab
+            .iter()
+            .filter_map(move |(id, conn)| same(conn).then_some(id))
+    }
+
     pub(crate) fn ids(&self) -> impl Iterator<Item = ConnId> + '_ {
         self.slab.keys()
     }

@@ -63,6 +63,12 @@ pub enum CommandError {
     /// The torrent is private (BEP 27).
     #[error("the torrent is private")]
     Private,
+    /// The user has banned as many addresses as there may be: pardon some.
+    #[error("at most {limit} addresses banned by the user at a time")]
+    TooManyBans {
+        /// The limit, [`MAX_BANNED`](crate::limits::MAX_BANNED).
+        limit: u32,
+    },
 }
 
 /// A fault of a peer's.

@@ -30,7 +30,8 @@ pub const MAX_EXTENDED_LEN: u32 = 1 << 20;
 /// Peers that a torrent remembers without being connected to them: 2,000 × some 100 bytes.
 pub const MAX_CANDIDATES: usize = 2_000;
 
-/// Addresses that are not talked to any more: 4,096 × some 40 bytes. The oldest are forgotten.
+/// Addresses that are not talked to any more: 4,096 × some 40 bytes. The oldest are forgotten. As many more that
+/// the user named.
 pub const MAX_BANNED: usize = 4_096;
 
 /// Requests that we keep outstanding with one peer, whatever it allows: 2,000 × 40 bytes.

@@ -249,4 +249,7 @@ pub enum DisconnectReason {
     /// The torrent was paused, failed or removed.
     #[error("the torrent stopped")]
     Stopped,
+    /// The user banned its address.
+    #[error("banned by the user")]
+    Banned,
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use anabranch_core::command::{AddTorrent, Priority, RateLimits, Reply, SeedGoal};
 use anabranch_core::error::CommandError;
 use anabranch_core::event::{DiskError, DiskErrorKind};
-use anabranch_core::{Command, Config, Notice, TorrentState};
+use anabranch_core::notice::DisconnectReason;
+use anabranch_core::{Command, Config, Notice, TorrentState, limits};
 use world::{Content, World, config};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -396,11 +397,119 @@ fn seeding_ends_when_its_goal_is_reached() {
             .iter()
             .any(|notice| matches!(notice, Notice::GoalReached { .. }))
     });
-    assert!(world.has_all(leecher, &content));
+    // The last of it is on its way.
+    world.run_until(MINUTE, |world| world.has_all(leecher, &content));
     assert_eq!(
         world.hosts[seed].engine.torrent(id).unwrap().state(),
         TorrentState::Paused
     );
+}
+
+#[test]
+fn a_ratio_is_passed_by_less_than_a_block_however_fast_the_link() {
+    let content = Content::new(4_000_000, 65_536);
+    for ratio in [1_u32, 250, 500, 1_500] {
+        let mut world = World::new();
+        let seed = world.seed(Config::default(), &content);
+        let id = world.hosts[seed].engine.torrents().next().unwrap();
+        let goal = SeedGoal {
+            ratio_permille: Some(ratio),
+            time: None,
+        };
+        world
+            .command(seed, Command::SetGoal { torrent: id, goal })
+            .unwrap();
+        let leechers: Vec<usize> = (0..3).map(|_| world.host(Config::default())).collect();
+        for leecher in &leechers {
+            let add = add_with_peers(&world, &[seed]);
+            world.add(*leecher, &content, add);
+        }
+        world.run_until(MINUTE, |world| {
+            let view = world.hosts[seed].engine.torrent(id).unwrap();
+            view.state() == TorrentState::Paused
+        });
+        let now = world.now;
+        let view = world.hosts[seed].engine.torrent(id).unwrap();
+        let uploaded = view.status(now).uploaded;
+        let target = 4_000 * u64::from(ratio);
+        assert!(
+            (target..target + 16_384).contains(&uploaded),
+            "{ratio} ‰: {uploaded} for {target}"
+        );
+        // What was counted arrives, too.
+        world.run_until(MINUTE, |world| {
+            let received = |leecher: &usize| world.hosts[*leecher].engine.stats().payload_received;
+            leechers.iter().map(received).sum::<u64>() == uploaded
+        });
+        let goals = world.hosts[seed].notices.iter();
+        let goals = goals.filter(|notice| matches!(notice, Notice::GoalReached { .. }));
+        assert_eq!(goals.count(), 1);
+    }
+}
+
+#[test]
+fn a_peer_that_the_user_bans_is_let_go_and_not_met_again_until_it_is_pardoned() {
+    let content = Content::new(2_000_000, 65_536);
+    let mut world = World::new();
+    let limits = RateLimits {
+        download: None,
+        upload: Some(100_000),
+    };
+    let seed = world.seed(config(|config| config.limits = limits), &content);
+    let leecher = world.host(Config::default());
+    let add = add_with_peers(&world, &[seed]);
+    let id = world.add(leecher, &content, add);
+    let peers = move |world: &World| {
+        let view = world.hosts[leecher].engine.torrent(id).unwrap();
+        view.peers(world.now).len()
+    };
+    world.run_until(MINUTE, |world| peers(world) == 1);
+
+    let address = world.hosts[seed].address.ip();
+    world.command(leecher, Command::Ban { address }).unwrap();
+    assert_eq!(peers(&world), 0);
+    let reason = DisconnectReason::Banned;
+    let told = |notice: &Notice| matches!(notice, Notice::PeerDisconnected { reason: why, .. } if *why == reason);
+    assert!(world.hosts[leecher].notices.iter().any(told));
+    // Neither does it dial, nor is it let in.
+    let from_there = world.hosts[leecher].address;
+    let torrent = world.hosts[seed].engine.torrents().next().unwrap();
+    let peers_there = vec![from_there];
+    let command = Command::AddPeers {
+        torrent,
+        peers: peers_there,
+    };
+    world.command(seed, command).unwrap();
+    world.run_for(5 * MINUTE);
+    assert_eq!(peers(&world), 0);
+
+    world.command(leecher, Command::Unban { address }).unwrap();
+    let command = Command::AddPeers {
+        torrent: id,
+        peers: vec![world.hosts[seed].address],
+    };
+    world.command(leecher, command).unwrap();
+    world.run_until(5 * MINUTE, |world| world.has_all(leecher, &content));
+}
+
+#[test]
+fn the_users_bans_are_bounded_and_not_pushed_out_by_others() {
+    let mut world = World::new();
+    let host = world.host(Config::default());
+    let nth = |number: u32| std::net::IpAddr::from(number.to_be_bytes());
+    let most = u32::try_from(limits::MAX_BANNED).unwrap();
+    for number in 0..most {
+        let address = nth(number);
+        world.command(host, Command::Ban { address }).unwrap();
+    }
+    let address = nth(most);
+    let error = CommandError::TooManyBans { limit: most };
+    assert_eq!(world.command(host, Command::Ban { address }), Err(error));
+    let address = nth(7);
+    world.command(host, Command::Ban { address }).unwrap();
+    world.command(host, Command::Unban { address }).unwrap();
+    let address = nth(most);
+    world.command(host, Command::Ban { address }).unwrap();
 }
 
 #[test]

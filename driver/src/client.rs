@@ -95,7 +95,8 @@ impl<R: Runtime> ClientBuilder<R> {
     }
 
     /// Listens on these addresses, TCP and UDP, and on no others. Port 0 is one that the system
-    /// chooses. The port of the first is announced. None at all: nobody can dial us.
+    /// chooses, the same for all where that can be. The port of the first is announced, so the others had better
+    /// have the same: [`Client::warnings`] tells if not. None at all: nobody can dial us.
     pub fn listen(mut self, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         self.listen = Listen::At(addresses.into_iter().collect());
         self
@@ -182,6 +183,14 @@ impl<R: Runtime> ClientBuilder<R> {
             run.adopt(address, bound)?;
         }
         let mut warnings = Vec::from_iter(warning);
+        if let Some(first) = addresses.first()
+            && addresses.iter().any(|other| other.port() != first.port())
+        {
+            let port = first.port();
+            warnings.push(format!(
+                "peers are told of port {port} alone; give all addresses the same"
+            ));
+        }
         if local_discovery {
             let errors = run.join_local_discovery(&addresses).into_iter();
             let tell = |error| format!("no local discovery: cannot join its group: {error}");
@@ -367,6 +376,27 @@ impl Client {
         self.remote.command(command).await.map(|_| ())
     }
 
+    /// Has nothing to do with an address any more, whatever the port: connections with it end, in all torrents, and
+    /// there are no new ones until [`Client::unban`] or the client's end.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::TooManyBans`](anabranch_core::error::CommandError::TooManyBans), [`Error::Stopped`].
+    pub async fn ban(&self, address: IpAddr) -> Result<(), Error> {
+        let command = Command::Ban { address };
+        self.remote.command(command).await.map(|_| ())
+    }
+
+    /// Forgets that an address was banned, by [`Client::ban`] or for what it did.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`].
+    pub async fn unban(&self, address: IpAddr) -> Result<(), Error> {
+        let command = Command::Unban { address };
+        self.remote.command(command).await.map(|_| ())
+    }
+
     /// How the recording fares, if the client is recorded.
     pub fn recording(&self) -> Option<&Recording> {
         self.shared.recording.as_ref()
@@ -545,10 +575,23 @@ fn bind(listen: &Listen, from: Option<IpAddr>) -> Result<Vec<(SocketAddr, Bound)
     let fail = |address| move |source| StartError::Listen { address, source };
     match listen {
         Listen::At(addresses) if addresses.is_empty() => bind_packets(from),
-        Listen::At(addresses) => addresses
-            .iter()
-            .map(|address| net::bind(*address).map_err(fail(*address)))
-            .collect(),
+        Listen::At(addresses) => {
+            let mut bound = Vec::with_capacity(addresses.len());
+            for address in addresses {
+                // Peers are told one port: where any will do, it is that of the first.
+                let first = bound
+                    .first()
+                    .map(|(first, _): &(SocketAddr, _)| first.port());
+                let wish = first.filter(|_| address.port() == 0);
+                let wished = wish.map(|port| net::bind(SocketAddr::new(address.ip(), port)));
+                let pair = match wished {
+                    Some(Ok(pair)) => pair,
+                    Some(Err(_)) | None => net::bind(*address).map_err(fail(*address))?,
+                };
+                bound.push(pair);
+            }
+            Ok(bound)
+        }
         Listen::Everywhere(port) => {
             let mut draws = 0;
             loop {
@@ -635,6 +678,17 @@ mod tests {
         let sockets = bind(&Listen::Everywhere(0), None).expect("a free port");
         let ports: Vec<u16> = sockets.iter().map(|(address, _)| address.port()).collect();
         assert!(ports.iter().all(|port| *port == ports[0] && *port != 0));
+    }
+
+    #[test]
+    fn several_addresses_share_the_port_that_the_system_chose_for_the_first() {
+        let any = |last| SocketAddr::from(([127, 0, 0, last], 0));
+        let sockets = bind(&Listen::At(vec![any(1), any(2), any(3)]), None).expect("free ports");
+        let ports: Vec<u16> = sockets.iter().map(|(address, _)| address.port()).collect();
+        assert_eq!(ports, [ports[0]; 3]);
+        // One that is taken there is no reason to fail.
+        let sockets = bind(&Listen::At(vec![any(1), any(1)]), None).expect("free ports");
+        assert_ne!(sockets[0].0.port(), sockets[1].0.port());
     }
 
     #[test]

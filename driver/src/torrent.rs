@@ -8,7 +8,7 @@ use anabranch_core::error::CommandError;
 use anabranch_core::id::TorrentId;
 use anabranch_core::metainfo::{FileIndex, InfoHash, Metainfo};
 use anabranch_core::status::{FileStatus, Hindrance, PeerStatus, TorrentStatus, TrackerStatus};
-use anabranch_core::{Command, Instant, Notice, TorrentState, TorrentView};
+use anabranch_core::{Bitfield, Command, Instant, Notice, TorrentState, TorrentView};
 
 use crate::error::Error;
 use crate::notices::{About, Notices};
@@ -76,7 +76,7 @@ impl Torrent {
     }
 
     /// What its .torrent file says; none as long as that is being fetched for a magnet link.
-    /// [`torrent_file`](anabranch_core::metainfo::torrent_file) makes a file of it.
+    /// [`Metainfo::torrent_file`] makes a file of it.
     ///
     /// # Errors
     ///
@@ -109,6 +109,15 @@ impl Torrent {
                 return Err(Error::Stopped);
             }
         }
+    }
+
+    /// Its pieces: those that are verified and written. A copy, one bit a piece.
+    ///
+    /// # Errors
+    ///
+    /// See [`Torrent`].
+    pub async fn pieces(&self) -> Result<Bitfield, Error> {
+        self.look(|view, _| view.have().clone()).await
     }
 
     /// Its connected peers.

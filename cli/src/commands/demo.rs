@@ -122,6 +122,7 @@ fn demo(
                 ..AddOptions::default()
             },
             peers: &[],
+            trackers: &[],
             aim: Aim::Complete,
         };
         let ended = match session.add(task).await {

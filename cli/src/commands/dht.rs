@@ -3,7 +3,7 @@
 use std::env;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use smol::future::or;
 
 use crate::args::{
     Dht, DhtCommand, DhtCommon, DhtGet, DhtGetPeers, DhtNetwork, DhtNode, DhtPing, DhtPut, ItemId,
-    PeerAddress, parse_key,
+    Listening, PeerAddress, parse_key,
 };
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
@@ -34,10 +34,9 @@ const JOIN_LIMIT: Duration = Duration::from_secs(30);
 /// How often it is looked whether it does.
 const JOIN_LOOK: Duration = Duration::from_millis(50);
 
-/// How the DHT is joined by who listens there. A client that only this machine can reach has no business with the
+/// How the DHT is joined. A client that only this machine can reach (`inside`) has no business with the
 /// public network; nor has one that is told which nodes to begin with.
-pub(super) fn options(network: &DhtNetwork, listen: Option<SocketAddr>) -> DhtOptions {
-    let inside = listen.is_some_and(|address| address.ip().is_loopback());
+pub(super) fn options(network: &DhtNetwork, inside: bool) -> DhtOptions {
     let public = network.dht_nodes.is_empty() && !inside;
     let options = match public {
         true => DhtOptions::public(),
@@ -70,6 +69,33 @@ fn usual_state() -> Option<PathBuf> {
         .or_else(|| folder("LOCALAPPDATA"))
         .or_else(|| Some(folder("HOME")?.join(".local/state")))?;
     Some(state.join("anabranch").join("dht"))
+}
+
+/// Where to listen, or to send from. The usual port is left to nodes that stay, and one family is enough: whoever has
+/// no way into the other would wait for what is asked there in vain.
+fn listening(args: &Dht) -> Listening {
+    let common = common(args);
+    let told = common.listening.port.is_some() || !common.listening.listen.is_empty();
+    let v6 = match &args.command {
+        DhtCommand::Node(_) => return common.listening.clone(),
+        _ if told => return common.listening.clone(),
+        DhtCommand::Ping(ping) => match ping.node.socket() {
+            Some(address) => address.is_ipv6(),
+            None => is_v6(&common.network.dht_nodes),
+        },
+        DhtCommand::GetPeers(_)
+        | DhtCommand::Stats(_)
+        | DhtCommand::Get(_)
+        | DhtCommand::Put(_) => is_v6(&common.network.dht_nodes),
+    };
+    let everywhere: IpAddr = match v6 {
+        true => Ipv6Addr::UNSPECIFIED.into(),
+        false => Ipv4Addr::UNSPECIFIED.into(),
+    };
+    Listening {
+        listen: vec![SocketAddr::new(everywhere, 0)],
+        port: None,
+    }
 }
 
 pub(crate) fn is_json(args: &Dht) -> bool {
@@ -107,7 +133,7 @@ pub(crate) fn run(args: &Dht) -> Result<Exit, Failure> {
         | DhtCommand::GetPeers(_)
         | DhtCommand::Stats(_)
         | DhtCommand::Get(_)
-        | DhtCommand::Put(_) => options(&common.network, common.listen),
+        | DhtCommand::Put(_) => options(&common.network, common.listening.is_inside()),
     };
     let options = match &args.command {
         DhtCommand::Node(node) => {
@@ -127,24 +153,13 @@ pub(crate) fn run(args: &Dht) -> Result<Exit, Failure> {
     let signals = interrupt::listen()?;
     let mut config = Config::default();
     config.local_discovery = false;
-    // One family: whoever has no way into the other would wait for what is asked there in vain.
-    let everywhere = match is_v6(&common.network.dht_nodes) {
-        true => SocketAddr::from(([0_u16; 8], 0)),
-        false => SocketAddr::from(([0, 0, 0, 0], 0)),
-    };
-    let listen = match &args.command {
-        DhtCommand::Node(_) => common.listen,
-        // The usual port is left to nodes that stay. One side is enough where the other cannot be had.
-        DhtCommand::Ping(ping) => common.listen.or(Some(match ping.node.socket() {
-            Some(SocketAddr::V6(_)) => SocketAddr::from(([0_u16; 8], 0)),
-            Some(SocketAddr::V4(_)) | None => everywhere,
-        })),
-        DhtCommand::GetPeers(_)
-        | DhtCommand::Stats(_)
-        | DhtCommand::Get(_)
-        | DhtCommand::Put(_) => common.listen.or(Some(everywhere)),
-    };
-    let client = session::start(common.runtime, config, Some(options), listen, None)?;
+    let client = session::start(
+        common.runtime,
+        config,
+        Some(options),
+        &listening(args),
+        None,
+    )?;
     let mut output = Output::new(common.json);
     smol::block_on(async {
         let work = async {
@@ -625,12 +640,16 @@ mod tests {
     #[test]
     fn who_only_this_machine_can_reach_knows_nobody_outside_and_keeps_nothing() {
         for inside in ["127.0.0.1:0", "127.9.9.9:6881", "[::1]:0"] {
-            let inside = Some(inside.parse().unwrap());
-            assert_eq!(options(&network(&[], None), inside), DhtOptions::new());
+            let listening = Listening {
+                listen: vec![inside.parse().unwrap()],
+                port: None,
+            };
+            assert!(listening.is_inside());
         }
-        let inside = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        assert!(!Listening::default().is_inside());
+        assert_eq!(options(&network(&[], None), true), DhtOptions::new());
         assert_eq!(
-            options(&network(&["h:1", "[::1]:2"], Some("f")), inside),
+            options(&network(&["h:1", "[::1]:2"], Some("f")), true),
             DhtOptions::new()
                 .bootstrap("h", 1)
                 .bootstrap("::1", 2)
@@ -640,10 +659,10 @@ mod tests {
 
     #[test]
     fn a_network_of_ones_own_is_not_mixed_with_the_public_one() {
-        let own = options(&network(&["192.0.2.1:5"], None), None);
+        let own = options(&network(&["192.0.2.1:5"], None), false);
         assert_eq!(own, DhtOptions::new().bootstrap("192.0.2.1", 5));
         assert_eq!(
-            options(&network(&[], Some("f")), None),
+            options(&network(&[], Some("f")), false),
             DhtOptions::public().state_file("f")
         );
     }

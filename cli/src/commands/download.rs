@@ -66,7 +66,7 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
         args.network.contacts.runtime,
         config(&args.network),
         dht_options(&args.network.contacts, private),
-        args.network.contacts.listen,
+        &args.network.contacts.listening,
         args.network.contacts.record.clone(),
     )?;
     // Not `smol::block_on`, which takes part in waiting for sockets: events would then have to be handed
@@ -93,6 +93,7 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
                             ..AddOptions::default()
                         },
                         peers: &args.network.contacts.peers,
+                        trackers: &args.network.contacts.trackers,
                         aim: aim(args),
                     })
                     .await?;
@@ -133,13 +134,17 @@ pub(super) fn contacts_config(contacts: &Contacts) -> Config {
     let mut config = Config::default();
     config.pex = !contacts.no_pex;
     config.local_discovery = !contacts.no_lsd;
+    if let Some(most) = contacts.max_peers {
+        config.max_connections_per_torrent = most;
+        config.max_connections = config.max_connections.max(most);
+    }
     config
 }
 
 /// How the DHT is taken part in; not at all if nothing but private torrents would come of it.
 pub(super) fn dht_options(contacts: &Contacts, private: bool) -> Option<DhtOptions> {
     let wanted = !contacts.no_dht && !private;
-    wanted.then(|| super::dht::options(&contacts.dht, contacts.listen))
+    wanted.then(|| super::dht::options(&contacts.dht, contacts.listening.is_inside()))
 }
 
 /// A folder's path that stays right whatever becomes of the current one.

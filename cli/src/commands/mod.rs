@@ -19,7 +19,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use anabranch_core::metainfo::{InfoHash, Magnet, Metainfo, limits, torrent_file};
+use anabranch_core::metainfo::{InfoHash, Magnet, Metainfo, limits};
 
 use crate::args::{Command, Origin, Source};
 use crate::exit::{Exit, Failure};
@@ -102,11 +102,7 @@ fn read_torrents(sources: &[Source]) -> Result<Vec<(Vec<u8>, Metainfo)>, Failure
 /// Saves a torrent file that was fetched from peers under its name, and says where. One that is there
 /// already is left alone.
 pub(crate) fn save_torrent(metainfo: &Metainfo, dir: &Path) -> Result<PathBuf, Failure> {
-    let bytes = torrent_file(
-        metainfo.info_bytes(),
-        metainfo.trackers(),
-        metainfo.web_seeds(),
-    );
+    let bytes = metainfo.torrent_file();
     // The name is safe as that of a file, and shortened so that there is room behind it.
     let path = dir.join(format!("{}.torrent", metainfo.name()));
     let created = File::options().write(true).create_new(true).open(&path);

@@ -35,7 +35,7 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
         args.network.contacts.runtime,
         config(&args.network),
         dht_options(&args.network.contacts, private),
-        args.network.contacts.listen,
+        &args.network.contacts.listening,
         args.network.contacts.record.clone(),
     )?;
     // Not `smol::block_on`, which takes part in waiting for sockets: events would then have to be handed
@@ -55,6 +55,7 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
                             ..AddOptions::default()
                         },
                         peers: &args.network.contacts.peers,
+                        trackers: &args.network.contacts.trackers,
                         aim: Aim::SeedOnly,
                     })
                     .await?;

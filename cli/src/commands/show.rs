@@ -48,7 +48,7 @@ fn fetch(magnet: &Magnet, args: &Show) -> Result<Result<Arc<Metainfo>, Exit>, Fa
         contacts.runtime,
         contacts_config(contacts),
         dht_options(contacts, false),
-        contacts.listen,
+        &contacts.listening,
         contacts.record.clone(),
     )?;
     block_on(async {
@@ -65,6 +65,9 @@ fn fetch(magnet: &Magnet, args: &Show) -> Result<Result<Arc<Metainfo>, Exit>, Fa
         let storage = Arc::new(MemoryStorage::new());
         let work = async {
             let torrent = client.add_with(magnet, options, storage).await?;
+            if !contacts.trackers.is_empty() {
+                torrent.add_trackers(&contacts.trackers).await?;
+            }
             for peer in &contacts.peers {
                 if let PeerAddress::Name { host, port } = peer {
                     torrent.add_peer_host(host.clone(), *port).await?;

@@ -141,6 +141,11 @@ impl Engine {
                     .set_groups(on && v4, on && v6, self.now, &mut self.timers);
                 Ok(Reply::Done)
             }
+            Command::Ban { address } => self.ban(address, actions),
+            Command::Unban { address } => {
+                self.banned.pardon(address);
+                Ok(Reply::Done)
+            }
             Command::Shutdown => {
                 self.begin_shutdown(request, actions);
                 return;

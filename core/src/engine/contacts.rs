@@ -1,15 +1,19 @@
 //! Connections on their way to a peer: dialled or accepted, shaking hands, handed to a torrent.
 
-use core::net::SocketAddr;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
 use crate::action::{Action, Actions};
+use crate::command::Reply;
 use crate::connections::Conn;
 use crate::ctx::{Ctx, Timer};
 use crate::engine::Engine;
+use crate::error::CommandError;
 use crate::id::{ConnId, Ticket, TorrentId};
 use crate::limits;
+use crate::notice::DisconnectReason;
 use crate::peer::Introduction;
 use crate::peer::handshake::Progress;
 use crate::torrent::Torrent;
@@ -162,6 +166,33 @@ impl Engine {
         }
         self.connections.close(conn, actions);
         self.dial_soon();
+    }
+
+    /// Ends all that there is with an address, and has nothing to do with it until it is pardoned.
+    pub(super) fn ban(
+        &mut self,
+        address: IpAddr,
+        actions: &mut Actions,
+    ) -> Result<Reply, CommandError> {
+        if !self.banned.insert_by_user(address) {
+            let limit = limits::MAX_BANNED as u32;
+            return Err(CommandError::TooManyBans { limit });
+        }
+        let conns: Vec<ConnId> = self.connections.with(address).collect();
+        for conn in conns {
+            match self.connections.get(conn) {
+                Some(Conn::Peer { torrent, .. }) => {
+                    let torrent = *torrent;
+                    let mut ctx = ctx!(self, actions);
+                    if let Some(torrent) = self.torrents.get_mut(torrent) {
+                        torrent.disconnect(&mut ctx, conn, DisconnectReason::Banned);
+                    }
+                }
+                Some(Conn::Greeting(_)) => self.hang_up(conn, actions),
+                Some(Conn::Closing { .. }) | None => {}
+            }
+        }
+        Ok(Reply::Done)
     }
 
     /// Sees to it that torrents that wait for a free place are asked again.

@@ -4,10 +4,22 @@ use alloc::{string::String, vec::Vec};
 
 use bytes::Bytes;
 
+use super::Metainfo;
+
+impl Metainfo {
+    /// The bytes of a .torrent file of this torrent: its info dictionary as it is, its trackers and its web seeds. What
+    /// else stood in the file that it was read from, such as a comment, is left out. To have other trackers in it, see
+    /// [`torrent_file`].
+    #[must_use]
+    pub fn torrent_file(&self) -> Bytes {
+        torrent_file(self.info_bytes(), self.trackers(), self.web_seeds())
+    }
+}
+
 /// The bytes of a .torrent file with this info dictionary, which is taken over as it is, and with these
 /// trackers, tier by tier, and web seeds.
 ///
-/// Whether it is one that can be used, [`Metainfo::parse`](super::Metainfo::parse) tells.
+/// Whether it is one that can be used, [`Metainfo::parse`] tells.
 #[must_use]
 pub fn torrent_file(info: &[u8], trackers: &[Vec<String>], web_seeds: &[String]) -> Bytes {
     let mut out = Vec::with_capacity(info.len() + 64);
@@ -63,6 +75,7 @@ mod tests {
         let info = original.info_bytes();
         let tiers = original.trackers();
         let made = torrent_file(info, tiers, original.web_seeds());
+        assert_eq!(Metainfo::parse(made.clone()).unwrap().torrent_file(), made);
         let made = Metainfo::parse(made).unwrap();
         assert_eq!(made.info_hash(), original.info_hash());
         assert_eq!(made.trackers(), tiers);

@@ -8,6 +8,7 @@
 //! | `trackerless` | when it is looked up in the DHT |
 //! | `upload` | serving requests, and whom to unchoke |
 //! | `disk` | the storage: opening, checking, checkpoints, failures |
+//! | `goal` | when it has been seeded enough |
 //! | `picker`, `partial`, `blame`, `choker`, `handout`, `roster`, `candidates` | the decisions, without I/O or peers' state |
 //! | `view` | what users see |
 
@@ -17,6 +18,7 @@ pub(crate) mod choker;
 mod disk;
 mod download;
 mod extended;
+mod goal;
 pub(crate) mod handout;
 mod magnet;
 pub(crate) mod metadata;
@@ -36,7 +38,6 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::time::Duration;
 
 use crate::action::{Action, DiskJob};
 use crate::bitfield::Bitfield;
@@ -421,6 +422,8 @@ impl Torrent {
             self.drop_unwanted_partials(ctx);
             self.reconsider_all_interest(ctx);
             self.update_completion(ctx);
+            // A ratio is one of what is wanted.
+            self.watch_goal(ctx);
         }
         Ok(())
     }
@@ -433,11 +436,6 @@ impl Torrent {
         self.down_limit.set_rate(limits.download, ctx.now);
         self.up_limit.set_rate(limits.upload, ctx.now);
         ctx.timers.set_no_later(Timer::Throttle, ctx.now);
-    }
-
-    pub(crate) fn set_goal(&mut self, ctx: &mut Ctx<'_>, goal: SeedGoal) {
-        self.goal = goal;
-        self.watch_goal(ctx);
     }
 
     pub(crate) fn add_candidates(
@@ -525,18 +523,6 @@ impl Torrent {
             self.announcer.want_peers(ctx, udp, &facts);
         }
         self.announcer.on_timer(ctx, udp, &facts);
-    }
-
-    pub(crate) fn on_goal_timer(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
-        if self.state != TorrentState::Seeding {
-            return;
-        }
-        if self.is_goal_reached(ctx.now) {
-            ctx.notify(Notice::GoalReached { torrent: self.id });
-            self.pause(ctx, udp);
-        } else {
-            self.watch_goal(ctx);
-        }
     }
 
     /// Checks what must hold between two events.
@@ -661,41 +647,6 @@ impl Torrent {
             self.set_state(ctx, TorrentState::Downloading);
             self.refresh_extended_handshakes(ctx);
             self.seek_peers(ctx);
-        }
-    }
-
-    fn is_goal_reached(&self, now: Instant) -> bool {
-        let uploaded = u128::from(self.earlier_uploaded) + u128::from(self.session_uploaded);
-        let wanted = u128::from(self.wanted_bytes());
-        let ratio = self
-            .goal
-            .ratio_permille
-            .is_some_and(|ratio| uploaded * 1_000 >= wanted * u128::from(ratio));
-        let time = match (self.goal.time, self.seeding_since) {
-            (Some(time), Some(since)) => now.since(since) >= time,
-            _ => false,
-        };
-        ratio || time
-    }
-
-    /// Sets the timer that looks whether seeding has come to its goal.
-    fn watch_goal(&mut self, ctx: &mut Ctx<'_>) {
-        let Some(since) = self.seeding_since else {
-            return;
-        };
-        let by_time = self.goal.time.map(|time| since + time);
-        // A ratio is looked at once a second: uploads are too many to look after each.
-        let by_ratio = self
-            .goal
-            .ratio_permille
-            .map(|_| ctx.now + Duration::from_secs(1));
-        let due = match (by_time, by_ratio) {
-            (Some(time), Some(ratio)) => Some(time.min(ratio)),
-            (time, ratio) => time.or(ratio),
-        };
-        match due {
-            Some(due) => ctx.timers.set(Timer::Goal(self.id), due.max(ctx.now)),
-            None => ctx.timers.cancel(Timer::Goal(self.id)),
         }
     }
 

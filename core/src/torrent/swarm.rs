@@ -142,6 +142,7 @@ impl Torrent {
         };
         peer.unsent = peer.unsent.saturating_sub(len);
         self.serve(ctx, conn);
+        self.watch_ratio(ctx);
     }
 
     /// A connection ended by itself.
@@ -727,6 +728,9 @@ impl Torrent {
         }
         if !peer.am_choking {
             self.free_slot(ctx);
+        }
+        if peer.unsent > 0 {
+            self.watch_ratio(ctx);
         }
         self.seek_peers(ctx);
     }

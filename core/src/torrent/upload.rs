@@ -107,13 +107,16 @@ impl Torrent {
         if !self.is_running() {
             return;
         }
+        let mut left = self.upload_left().unwrap_or(u64::MAX);
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
         if peer.upload_waits {
             return;
         }
-        while let Some(next) = peer.uploads.front() {
+        while let Some(next) = peer.uploads.front()
+            && left > 0
+        {
             let least = u64::from(next.len);
             let in_transit = peer.unsent + peer.reading;
             let window = u64::from(limits::SEND_WINDOW);
@@ -148,7 +151,8 @@ impl Torrent {
                 ctx.timers.set_no_later(Timer::Throttle, at);
                 return;
             }
-            let room = available.min(window.saturating_sub(in_transit).max(least));
+            let room = window.saturating_sub(in_transit).min(left).max(least);
+            let room = available.min(room);
             let Some(run) = peer.uploads.next_run(
                 u32::try_from(room).unwrap_or(u32::MAX),
                 &mut self.spare_runs,
@@ -159,6 +163,7 @@ impl Torrent {
             ctx.throttle.up.charge(ctx.now, len);
             self.up_limit.charge(ctx.now, len);
             peer.reading += len;
+            left = left.saturating_sub(len);
             ctx.stats.read_backlog += len;
             let about = DiskOp::Read {
                 conn,
@@ -188,6 +193,7 @@ impl Torrent {
         ctx.stats.read_backlog = ctx.stats.read_backlog.saturating_sub(u64::from(len));
         let mut blocks = self.reads.remove(&op).unwrap_or_default();
         let Some(peer) = self.peers.get_mut(&conn) else {
+            self.share_what_is_left(ctx);
             return;
         };
         peer.reading = peer.reading.saturating_sub(u64::from(len));
@@ -224,6 +230,9 @@ impl Torrent {
         }
         self.uploaded_since_checkpoint(ctx);
         self.serve(ctx, conn);
+        if data.is_none() {
+            self.share_what_is_left(ctx);
+        }
     }
 
     /// A peer became interested: if a slot is free, it need not wait for the next round.

@@ -185,6 +185,11 @@ pub(crate) fn will_need(_file: &File, _offset: u64, _len: u64) {}
 /// Would drop what the system keeps of the file in memory.
 pub(crate) fn forget_cached(_file: &File) {}
 
+/// Not known without asking the system.
+pub(crate) fn free_space(_folder: &Path) -> io::Result<u64> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// How many files this process may have open.
 pub(crate) fn open_file_limit() -> usize {
     OPEN_FILES

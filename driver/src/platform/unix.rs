@@ -274,6 +274,12 @@ pub(crate) fn forget_cached(file: &File) {
     let _ = file;
 }
 
+/// How many bytes the user may still write where a folder is.
+pub(crate) fn free_space(folder: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(folder)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
 /// How many files this process may have open.
 pub(crate) fn open_file_limit() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;

@@ -233,6 +233,15 @@ pub(crate) fn stored(verdict: Verdict) -> DiskDone {
     }
 }
 
+/// How many bytes the user may still write where a folder is.
+///
+/// # Errors
+///
+/// Whatever the system says; always, where it cannot be asked.
+pub fn free_space(folder: &Path) -> io::Result<u64> {
+    platform::free_space(folder)
+}
+
 /// What the core is told when the operating system refused something about this file.
 #[must_use]
 pub fn disk_error(file: &Path, error: &io::Error) -> DiskError {

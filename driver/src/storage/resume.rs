@@ -7,7 +7,7 @@ use std::io::{self, IoSlice, Read};
 
 use anabranch_core::Bitfield;
 use anabranch_core::metainfo::limits::MAX_TORRENT_LEN;
-use anabranch_core::metainfo::{InfoHash, Metainfo, torrent_file};
+use anabranch_core::metainfo::{InfoHash, Metainfo};
 use anabranch_hash::Sha1;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -180,12 +180,8 @@ pub(super) fn save(folder: &Dir, info_hash: InfoHash, bytes: &[u8]) -> io::Resul
 
 /// Keeps a torrent file that was fetched from peers, as [`save`] keeps resume data.
 pub(super) fn save_metainfo(folder: &Dir, metainfo: &Metainfo) -> io::Result<()> {
-    let bytes = torrent_file(
-        metainfo.info_bytes(),
-        metainfo.trackers(),
-        metainfo.web_seeds(),
-    );
-    replace(folder, &metainfo_name(metainfo.info_hash()), &bytes)
+    let name = metainfo_name(metainfo.info_hash());
+    replace(folder, &name, &metainfo.torrent_file())
 }
 
 /// The torrent file that was kept; `None` if there is none that is sound.

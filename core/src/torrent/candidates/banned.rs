@@ -5,12 +5,14 @@ use core::net::IpAddr;
 
 use crate::limits::MAX_BANNED;
 
-/// Addresses that are not talked to any more, the latest [`MAX_BANNED`].
+/// Addresses that are not talked to any more: the latest [`MAX_BANNED`] of those that earned it, and as many
+/// that the user named. Crowds of the former push none of the latter out.
 #[derive(Debug, Default)]
 pub(crate) struct Banned {
     addresses: BTreeSet<IpAddr>,
     /// The oldest first.
     pub(super) order: VecDeque<IpAddr>,
+    by_user: BTreeSet<IpAddr>,
 }
 
 impl Banned {
@@ -30,8 +32,28 @@ impl Banned {
         true
     }
 
+    /// Bans an address until the user pardons it. Says whether there was room for it.
+    pub(crate) fn insert_by_user(&mut self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let room = self.by_user.len() < MAX_BANNED || self.by_user.contains(&ip);
+        if room {
+            self.by_user.insert(ip);
+        }
+        room
+    }
+
+    /// Forgets that an address was banned, by whomever.
+    pub(crate) fn pardon(&mut self, ip: IpAddr) {
+        let ip = ip.to_canonical();
+        self.by_user.remove(&ip);
+        if self.addresses.remove(&ip) {
+            self.order.retain(|banned| *banned != ip);
+        }
+    }
+
     /// Whether the address is banned.
     pub(crate) fn contains(&self, ip: IpAddr) -> bool {
-        self.addresses.contains(&ip.to_canonical())
+        let ip = ip.to_canonical();
+        self.addresses.contains(&ip) || self.by_user.contains(&ip)
     }
 }
