@@ -114,6 +114,10 @@ pub(crate) struct Download {
     #[arg(long)]
     pub(crate) overwrite: bool,
 
+    /// Read and write through symbolic links in the folder, wherever they lead.
+    #[arg(long)]
+    pub(crate) follow_links: bool,
+
     /// Save the torrent file of each magnet link to the folder that is downloaded to.
     #[arg(long)]
     pub(crate) save_torrent: bool,
@@ -143,6 +147,11 @@ pub(crate) struct Seed {
     /// Verify everything anew, instead of trusting what an earlier run recorded.
     #[arg(long)]
     pub(crate) recheck: bool,
+
+    /// Read through symbolic links that lead out of the folder as well. Those that lead to a file inside of
+    /// it are followed anyway.
+    #[arg(long)]
+    pub(crate) follow_links: bool,
 
     /// Write one JSON object a line to standard output instead of progress for people.
     #[arg(long)]

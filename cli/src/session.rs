@@ -849,7 +849,10 @@ fn remedy(error: &DiskError) -> &'static str {
         DiskErrorKind::Permission => "make it writable for your user",
         DiskErrorKind::ReadOnly => "mount the disk for writing",
         DiskErrorKind::TooManyFiles => "close other programs or raise the limit (ulimit -n)",
-        DiskErrorKind::UnsafePath => "remove the symbolic link or the file that is in the way",
+        DiskErrorKind::UnsafePath => {
+            "remove the symbolic link or the file that is in the way, or add --follow-links if a link \
+             leads to where the data is"
+        }
         DiskErrorKind::Foreign => {
             "give another folder with --dir, move the file away, or add --overwrite if it may be \
              written over"

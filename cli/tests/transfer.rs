@@ -479,6 +479,111 @@ fn a_file_that_is_longer_is_named_by_all_and_cut_by_download() {
 }
 
 #[test]
+fn data_behind_links_is_seeded_as_far_as_was_said() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    torrent_of(&dir.path().join("x"), &[3; 50_000]);
+    let seed = |options: &[&str]| {
+        let args = [
+            "seed",
+            "x/a.bin.torrent",
+            "--dir",
+            "x",
+            "--listen",
+            "127.0.0.1:0",
+        ];
+        Running::start(dir.path(), &[&args[..], options].concat())
+    };
+    let seeds = |options: &[&str]| {
+        let mut seeder = seed(options);
+        seeder.event("completed");
+        seeder.signal(Signal::INT);
+        assert_eq!(seeder.end().1, 0);
+    };
+    // Where the data is, is inside of what was named.
+    fs::create_dir(dir.path().join("x/volume")).unwrap();
+    fs::rename(dir.path().join("x/a.bin"), dir.path().join("x/volume/data")).unwrap();
+    symlink("volume/data", dir.path().join("x/a.bin")).unwrap();
+    seeds(&[]);
+    // And outside of it.
+    fs::remove_file(dir.path().join("x/a.bin")).unwrap();
+    fs::rename(dir.path().join("x/volume/data"), dir.path().join("data")).unwrap();
+    symlink("../data", dir.path().join("x/a.bin")).unwrap();
+    let (events, code) = seed(&[]).end();
+    assert_eq!(code, 1, "{events:?}");
+    let advice = named(&events, "error")[0]["advice"].as_str().unwrap();
+    assert!(advice.contains("--follow-links"), "{advice}");
+    seeds(&["--follow-links"]);
+}
+
+#[test]
+fn names_that_only_windows_cannot_have_are_seeded_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("R.E.M.");
+    fs::create_dir(&folder).unwrap();
+    let long = "x".repeat(255);
+    for name in [
+        "aux.c",
+        "E: The Movie.mkv",
+        "trailing ",
+        "back\\slash",
+        "می\u{200c}خواهم",
+        &long,
+    ] {
+        fs::write(folder.join(name), name.repeat(100)).unwrap();
+    }
+    fs::write(
+        folder.join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"caf\xe9")),
+        "x",
+    )
+    .unwrap();
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_anabranch"))
+            .args(args)
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let created = run(&["create", "R.E.M.", "--json"]);
+    assert!(
+        created.contains("R.E.M\\\"") && created.contains("warning"),
+        "{created}"
+    );
+    assert!(run(&["show", "R.E.M..torrent"]).contains("aux.c"));
+    run(&["verify", "R.E.M..torrent", "--dir", "."]);
+    let args = [
+        "seed",
+        "R.E.M..torrent",
+        "--dir",
+        ".",
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let mut seeder = Running::start(dir.path(), &args);
+    let address = seeder.event("listening")["address"].clone();
+    seeder.event("completed");
+    let peer = address.as_str().unwrap();
+    let args = [
+        "download",
+        "R.E.M..torrent",
+        "--dir",
+        "copy",
+        "--listen",
+        "127.0.0.1:0",
+        "--peer",
+        peer,
+    ];
+    assert_eq!(Running::start(dir.path(), &args).end().1, 0);
+    let copied = dir.path().join("copy/R.E.M./E: The Movie.mkv");
+    assert_eq!(
+        fs::read(copied).unwrap(),
+        "E: The Movie.mkv".repeat(100).into_bytes()
+    );
+}
+
+#[test]
 fn a_torrent_given_twice_is_refused() {
     let swarm = Swarm::new();
     fs::copy(

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::RateLimits;
 use crate::dht::DhtConfig;
 use crate::limits;
+use crate::metainfo::Names;
 
 /// What an engine is told once, when it is made. Part of a recording, hence serialisable.
 ///
@@ -121,6 +122,9 @@ pub struct Config {
     /// Memory: none here; the embedder's disk needs that of as many jobs, a piece each if it reads
     /// whole pieces.
     pub check_depth: u32,
+    /// Which names torrents give to their files: those that the file systems at hand take. Default: those
+    /// that all take. An adapter that knows the system sets it. Costs no memory.
+    pub names: Names,
     /// How often resume data is saved while a torrent downloads. Default 30 s, at least 1 s.
     pub checkpoint_interval: Duration,
     /// Rate limits over all torrents, in bytes a second. Default: none. Costs no memory.
@@ -193,6 +197,7 @@ impl Default for Config {
             write_budget: 32 << 20,
             read_budget: 16 << 20,
             check_depth: 64,
+            names: Names::Portable,
             checkpoint_interval: Duration::from_secs(30),
             limits: RateLimits {
                 download: None,

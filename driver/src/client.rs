@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anabranch_core::command::{AddTorrent, Priority, RateLimits, Reply, SeedGoal};
 use anabranch_core::id::{RequestId, TorrentId};
-use anabranch_core::metainfo::Magnet;
+use anabranch_core::metainfo::{Magnet, Names};
 use anabranch_core::status::TorrentStatus;
 use anabranch_core::{Command, Config, Event, Seed, Stats};
 use anabranch_replay::Start;
@@ -22,7 +22,9 @@ use crate::record::{Recording, Tape};
 use crate::remote::Remote;
 use crate::run::{Clock, EngineMachine, Loop};
 use crate::runtime::Runtime;
-use crate::storage::{FileOptions, FileStorage, OpenFiles, Preallocation, Storage};
+use crate::storage::{
+    FileOptions, FileStorage, Links, OpenFiles, Preallocation, Storage, system_names,
+};
 use crate::torrent::Torrent;
 
 /// The largest .torrent file that is read, in bytes.
@@ -38,6 +40,7 @@ const PORT_DRAWS: u32 = 16;
 pub struct ClientBuilder<R> {
     runtime: R,
     config: Config,
+    names: Names,
     listen: Listen,
     options: Options,
     download_dir: Option<PathBuf>,
@@ -73,6 +76,7 @@ impl<R: Runtime> ClientBuilder<R> {
         Self {
             runtime,
             config: Config::default(),
+            names: system_names(),
             listen: Listen::Everywhere(0),
             options: Options::default(),
             download_dir: None,
@@ -80,6 +84,13 @@ impl<R: Runtime> ClientBuilder<R> {
             record: None,
             dht: None,
         }
+    }
+
+    /// Which names torrents give to their files. Default: those that this [system](system_names) takes. It
+    /// takes the place of what the configuration says.
+    pub fn names(mut self, names: Names) -> Self {
+        self.names = names;
+        self
     }
 
     /// The engine's configuration.
@@ -157,6 +168,7 @@ impl<R: Runtime> ClientBuilder<R> {
         let clock = Clock::start();
         let local_discovery = self.config.local_discovery;
         let mut config = self.config;
+        config.names = self.names;
         let (keeper, warning) = match self.dht {
             Some(options) => options.apply(&mut config),
             None => (None, None),
@@ -277,6 +289,7 @@ impl Client {
                 preallocation: options.preallocation,
                 open_files: self.shared.open_files.clone(),
                 read_only: options.read_only,
+                links: options.links,
             },
         );
         self.add_with(source, options, Arc::new(storage)).await
@@ -560,6 +573,8 @@ pub struct AddOptions {
     /// Whether its files are only read, for what is complete and is to stay as it is: none is created,
     /// made longer or cut. What turns out to be missing cannot be downloaded.
     pub read_only: bool,
+    /// What is done about symbolic links below its folder.
+    pub links: Links,
     /// Its own rate limits.
     pub limits: RateLimits,
     /// When seeding ends.

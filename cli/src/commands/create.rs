@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anabranch_core::metainfo::{Creation, Creator};
+use anabranch_core::metainfo::{Creation, Creator, FileIndex, Metainfo, Names};
+use anabranch_driver::storage::system_names;
 
 use super::torrent;
 use crate::args::Create;
@@ -51,8 +52,11 @@ fn create(args: &Create, output: &mut Output) -> Result<(), Failure> {
             ))
         })?;
     write(&target, &creation, args.force)?;
+    if let Some(message) = changed_names(&creation.metainfo) {
+        output.tell(&Event::Warning { message })?;
+    }
 
-    let metainfo = &creation.metainfo;
+    let metainfo = &creation.metainfo.clone().with_names(system_names());
     let created = Event::Created {
         torrent: torrent(metainfo),
         path: target.display().to_string(),
@@ -63,6 +67,41 @@ fn create(args: &Create, output: &mut Output) -> Result<(), Failure> {
     };
     output.clear();
     output.result(&created)
+}
+
+/// Names that other systems and clients will change, so that what they download is called otherwise.
+fn changed_names(metainfo: &Metainfo) -> Option<String> {
+    const SHOWN: usize = 3;
+    let portable = metainfo.clone().with_names(Names::Portable);
+    let mut changed = Vec::new();
+    let mut note = |original: &[u8], safe: &str| {
+        let original = String::from_utf8_lossy(original).into_owned();
+        if original != safe {
+            changed.push(format!("{original:?} becomes {safe:?}"));
+        }
+    };
+    if metainfo.is_multi_file() {
+        note(metainfo.original_name(), portable.name());
+    }
+    for (index, file) in (0..).map(FileIndex::new).zip(portable.files()) {
+        let original = metainfo.original_path(index).unwrap_or_default();
+        note(&original.join(&b'/'), file.path().as_str());
+    }
+    let count = changed.len();
+    changed.truncate(SHOWN);
+    let more = match count {
+        0 => return None,
+        count if count > SHOWN => ", ..",
+        _ => "",
+    };
+    Some(format!(
+        "{} not as every system takes them, and others will change them: {}{more}",
+        match count {
+            1 => "a name is".to_owned(),
+            count => format!("{count} names are"),
+        },
+        changed.join(", ")
+    ))
 }
 
 /// The name of a file or folder, also of `.` and the like.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anabranch_core::Config;
 use anabranch_core::command::{Priority, RateLimits, SeedGoal};
 use anabranch_core::metainfo::{FileIndex, FileKind, Metainfo};
-use anabranch_driver::storage::Preallocation;
+use anabranch_driver::storage::{Links, Preallocation};
 use anabranch_driver::{AddOptions, DhtOptions};
 use smol::future::block_on;
 
@@ -90,6 +90,10 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
                             },
                             recheck: args.recheck,
                             overwrite: args.overwrite,
+                            links: match args.follow_links {
+                                true => Links::Follow,
+                                false => Links::Refuse,
+                            },
                             ..AddOptions::default()
                         },
                         peers: &args.network.contacts.peers,

@@ -20,6 +20,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anabranch_core::metainfo::{InfoHash, Magnet, Metainfo, limits};
+use anabranch_driver::storage::system_names;
 
 use crate::args::{Command, Origin, Source};
 use crate::exit::{Exit, Failure};
@@ -103,8 +104,10 @@ fn read_torrents(sources: &[Source]) -> Result<Vec<(Vec<u8>, Metainfo)>, Failure
 /// already is left alone.
 pub(crate) fn save_torrent(metainfo: &Metainfo, dir: &Path) -> Result<PathBuf, Failure> {
     let bytes = metainfo.torrent_file();
-    // The name is safe as that of a file, and shortened so that there is room behind it.
-    let path = dir.join(format!("{}.torrent", metainfo.name()));
+    // The name is safe as that of a file; there must be room behind it.
+    let name = metainfo.name();
+    let name = &name[..name.floor_char_boundary(limits::MAX_COMPONENT_LEN)];
+    let path = dir.join(format!("{name}.torrent"));
     let created = File::options().write(true).create_new(true).open(&path);
     match created.and_then(|mut file| file.write_all(&bytes)) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -124,7 +127,7 @@ fn read_torrent(source: &Source) -> Result<(Vec<u8>, Metainfo), Failure> {
         ))
         .advise("check that it is a .torrent file, or fetch it again")
     })?;
-    Ok((bytes, metainfo))
+    Ok((bytes, metainfo.with_names(system_names())))
 }
 
 /// Reads a file, but not much more of it than a torrent may have, whatever it is.

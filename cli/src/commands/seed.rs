@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use anabranch_core::metainfo::{FileIndex, FileKind, Metainfo};
+use anabranch_core::metainfo::Metainfo;
 use anabranch_driver::AddOptions;
+use anabranch_driver::storage::{Links, find_files};
 use smol::future::block_on;
 
 use super::download::{absolute, config, dht_options};
@@ -26,8 +27,12 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
     let torrents = read_torrents(&args.torrents)?;
     let dir = absolute(&args.dir)?;
     // What is not there at all is found out at once, before anything is created or offered.
+    let links = match args.follow_links {
+        true => Links::Follow,
+        false => Links::Inside,
+    };
     for (_, metainfo) in &torrents {
-        refuse_missing(metainfo, &dir)?;
+        refuse_missing(metainfo, &dir, links)?;
     }
     let private = torrents.iter().all(|(_, metainfo)| metainfo.is_private());
     let signals = interrupt::listen()?;
@@ -52,6 +57,7 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
                             dir: Some(dir.clone()),
                             recheck: args.recheck,
                             read_only: true,
+                            links,
                             ..AddOptions::default()
                         },
                         peers: &args.network.contacts.peers,
@@ -72,15 +78,14 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
     })
 }
 
-fn refuse_missing(metainfo: &Metainfo, dir: &Path) -> Result<(), Failure> {
-    for (index, file) in (0..).map(FileIndex::new).zip(metainfo.files()) {
-        let Some(path) = metainfo.download_path(index) else {
+fn refuse_missing(metainfo: &Metainfo, dir: &Path, links: Links) -> Result<(), Failure> {
+    let places = find_files(dir, metainfo, links);
+    for (file, place) in metainfo.files().iter().zip(places) {
+        let Some(place) = place else {
             continue;
         };
-        if file.kind() != FileKind::Data {
-            continue;
-        }
-        let found = fs::metadata(dir.join(path.as_str())).ok();
+        let path = place.strip_prefix(dir).unwrap_or(&place).display();
+        let found = fs::metadata(&place).ok();
         let length = found.filter(fs::Metadata::is_file).map(|found| found.len());
         let why = match length {
             Some(length) if length >= file.length() => continue,
@@ -122,13 +127,13 @@ mod tests {
             .finish(&[0; 20])
             .unwrap()
             .metainfo;
-        let failure = refuse_missing(&torrent, dir.path()).unwrap_err();
+        let failure = refuse_missing(&torrent, dir.path(), Links::Inside).unwrap_err();
         assert_eq!(failure.exit(), Exit::Incomplete);
         assert!(failure.message().contains("not there"), "{failure}");
         fs::write(dir.path().join("file"), "12").unwrap();
-        let failure = refuse_missing(&torrent, dir.path()).unwrap_err();
+        let failure = refuse_missing(&torrent, dir.path(), Links::Inside).unwrap_err();
         assert!(failure.message().contains("2 of 3 bytes"), "{failure}");
         fs::write(dir.path().join("file"), "123").unwrap();
-        assert!(refuse_missing(&torrent, dir.path()).is_ok());
+        assert!(refuse_missing(&torrent, dir.path(), Links::Inside).is_ok());
     }
 }

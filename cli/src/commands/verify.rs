@@ -5,7 +5,8 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use anabranch_core::metainfo::{FileIndex, FileKind, Layout, Metainfo};
+use anabranch_core::metainfo::{FileIndex, Layout, Metainfo};
+use anabranch_driver::storage::{Links, find_files};
 use serde::Serialize;
 
 use super::{read_torrent, torrent};
@@ -46,18 +47,13 @@ fn verify(args: &Verify, output: &mut Output) -> Result<Exit, Failure> {
     })
 }
 
-/// Where each file should be.
+/// Where each file is, or should be. To be compared it is only read, so links may lead anywhere.
 fn parts(metainfo: &Metainfo, dir: &Path) -> Vec<Part> {
-    (0..)
-        .map(FileIndex::new)
+    find_files(dir, metainfo, Links::Follow)
+        .into_iter()
         .zip(metainfo.files())
-        .map(|(index, file)| Part {
-            path: match file.kind() {
-                FileKind::Data => metainfo
-                    .download_path(index)
-                    .map(|path| dir.join(path.as_str())),
-                FileKind::Pad | FileKind::Symlink => None,
-            },
+        .map(|(path, file)| Part {
+            path,
             length: file.length(),
         })
         .collect()

@@ -171,6 +171,7 @@ impl Engine {
                 Metainfo::unknown(magnet.info_hash, magnet.name.as_deref())
             }
             Some(_) | None => Metainfo::parse(add.metainfo.clone())
+                .map(|metainfo| metainfo.with_names(self.config.names))
                 .map_err(|error| CommandError::BadMetainfo(error.to_string()))?,
         };
         let other = |magnet: &Magnet| magnet.info_hash != metainfo.info_hash();

@@ -38,9 +38,12 @@ pub const MAX_PATH_DEPTH: usize = 100;
 /// leave when the download folder takes a quarter.
 pub const MAX_PATH_LEN: usize = 3072;
 
-/// The longest component of a path, in bytes; longer ones are cut. File systems allow 255, and
-/// temporary names need some room.
+/// The longest component of a [portable](super::Names::Portable) path, in bytes; longer ones are cut. File
+/// systems allow 255, and temporary names need some room.
 pub const MAX_COMPONENT_LEN: usize = 240;
+
+/// The longest component of a path [on Unix](super::Names::Unix), in bytes; longer ones are cut.
+pub const MAX_UNIX_COMPONENT_LEN: usize = 255;
 
 /// The most trackers in all tiers together; further ones are ignored.
 pub const MAX_TRACKERS: usize = 512;

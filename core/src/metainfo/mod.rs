@@ -11,6 +11,7 @@ mod info_hash;
 mod layout;
 pub mod limits;
 pub mod magnet;
+mod names;
 mod path;
 mod torrent;
 
@@ -23,5 +24,5 @@ pub use fetched::torrent_file;
 pub use info_hash::{InfoHash, ParseInfoHashError};
 pub use layout::{FileIndex, FileSpan, Layout, PieceIndex};
 pub use magnet::{Magnet, ParseMagnetError};
-pub use path::{SafePath, UnsafePathError};
+pub use path::{Names, SafePath, UnsafePathError};
 pub use torrent::{File, FileKind, Metainfo, Node};

@@ -1,7 +1,8 @@
 //! Names from a torrent (BEP 3) made safe to be created below the download folder.
 //!
-//! The rules are the same on every system, so that a torrent gets the same names everywhere and a
-//! download folder can move between systems.
+//! What leads out of the folder, drives a terminal or hides what a name is, is never created. The rest is
+//! a matter of the [system](Names): a name that is changed where it need not be is one under which nobody
+//! finds data that is there.
 
 use alloc::{
     borrow::Cow,
@@ -15,15 +16,53 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::MAX_COMPONENT_LEN;
+use super::limits::{MAX_COMPONENT_LEN, MAX_UNIX_COMPONENT_LEN};
 
-/// A relative path that is safe to be created below a folder, on any system.
+/// Which names can be created: what differs between systems.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Names {
+    /// Names that every system and file system takes. None is a drive or a device of Windows, has a
+    /// backslash or an invisible mark in it, or ends in a dot or space; a component has at most
+    /// [`MAX_COMPONENT_LEN`] bytes; no two differ in case alone.
+    #[default]
+    Portable,
+    /// Names as Unix takes them. What only Windows cannot have is left as it is, and so are joiners and
+    /// the like after a character that is not ASCII: scripts and emoji need them. A component has at
+    /// most [`MAX_UNIX_COMPONENT_LEN`] bytes.
+    Unix,
+}
+
+impl Names {
+    const fn max_len(self) -> usize {
+        match self {
+            Self::Portable => MAX_COMPONENT_LEN,
+            Self::Unix => MAX_UNIX_COMPONENT_LEN,
+        }
+    }
+
+    /// One name made safe; `None` if nothing of it is left.
+    pub(super) fn component(self, name: &str) -> Option<String> {
+        match self {
+            Self::Portable => safe_component(name),
+            Self::Unix => unix_component(name),
+        }
+    }
+
+    /// What two paths have in common that would meet.
+    fn key(self, path: &str) -> String {
+        match self {
+            Self::Portable => key(path),
+            Self::Unix => path.replace('/', "\0"),
+        }
+    }
+}
+
+/// A relative path that is safe to be created below a folder, on a system of the [`Names`] that it was made
+/// for.
 ///
-/// It has at least one component. Each is UTF-8 of 1 to
-/// [`MAX_COMPONENT_LEN`](super::limits::MAX_COMPONENT_LEN) bytes and not a dot, two dots, a drive
-/// or a device of Windows; there is no separator of any system in it, no control character, no
-/// mark that is invisible or changes the direction of text, and it doesn't end in a dot or space.
-/// Displayed, and serialised, with `/` between components.
+/// It has at least one component. Each is UTF-8 and not empty or dots alone; there is no separator in it, no
+/// control character, and no mark that changes the direction of text. Displayed, and serialised, with
+/// `/` between components.
 ///
 /// Whether something that already lies in the folder, such as a symlink, leads out of it, is for
 /// whoever opens the file to find out.
@@ -32,15 +71,20 @@ use super::limits::MAX_COMPONENT_LEN;
 pub struct SafePath(Box<str>);
 
 impl SafePath {
+    /// Makes a path from a torrent safe on every system, whatever it holds.
+    pub fn from_untrusted<'a>(components: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        Self::with_names(components, Names::Portable)
+    }
+
     /// Makes a path from a torrent safe, whatever it holds.
     ///
     /// Folders that are empty or only dots and spaces are left out, so that `..` goes nowhere; a
     /// file of such a name, or without any, becomes `_`.
-    pub fn from_untrusted<'a>(components: impl IntoIterator<Item = &'a [u8]>) -> Self {
+    pub fn with_names<'a>(components: impl IntoIterator<Item = &'a [u8]>, names: Names) -> Self {
         let mut path = String::new();
         let mut components = components.into_iter().peekable();
         while let Some(component) = components.next() {
-            let name = safe_component(&String::from_utf8_lossy(component));
+            let name = names.component(&String::from_utf8_lossy(component));
             match name {
                 Some(name) => {
                     if !path.is_empty() {
@@ -105,7 +149,7 @@ impl From<SafePath> for String {
     }
 }
 
-/// The text is not a path that [`SafePath`] could have written.
+/// The text is not a path that [`SafePath`] could have written, for names of any kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a safe relative path")]
 pub struct UnsafePathError(pub String);
@@ -116,7 +160,7 @@ impl TryFrom<String> for SafePath {
     fn try_from(path: String) -> Result<Self, UnsafePathError> {
         let safe = path
             .split('/')
-            .all(|component| safe_component(component).is_some_and(|safe| *safe == *component));
+            .all(|component| unix_component(component).is_some_and(|safe| *safe == *component));
         if !safe {
             return Err(UnsafePathError(path));
         }
@@ -144,16 +188,39 @@ pub(super) fn safe_component(name: &str) -> Option<String> {
     (!safe.is_empty()).then_some(safe)
 }
 
-/// Gives another name to each path that would meet another one: the same name, one that differs
-/// in case only, or one that is another's folder.
+/// One name made safe for Unix; `None` if nothing of it is left, or only dots and spaces.
+fn unix_component(name: &str) -> Option<String> {
+    let mut safe = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c == '\\' {
+            safe.push(c);
+        } else if is_forbidden(c) {
+            safe.push('_');
+        } else if !is_invisible(c)
+            || is_joiner(c) && !safe.chars().next_back().is_none_or(|c| c.is_ascii())
+        {
+            safe.push(c);
+        }
+    }
+    if safe.len() > MAX_UNIX_COMPONENT_LEN {
+        let (stem, extension) = split_extension(&safe);
+        let stem = truncated(stem, MAX_UNIX_COMPONENT_LEN - extension.len());
+        safe = format!("{stem}{extension}");
+    }
+    let nothing = safe.trim_matches(['.', ' ']).is_empty();
+    (!nothing).then_some(safe)
+}
+
+/// Gives another name to each path that would meet another one: the same name, where the system does not
+/// tell case apart also one that differs in case only, or one that is another's folder.
 ///
 /// The names become `name.1.ext`, `name.2.ext` and so on. The first of equals keeps its name, a
 /// folder always does, and no new name takes one that another path has by itself. Paths for which
 /// the flag is false are not created: they are left alone and are in nobody's way.
 ///
 /// The time is that of sorting the paths, and the memory that of one more copy of them.
-pub(super) fn resolve_collisions(paths: &mut [(SafePath, bool)]) {
-    let taken = Taken::new(paths);
+pub(super) fn resolve_collisions(paths: &mut [(SafePath, bool)], names: Names) {
+    let taken = Taken::new(paths, names);
     let mut new_names = BTreeSet::new();
     // Equal stems share a counter, or many losers of one name would try the same numbers again
     // and again.
@@ -162,20 +229,20 @@ pub(super) fn resolve_collisions(paths: &mut [(SafePath, bool)]) {
         let path = &mut paths[index].0;
         let (folder, name) = path.split();
         let (stem, extension) = split_extension(name);
-        let stem = truncated(stem, MAX_COMPONENT_LEN - extension.len() - SUFFIX_LEN);
+        let stem = truncated(stem, names.max_len() - extension.len() - SUFFIX_LEN);
         let renamed = |name: String| match folder {
             Some(folder) => format!("{folder}/{name}"),
             None => name,
         };
         let counter = counters
-            .entry(key(&renamed(format!("{stem}{extension}"))))
+            .entry(names.key(&renamed(format!("{stem}{extension}"))))
             .or_default();
         let new_path = loop {
             *counter += 1;
             // A stem that was cut can have become a device's name.
-            let name = safe_component(&format!("{stem}.{counter}{extension}"));
+            let name = names.component(&format!("{stem}.{counter}{extension}"));
             let new_path = renamed(name.unwrap_or_else(|| format!("_{counter}")));
-            let key = key(&new_path);
+            let key = names.key(&new_path);
             if !taken.contains(&key) && new_names.insert(key) {
                 break new_path;
             }
@@ -191,13 +258,13 @@ const SUFFIX_LEN: usize = 12;
 struct Taken(Vec<(String, usize)>);
 
 impl Taken {
-    fn new(paths: &[(SafePath, bool)]) -> Self {
+    fn new(paths: &[(SafePath, bool)], names: Names) -> Self {
         let created = paths
             .iter()
             .enumerate()
             .filter(|(_, (_, created))| *created);
         let mut keys: Vec<_> = created
-            .map(|(index, (path, _))| (key(path.as_str()), index))
+            .map(|(index, (path, _))| (names.key(path.as_str()), index))
             .collect();
         keys.sort_unstable();
         Self(keys)
@@ -251,6 +318,14 @@ fn is_invisible(c: char) -> bool {
         | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
         | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Those of them that scripts and emoji need after a character: non-joiners and joiners, marks of the
+/// direction of one place, selectors of forms, tags.
+fn is_joiner(c: char) -> bool {
+    matches!(c,
+        '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{200c}'..='\u{200f}'
+        | '\u{e0020}'..='\u{e007f}')
 }
 
 /// Separators of any system, control characters and line ends.
@@ -345,7 +420,7 @@ mod tests {
                 )
             })
             .collect();
-        resolve_collisions(&mut paths);
+        resolve_collisions(&mut paths, Names::Portable);
         paths
             .into_iter()
             .map(|(path, _)| path.to_string())
@@ -427,6 +502,77 @@ mod tests {
         }
     }
 
+    fn unix(components: &[&str]) -> String {
+        SafePath::with_names(components.iter().map(|c| c.as_bytes()), Names::Unix).to_string()
+    }
+
+    #[test]
+    fn unix_keeps_names_that_only_windows_cannot_have() {
+        let long = "x".repeat(251) + ".tar";
+        let longer = "é".repeat(127);
+        for name in [
+            "R.E.M.",
+            "a name ",
+            " a name",
+            "aux.c",
+            "NUL",
+            "E: The Movie.mkv",
+            "C:",
+            "back\\slash",
+            "what?*\"<>|",
+            "می\u{200c}خواهم.mp3",
+            "क्\u{200d}ष",
+            "അവന\u{d4d}\u{200d}.mp3",
+            "👨\u{200d}👩\u{200d}👧",
+            "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
+            "שלום\u{200f}!",
+            "...a",
+            "tar.gz.",
+            &long,
+            &longer,
+        ] {
+            assert_eq!(unix(&[name]), name);
+            assert_eq!(SafePath::try_from(name.to_string()).unwrap().as_str(), name);
+        }
+        let twins = ["a.txt", "A.TXT", "d/x", "D/X", "a.txt"];
+        let mut paths: Vec<_> = (twins.iter())
+            .map(|twin| {
+                (
+                    SafePath::with_names(twin.split('/').map(str::as_bytes), Names::Unix),
+                    true,
+                )
+            })
+            .collect();
+        resolve_collisions(&mut paths, Names::Unix);
+        let paths: Vec<_> = paths.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(paths, ["a.txt", "A.TXT", "d/x", "D/X", "a.1.txt"]);
+    }
+
+    #[test]
+    fn unix_names_lead_nowhere_and_hide_nothing() {
+        for (components, expected) in [
+            (&["..", "..", "etc", "passwd"][..], "etc/passwd"),
+            (&["/etc/passwd"], "_etc_passwd"),
+            (&["a/../../b"], "a_.._.._b"),
+            (&["a\0b"], "a_b"),
+            (&["a\nb\x1b[2J\u{85}\u{2028}"], "a_b_[2J__"),
+            (&[". .", "x"], "x"),
+            (&[".\u{200b}."], "_"),
+            (&["a", "..."], "a/_"),
+            (&[], "_"),
+            (&["photo\u{202e}gpj.exe"], "photogpj.exe"),
+            (&["\u{feff}a\u{200d}b\u{2066}\u{200b}"], "ab"),
+        ] {
+            assert_eq!(unix(components), expected, "{components:?}");
+        }
+        assert_eq!(
+            unix(&[&("x".repeat(300) + ".tar")]),
+            "x".repeat(251) + ".tar"
+        );
+        assert_eq!(unix(&[&".".repeat(300)]), "_");
+        assert_eq!(unix(&[&(".".repeat(300) + "x")]), ".".repeat(254) + "x");
+    }
+
     #[test]
     fn bytes_that_are_not_utf8_are_replaced() {
         let path = SafePath::from_untrusted([&b"caf\xe9.txt"[..]]);
@@ -473,7 +619,7 @@ mod tests {
     fn what_is_not_created_is_in_nobodys_way() {
         let path = || SafePath::from_untrusted([&b"a"[..]]);
         let mut paths = vec![(path(), false), (path(), true), (path(), false)];
-        resolve_collisions(&mut paths);
+        resolve_collisions(&mut paths, Names::Portable);
         assert!(paths.iter().all(|(resolved, _)| *resolved == path()));
     }
 
@@ -504,7 +650,17 @@ mod tests {
     #[test]
     fn only_safe_paths_are_deserialised() {
         assert!(SafePath::try_from(String::from("a/b.txt")).is_ok());
-        for path in ["", "/a", "a/", "a//b", "../a", "a/..", "a\\b", "nul", "C:x"] {
+        for path in [
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            "../a",
+            "a/..",
+            "a/. .",
+            "a\0",
+            "a\u{202e}b",
+        ] {
             assert!(SafePath::try_from(String::from(path)).is_err(), "{path}");
         }
     }
@@ -520,6 +676,15 @@ mod tests {
             SafePath::try_from(path.to_string()) == Ok(path)
         }
 
+        fn any_text_becomes_safe_for_unix(components: Vec<String>) -> bool {
+            let bytes = || components.iter().map(String::as_bytes);
+            let path = SafePath::with_names(bytes(), Names::Unix);
+            let portable = SafePath::with_names(bytes(), Names::Portable);
+            // What every system takes, Unix takes.
+            SafePath::try_from(path.to_string()) == Ok(path)
+                && SafePath::try_from(portable.to_string()) == Ok(portable)
+        }
+
         fn resolved_paths_never_meet(picks: Vec<Vec<u8>>) -> bool {
             const NAMES: [&[u8]; 8] = [b"a", b"A", b"a.1", b"b", b"B.x", b"b.x", b"b.1.x", b"nul"];
             let mut paths: Vec<_> = picks
@@ -529,7 +694,7 @@ mod tests {
                     (SafePath::from_untrusted(components), true)
                 })
                 .collect();
-            resolve_collisions(&mut paths);
+            resolve_collisions(&mut paths, Names::Portable);
             paths.iter().enumerate().all(|(i, (a, _))| {
                 let a = key(a.as_str());
                 SafePath::try_from(paths[i].0.to_string()).is_ok()

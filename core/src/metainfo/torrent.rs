@@ -15,7 +15,7 @@ use super::{
     FileIndex, InfoHash, MetainfoError, PieceIndex, SafePath,
     layout::piece_size,
     limits,
-    path::{resolve_collisions, safe_component, safe_text},
+    path::{Names, resolve_collisions, safe_component, safe_text},
 };
 use crate::bencode;
 
@@ -150,7 +150,8 @@ impl Metainfo {
     }
 
     /// The name of the torrent: of its one file, or of the folder of its files. It was made safe
-    /// as in [`SafePath`]; if nothing was left of it, it is the info-hash.
+    /// as in [`SafePath`], for [`Names::Portable`] unless it was [asked](Self::with_names) for others; if
+    /// nothing was left of it, it is the info-hash.
     #[must_use]
     pub fn name(&self) -> &str {
         self.name.as_str()
@@ -307,6 +308,14 @@ impl Metainfo {
     #[must_use]
     pub fn creation_date(&self) -> Option<u64> {
         self.creation_date
+    }
+
+    /// Puts other paths in the place of those of all files, and another name.
+    pub(super) fn rename(&mut self, name: SafePath, paths: impl IntoIterator<Item = SafePath>) {
+        self.name = name;
+        for (file, path) in self.files.iter_mut().zip(paths) {
+            file.path = path;
+        }
     }
 
     /// Of an info dictionary that has been scanned.
@@ -605,7 +614,7 @@ fn read_files(
     if drafts.is_empty() {
         return Err(MetainfoError::NoFiles);
     }
-    resolve_collisions(&mut paths);
+    resolve_collisions(&mut paths, Names::Portable);
     let mut files = Vec::with_capacity(drafts.len());
     for (draft, (path, _)) in drafts.into_iter().zip(paths) {
         let len = folder.as_str().len() + 1 + path.as_str().len();

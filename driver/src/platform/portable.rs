@@ -1,6 +1,7 @@
 //! The same by means of std alone. Folders are paths, looked at before they are gone through: enough
 //! against torrents, not against somebody who swaps folders for symlinks at the same moment.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -32,7 +33,8 @@ impl Dir {
     }
 
     /// Goes into a folder in this one; never over a symlink.
-    pub(crate) fn enter(&self, name: &str, create: bool) -> io::Result<Self> {
+    pub(crate) fn enter(&self, name: impl AsRef<OsStr>, create: bool) -> io::Result<Self> {
+        let name = name.as_ref();
         let path = self.0.join(name);
         match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_dir() => Ok(Self(path)),
@@ -48,7 +50,8 @@ impl Dir {
     }
 
     /// Opens a regular file in this folder; never over a symlink.
-    pub(crate) fn open_file(&self, name: &str, access: Access) -> io::Result<File> {
+    pub(crate) fn open_file(&self, name: impl AsRef<OsStr>, access: Access) -> io::Result<File> {
+        let name = name.as_ref();
         if self.stat(name)?.is_some_and(|stat| !stat.regular) {
             return Err(not_a_regular_file());
         }
@@ -61,8 +64,8 @@ impl Dir {
     }
 
     /// What has this name in this folder, if anything; a symlink is looked at itself.
-    pub(crate) fn stat(&self, name: &str) -> io::Result<Option<Stat>> {
-        match fs::symlink_metadata(self.0.join(name)) {
+    pub(crate) fn stat(&self, name: impl AsRef<OsStr>) -> io::Result<Option<Stat>> {
+        match fs::symlink_metadata(self.0.join(name.as_ref())) {
             Ok(metadata) => Ok(Some(stat_of(&metadata))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -82,12 +85,12 @@ impl Dir {
         fs::rename(self.0.join(from), self.0.join(to))
     }
 
-    pub(crate) fn remove_file(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.0.join(name))
+    pub(crate) fn remove_file(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        fs::remove_file(self.0.join(name.as_ref()))
     }
 
-    pub(crate) fn remove_folder(&self, name: &str) -> io::Result<()> {
-        fs::remove_dir(self.0.join(name))
+    pub(crate) fn remove_folder(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        fs::remove_dir(self.0.join(name.as_ref()))
     }
 
     /// Makes the names in this folder durable, which is not asked of std.
@@ -203,4 +206,12 @@ pub(crate) fn is_out_of_files(_error: &io::Error) -> bool {
 /// Whether there was a symlink where none may be: found before, and said otherwise.
 pub(crate) fn is_symlink_refused(_error: &io::Error) -> bool {
     false
+}
+
+/// Whether the file system does not take a name that others take.
+pub(crate) fn is_name_refused(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput
+    )
 }

@@ -1,5 +1,6 @@
 //! The system calls of Unix, by way of rustix; what only Linux has is marked.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -33,7 +34,8 @@ impl Dir {
     }
 
     /// Goes into a folder in this one; never over a symlink.
-    pub(crate) fn enter(&self, name: &str, create: bool) -> io::Result<Self> {
+    pub(crate) fn enter(&self, name: impl AsRef<OsStr>, create: bool) -> io::Result<Self> {
+        let name = name.as_ref();
         let flags = LOOK | OFlags::DIRECTORY | OFlags::NOFOLLOW;
         match rustix::fs::openat(&self.0, name, flags, Mode::empty()) {
             Err(Errno::NOENT) if create => match rustix::fs::mkdirat(&self.0, name, 0o777.into()) {
@@ -45,7 +47,7 @@ impl Dir {
     }
 
     /// Opens a regular file in this folder; never over a symlink.
-    pub(crate) fn open_file(&self, name: &str, access: Access) -> io::Result<File> {
+    pub(crate) fn open_file(&self, name: impl AsRef<OsStr>, access: Access) -> io::Result<File> {
         // A FIFO must not hold us up before it is seen to be one.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let flags = flags
@@ -55,7 +57,12 @@ impl Dir {
                 Access::Create => OFlags::RDWR | OFlags::CREATE,
                 Access::CreateNew => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
             };
-        let file = File::from(rustix::fs::openat(&self.0, name, flags, 0o666.into())?);
+        let file = File::from(rustix::fs::openat(
+            &self.0,
+            name.as_ref(),
+            flags,
+            0o666.into(),
+        )?);
         if stat(&file)?.regular {
             Ok(file)
         } else {
@@ -64,8 +71,9 @@ impl Dir {
     }
 
     /// What has this name in this folder, if anything; a symlink is looked at itself.
-    pub(crate) fn stat(&self, name: &str) -> io::Result<Option<Stat>> {
-        match rustix::fs::openat(&self.0, name, LOOK | OFlags::NOFOLLOW, Mode::empty()) {
+    pub(crate) fn stat(&self, name: impl AsRef<OsStr>) -> io::Result<Option<Stat>> {
+        let flags = LOOK | OFlags::NOFOLLOW;
+        match rustix::fs::openat(&self.0, name.as_ref(), flags, Mode::empty()) {
             Ok(fd) => stat(&File::from(fd)).map(Some),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
@@ -82,12 +90,20 @@ impl Dir {
         Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
     }
 
-    pub(crate) fn remove_file(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
+    pub(crate) fn remove_file(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(
+            &self.0,
+            name.as_ref(),
+            AtFlags::empty(),
+        )?)
     }
 
-    pub(crate) fn remove_folder(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
+    pub(crate) fn remove_folder(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(
+            &self.0,
+            name.as_ref(),
+            AtFlags::REMOVEDIR,
+        )?)
     }
 
     /// Makes the names in this folder durable.
@@ -302,5 +318,13 @@ pub(crate) fn is_symlink_refused(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
         Some(Errno::LOOP | Errno::MLINK)
+    )
+}
+
+/// Whether the file system does not take a name that others take: its length, or what is in it.
+pub(crate) fn is_name_refused(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::INVAL | Errno::NAMETOOLONG | Errno::ILSEQ)
     )
 }

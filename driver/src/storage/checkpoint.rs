@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anabranch_core::Bitfield;
 use anabranch_core::event::DiskError;
-use anabranch_core::metainfo::{FileIndex, FileKind};
+use anabranch_core::metainfo::FileKind;
 use anabranch_hash::Sha1;
 
 use super::cache::Slot;
 use super::disk_error;
 use super::files::{FileStorage, Places, Session};
+use super::locate::Route;
 use super::resume::{self, Resume, Stamp, parts_name, resume_name};
 use crate::platform;
 use crate::sync::{lock, read};
@@ -123,29 +124,34 @@ impl FileStorage {
         if changed.is_empty() {
             return Ok(());
         }
-        let paths = changed.iter().filter_map(|slot| match slot {
-            Slot::File(file) => session.metainfo.download_path(FileIndex::new(*file)),
+        let routes = self.routes();
+        let changed = changed.iter().filter_map(|slot| match slot {
+            Slot::File(file) => routes.get(&session.metainfo, *file),
             Slot::Parts => None,
         });
         let mut folders = BTreeSet::new();
-        for path in paths {
-            let mut folder: Vec<String> = path.components().map(str::to_owned).collect();
-            while folder.pop().is_some() {
-                if !folders.insert(folder.clone()) {
-                    break;
-                }
+        let mut elsewhere = BTreeSet::new();
+        for route in changed {
+            if let Route::Elsewhere(path) = &route {
+                elsewhere.extend(path.parent().map(Path::to_owned));
+                continue;
             }
+            let mut folder = route.folders().to_vec();
+            while folders.insert(folder.clone()) && folder.pop().is_some() {}
         }
         let mut walker = self
             .walker()
             .map_err(|error| disk_error(&self.dir, &error))?;
         for folder in folders {
-            let names = folder.iter().map(String::as_str);
             let synced = walker
-                .enter(names.clone(), false)
+                .enter(&folder, false)
                 .and_then(|folder| folder.sync());
-            synced
-                .map_err(|error| disk_error(&self.dir.join(names.collect::<PathBuf>()), &error))?;
+            let path = || self.dir.join(folder.iter().collect::<PathBuf>());
+            synced.map_err(|error| disk_error(&path(), &error))?;
+        }
+        for path in elsewhere {
+            let synced = walker.go_to(&path).and_then(|folder| folder.sync());
+            synced.map_err(|error| disk_error(&path, &error))?;
         }
         Ok(())
     }
@@ -156,10 +162,10 @@ impl FileStorage {
         let fail = |error: io::Error| disk_error(&self.slot_path(&session.metainfo, slot), &error);
         let (stat, expected) = match slot {
             Slot::File(file) => {
-                let path = session.metainfo.download_path(FileIndex::new(file));
-                let path = path.ok_or_else(|| self.gone(session, slot))?;
+                let route = self.routes().get(&session.metainfo, file);
+                let route = route.ok_or_else(|| self.gone(session, slot))?;
                 let mut walker = self.walker().map_err(fail)?;
-                let (folder, name) = walker.parent(&path, false).map_err(fail)?;
+                let (folder, name) = walker.parent(&route, false).map_err(fail)?;
                 let place = places.files.get(file as usize);
                 (
                     folder.stat(name).map_err(fail)?,

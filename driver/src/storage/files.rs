@@ -1,9 +1,10 @@
 //! A torrent in files below a download folder (BEP 3), pad files left out (BEP 47).
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -11,15 +12,18 @@ use anabranch_core::Bitfield;
 use anabranch_core::action::OpenStorage;
 use anabranch_core::event::{DiskError, DiskErrorKind, Opened};
 use anabranch_core::metainfo::{
-    FileIndex, FileKind, FileSpan, InfoHash, Layout, Metainfo, PieceIndex, SafePath,
+    FileIndex, FileKind, FileSpan, InfoHash, Layout, Metainfo, PieceIndex,
 };
 use anabranch_hash::{Message, digest, digest_two};
 use bytes::Bytes;
 
 use super::cache::{FileKey, OpenFiles, Slot};
 use super::checkpoint::Recorded;
+#[cfg(doc)]
+use super::find_files;
 use super::folder::Walker;
 use super::hash::with_scratch;
+use super::locate::{Links, Route, Routes};
 use super::resume::{self, parts_name, resume_name};
 use super::{Storage, disk_error, not_open, out_of_range};
 use crate::platform::{self, Access, Dir, Stat};
@@ -43,6 +47,8 @@ pub struct FileOptions {
     pub open_files: OpenFiles,
     /// Whether files are only read: none is created, made longer, cut or written to.
     pub read_only: bool,
+    /// What is done about symbolic links.
+    pub links: Links,
 }
 
 /// Whether a file's space is taken when it is created.
@@ -61,8 +67,13 @@ pub enum Preallocation {
 /// - Only files that are wanted are created. What pieces have of other files goes into one sparse
 ///   file beside the resume data, and from there into the file when it becomes wanted. A file that is
 ///   not wanted but there is used as it is, and never made longer.
-/// - No symlink below the download folder is followed, and nothing but regular files is opened. The
-///   download folder itself may be reached over symlinks.
+/// - No symlink below the download folder is followed, unless [`FileOptions::links`] says so, and nothing but
+///   regular files is opened. The download folder itself may be reached over symlinks. Where links led is
+///   found out by [`open`](Storage::open): one that is changed after that leads to an error. What links
+///   led out of the folder is not deleted together with the torrent.
+/// - Data that is there is [found](find_files) under the names that stand in the torrent, too, whatever
+///   bytes they are, and under those that every system takes; what is created has the torrent's names, or the
+///   latter if the file system does not take those.
 /// - A file that was there with data in it is [foreign](Opened::foreign) until something shows that it is
 ///   this torrent's, and is not written to before: a piece that is right, resume data with its length and
 ///   time, or its length alone if that resume data vouched for no piece in it. What is
@@ -84,6 +95,8 @@ pub struct FileStorage {
     session: RwLock<Option<Arc<Session>>>,
     /// The torrent of the last `open`, whether that went well or not.
     subject: Mutex<Option<Arc<Metainfo>>>,
+    /// Where they lie, as found at the last `open`.
+    pub(super) routes: RwLock<Arc<Routes>>,
     /// Files that were there at the last `open` and are somebody else's as far as is known.
     pub(super) foreign: RwLock<BTreeSet<u32>>,
     /// Whether the download folder was there.
@@ -136,6 +149,7 @@ impl FileStorage {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             session: RwLock::default(),
             subject: Mutex::default(),
+            routes: RwLock::default(),
             foreign: RwLock::default(),
             had_dir: AtomicBool::new(false),
             had_folder: AtomicBool::new(false),
@@ -176,17 +190,23 @@ impl FileStorage {
         Walker::new(root, self.resume_folder(false).ok().as_ref())
     }
 
-    /// A file's path as the user knows it.
-    pub(super) fn file_path(&self, path: &SafePath) -> PathBuf {
-        path.components()
-            .fold(self.dir.clone(), |path, name| path.join(name))
+    /// Where the files lie.
+    pub(super) fn routes(&self) -> Arc<Routes> {
+        Arc::clone(&read(&self.routes))
+    }
+
+    /// The folder of a torrent that has one, below the download folder.
+    pub(super) fn own_folder(&self, metainfo: &Metainfo) -> Option<OsString> {
+        let routes = self.routes();
+        let mut files = routes.files(metainfo);
+        files.find_map(|(_, route)| route.folders().first().cloned())
     }
 
     /// As [`file_path`](Self::file_path), for whatever is opened.
     pub(super) fn slot_path(&self, metainfo: &Metainfo, slot: Slot) -> PathBuf {
         match slot {
-            Slot::File(file) => match metainfo.download_path(FileIndex::new(file)) {
-                Some(path) => self.file_path(&path),
+            Slot::File(file) => match self.routes().get(metainfo, file) {
+                Some(route) => route.path(&self.dir),
                 None => self.dir.clone(),
             },
             Slot::Parts => self.resume_path().join(parts_name(metainfo.info_hash())),
@@ -197,10 +217,10 @@ impl FileStorage {
     fn open_slot(&self, metainfo: &Metainfo, slot: Slot, access: Access) -> io::Result<File> {
         match slot {
             Slot::File(file) => {
-                let path = metainfo.download_path(FileIndex::new(file));
-                let path = path.ok_or(io::ErrorKind::NotFound)?;
+                let route = self.routes().get(metainfo, file);
+                let route = route.ok_or(io::ErrorKind::NotFound)?;
                 let mut walker = self.walker()?;
-                let (folder, name) = walker.parent(&path, false)?;
+                let (folder, name) = walker.parent(&route, false)?;
                 folder.open_file(name, access)
             }
             Slot::Parts => {
@@ -391,24 +411,25 @@ impl FileStorage {
         };
         let mut folders = BTreeSet::new();
         let mut failure = None;
-        for (file, path) in regular_files(metainfo) {
-            if !ours(file) {
+        let routes = self.routes();
+        for (file, route) in routes.files(metainfo) {
+            if !ours(file) || matches!(route, Route::Elsewhere(_)) {
                 continue;
             }
-            let mut parents: Vec<String> = path.components().map(str::to_owned).collect();
-            while parents.pop().is_some() && !parents.is_empty() {
+            let mut parents = route.folders().to_vec();
+            while !parents.is_empty() {
                 folders.insert(parents.clone());
+                parents.pop();
             }
-            let removed =
-                walker
-                    .parent(&path, false)
-                    .and_then(|(folder, name)| match folder.stat(name)? {
-                        Some(stat) if stat.regular => folder.remove_file(name),
-                        Some(_) | None => Ok(()),
-                    });
+            let removed = walker.parent(&route, false).and_then(|(folder, name)| {
+                match folder.stat(name)? {
+                    Some(stat) if stat.regular => folder.remove_file(name),
+                    Some(_) | None => Ok(()),
+                }
+            });
             match removed {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    failure.get_or_insert_with(|| disk_error(&self.file_path(&path), &error));
+                    failure.get_or_insert_with(|| disk_error(&route.path(&self.dir), &error));
                 }
                 Ok(()) | Err(_) => {}
             }
@@ -418,7 +439,7 @@ impl FileStorage {
             if let Some((name, parents)) = folder.split_last() {
                 // What is not empty has files of somebody else's, and stays.
                 let _ = walker
-                    .enter(parents.iter().map(String::as_str), false)
+                    .enter(parents, false)
                     .and_then(|parent| parent.remove_folder(name));
             }
         }
@@ -449,8 +470,7 @@ impl Storage for FileStorage {
     fn open(&self, open: &OpenStorage) -> Result<Opened, DiskError> {
         self.end_session();
         *lock(&self.subject) = Some(Arc::clone(&open.metainfo));
-        let (session, opened, foreign) = self.scan(open)?;
-        *write(&self.foreign) = foreign;
+        let (session, opened) = self.scan(open)?;
         if open.fetched {
             let path = self.resume_path();
             self.resume_folder(true)
@@ -776,22 +796,4 @@ impl Session {
             offset: range.start + span.offset,
         })
     }
-}
-
-/// The files that may be created, with their paths below the download folder.
-pub(super) fn regular_files(metainfo: &Metainfo) -> impl Iterator<Item = (u32, SafePath)> + '_ {
-    (0..metainfo.files().len() as u32).filter_map(|file| {
-        let index = FileIndex::new(file);
-        match metainfo.file(index)?.kind() {
-            FileKind::Data => Some((file, metainfo.download_path(index)?)),
-            FileKind::Pad | FileKind::Symlink => None,
-        }
-    })
-}
-
-/// The folder of a torrent that has one.
-pub(super) fn own_folder<'a>(metainfo: &'a Metainfo, dir: &Path) -> Option<(&'a str, PathBuf)> {
-    metainfo
-        .is_multi_file()
-        .then(|| (metainfo.name(), dir.join(metainfo.name())))
 }

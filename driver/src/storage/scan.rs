@@ -10,17 +10,16 @@ use std::sync::{Arc, Mutex, RwLock};
 use anabranch_core::Bitfield;
 use anabranch_core::action::OpenStorage;
 use anabranch_core::event::{DiskError, DiskErrorKind, ForeignFile, LongerFile, Opened};
-use anabranch_core::metainfo::{FileIndex, FileKind, Layout, Metainfo, PieceIndex, SafePath};
+use anabranch_core::metainfo::{FileIndex, FileKind, Layout, Metainfo, PieceIndex};
 use anabranch_hash::Sha1;
 
 use super::cache::Slot;
 use super::checkpoint::Recorded;
 use super::disk_error;
-use super::files::{
-    FileStorage, Place, Places, Preallocation, RESUME_FOLDER, Session, own_folder, regular_files,
-};
+use super::files::{FileStorage, Place, Places, Preallocation, RESUME_FOLDER, Session};
 use super::folder::Walker;
 use super::hash::with_scratch;
+use super::locate::{Route, Routes};
 use super::resume::{self, Resume, Stamp, parts_name};
 use crate::platform::{self, Access, Dir, Stat};
 use crate::sync::{lock, read, write};
@@ -30,12 +29,7 @@ const MOVE_UNIT: usize = 4096;
 
 impl FileStorage {
     /// Does all that `open` does.
-    ///
-    /// Says as well which files are foreign.
-    pub(super) fn scan(
-        &self,
-        open: &OpenStorage,
-    ) -> Result<(Session, Opened, BTreeSet<u32>), DiskError> {
+    pub(super) fn scan(&self, open: &OpenStorage) -> Result<(Session, Opened), DiskError> {
         let metainfo = &open.metainfo;
         self.prepare_folders(metainfo)?;
         let mut walker = self
@@ -46,13 +40,14 @@ impl FileStorage {
             .as_ref()
             .and_then(|folder| resume::load(folder, metainfo));
         let layout = Layout::new(metainfo);
-        let mut survey = self.survey(&mut walker, metainfo, &open.wanted)?;
+        let mut routes = Routes::find(&mut walker, &self.dir, metainfo, self.options.links);
+        let mut survey = self.survey(&mut walker, metainfo, &routes, &open.wanted)?;
         if let Some(resume) = &resume {
             survey.forget_unused(&open.wanted, resume);
         }
         let foreign = match open.overwrite {
             true => BTreeSet::new(),
-            false => survey.foreign(&mut walker, metainfo, &layout, resume.as_ref()),
+            false => survey.foreign(&mut walker, metainfo, &routes, &layout, resume.as_ref()),
         };
 
         // All of this before anything is changed, which would show as a change.
@@ -60,7 +55,7 @@ impl FileStorage {
             Some(resume) if !open.recheck => survey.trusted(resume, &layout),
             Some(_) | None => Bitfield::new(layout.piece_count()),
         };
-        let doubtful = survey.doubtful(&mut walker, metainfo, &layout, &trusted);
+        let doubtful = survey.doubtful(&mut walker, metainfo, &routes, &layout, &trusted);
 
         let mut places = Places {
             files: survey
@@ -84,9 +79,10 @@ impl FileStorage {
             last: None,
         };
         let mut unsynced = BTreeSet::new();
-        for (file, path) in regular_files(metainfo) {
+        let mut used: BTreeSet<_> = survey.files.iter().filter_map(|stat| (*stat)?.id).collect();
+        for file in 0..metainfo.files().len() as u32 {
             let index = file as usize;
-            if !is_wanted(&open.wanted, index) {
+            if !is_wanted(&open.wanted, index) || routes.get(metainfo, file).is_none() {
                 continue;
             }
             places.files[index].wanted = true;
@@ -104,7 +100,31 @@ impl FileStorage {
             if !short && !unmoved {
                 continue;
             }
-            let made = self.make_file(&mut walker, &path, Access::Create, range.clone());
+            let access = Access::Create;
+            let mut made = self.make_file(
+                &mut walker,
+                &mut routes,
+                metainfo,
+                file,
+                access,
+                range.clone(),
+            );
+            // One that was not there is another file of the torrent: their names are one name here.
+            let is_used = |made: &File| {
+                there.is_none()
+                    && platform::stat(made)
+                        .is_ok_and(|stat| stat.id.is_some_and(|id| used.contains(&id)))
+            };
+            if made.as_ref().is_ok_and(is_used) && routes.make_portable(metainfo, file) {
+                made = self.make_file(
+                    &mut walker,
+                    &mut routes,
+                    metainfo,
+                    file,
+                    access,
+                    range.clone(),
+                );
+            }
             let moved = made.and_then(|made| {
                 let moved = match parts {
                     Some((parts, _)) if there.is_none() || unmoved => {
@@ -114,7 +134,9 @@ impl FileStorage {
                 };
                 Ok((platform::stat(&made)?.id, moved))
             });
-            let (id, moved) = moved.map_err(|error| disk_error(&self.file_path(&path), &error))?;
+            let (id, moved) =
+                moved.map_err(|error| self.route_error(&routes, metainfo, file, &error))?;
+            used.extend(id);
             places.files[index].file = Some(id);
             recorded.changed.insert(Slot::File(file));
             if moved {
@@ -131,13 +153,17 @@ impl FileStorage {
             doubtful,
             uploaded: resume.as_ref().map_or(0, |resume| resume.uploaded),
             downloaded: resume.as_ref().map_or(0, |resume| resume.downloaded),
-            foreign: regular_files(metainfo)
-                .filter(|(file, _)| {
-                    foreign.contains(file) && is_wanted(&open.wanted, *file as usize)
-                })
-                .map(|(file, path)| ForeignFile {
-                    file: FileIndex::new(file),
-                    path: self.file_path(&path).display().to_string(),
+            foreign: (foreign.iter())
+                .filter(|file| is_wanted(&open.wanted, **file as usize))
+                .filter_map(|file| {
+                    Some(ForeignFile {
+                        file: FileIndex::new(*file),
+                        path: routes
+                            .get(metainfo, *file)?
+                            .path(&self.dir)
+                            .display()
+                            .to_string(),
+                    })
                 })
                 .collect(),
             longer: survey.longer(metainfo, &open.wanted),
@@ -149,7 +175,9 @@ impl FileStorage {
             unsynced: Mutex::new(unsynced),
             recorded: Mutex::new(recorded),
         };
-        Ok((session, opened, foreign))
+        *write(&self.routes) = Arc::new(routes);
+        *write(&self.foreign) = foreign;
+        Ok((session, opened))
     }
 
     /// Does all that `select` does.
@@ -158,23 +186,36 @@ impl FileStorage {
         let mut walker = self
             .walker()
             .map_err(|error| disk_error(&self.dir, &error))?;
-        for (file, path) in regular_files(&session.metainfo) {
+        let mut routes = Routes::clone(&self.routes());
+        for file in 0..session.metainfo.files().len() as u32 {
             let index = file as usize;
+            if routes.get(&session.metainfo, file).is_none() {
+                continue;
+            }
             let wants = is_wanted(wanted, index);
             if wants && read(&self.foreign).contains(&file) {
                 return Err(self.not_ours(session, file));
             }
             if wants && places.files[index].file.is_none() && !self.options.read_only {
                 self.require_folders(Some(&session.metainfo))?;
-                let fail = |error: io::Error| disk_error(&self.file_path(&path), &error);
                 let range = session
                     .layout
                     .file_range(FileIndex::new(file))
                     .unwrap_or_default();
                 // A file that has appeared meanwhile is nothing that we vouch for.
-                let made = self
-                    .make_file(&mut walker, &path, Access::CreateNew, range.clone())
-                    .map_err(fail)?;
+                let access = Access::CreateNew;
+                let metainfo = &session.metainfo;
+                let made = self.make_file(
+                    &mut walker,
+                    &mut routes,
+                    metainfo,
+                    file,
+                    access,
+                    range.clone(),
+                );
+                let fail = |error: io::Error| self.route_error(&routes, metainfo, file, &error);
+                let made = made.map_err(fail)?;
+                *write(&self.routes) = Arc::new(routes.clone());
                 let kept = lock(&places.parts).is_some();
                 if kept {
                     let (parts, _) = self.file(session, &places, Slot::Parts, true)?;
@@ -196,10 +237,10 @@ impl FileStorage {
     pub(super) fn require_folders(&self, metainfo: Option<&Metainfo>) -> Result<Dir, DiskError> {
         let dir = Dir::open(&self.dir).map_err(|error| disk_error(&self.dir, &error))?;
         if self.had_folder.load(Ordering::Relaxed)
-            && let Some((name, path)) = metainfo.and_then(|info| own_folder(info, &self.dir))
+            && let Some(name) = metainfo.and_then(|metainfo| self.own_folder(metainfo))
         {
-            dir.enter(name, false)
-                .map_err(|error| disk_error(&path, &error))?;
+            dir.enter(&name, false)
+                .map_err(|error| disk_error(&self.dir.join(&name), &error))?;
         }
         Ok(dir)
     }
@@ -207,14 +248,16 @@ impl FileStorage {
     fn prepare_folders(&self, metainfo: &Metainfo) -> Result<(), DiskError> {
         if let Some(path) = &self.options.resume_dir {
             std::fs::create_dir_all(path).map_err(|error| disk_error(path, &error))?;
-        } else if let Some((_, path)) = regular_files(metainfo).find(|(_, path)| {
-            path.components()
-                .next()
-                .is_some_and(|name| name.eq_ignore_ascii_case(RESUME_FOLDER))
+        } else if let Some((_, route)) = Routes::default().files(metainfo).find(|(_, route)| {
+            let first = match route {
+                Route::Below(names) => names.first(),
+                Route::Elsewhere(_) => None,
+            };
+            first.is_some_and(|name| name.eq_ignore_ascii_case(RESUME_FOLDER))
         }) {
             return Err(DiskError {
                 kind: DiskErrorKind::UnsafePath,
-                file: self.file_path(&path).display().to_string(),
+                file: route.path(&self.dir).display().to_string(),
                 message: "the path leads into the folder of the resume data".to_owned(),
             });
         }
@@ -236,16 +279,31 @@ impl FileStorage {
             .is_ok_and(|folder| resume::load(&folder, metainfo).is_some())
     }
 
-    /// Creates a file, or makes an existing one as long as it should be.
+    /// Creates a file, or makes an existing one as long as it should be. Where the file system does not take
+    /// its name, it gets one that all take.
     fn make_file(
         &self,
         walker: &mut Walker,
-        path: &SafePath,
+        routes: &mut Routes,
+        metainfo: &Metainfo,
+        file: u32,
         access: Access,
         range: Range<u64>,
     ) -> io::Result<File> {
-        let (folder, name) = walker.parent(path, true)?;
-        let file = folder.open_file(name, access)?;
+        let mut open = |routes: &Routes| {
+            let route = routes.get(metainfo, file).ok_or(io::ErrorKind::NotFound)?;
+            let (folder, name) = walker.parent(&route, true)?;
+            folder.open_file(name, access)
+        };
+        let file = match open(routes) {
+            Err(error) if platform::is_name_refused(&error) => {
+                match routes.make_portable(metainfo, file) {
+                    true => open(routes)?,
+                    false => return Err(error),
+                }
+            }
+            opened => opened?,
+        };
         let len = range.end - range.start;
         if platform::stat(&file)?.size < len {
             match self.options.preallocation {
@@ -256,20 +314,33 @@ impl FileStorage {
         Ok(file)
     }
 
+    fn route_error(
+        &self,
+        routes: &Routes,
+        metainfo: &Metainfo,
+        file: u32,
+        error: &io::Error,
+    ) -> DiskError {
+        let route = routes.get(metainfo, file);
+        let path = route.map_or_else(|| self.dir.clone(), |route| route.path(&self.dir));
+        disk_error(&path, error)
+    }
+
     fn survey(
         &self,
         walker: &mut Walker,
         metainfo: &Metainfo,
+        routes: &Routes,
         wanted: &[bool],
     ) -> Result<Survey, DiskError> {
         let mut files = vec![None; metainfo.files().len()];
-        for (file, path) in regular_files(metainfo) {
+        for (file, route) in routes.files(metainfo) {
             let index = file as usize;
-            files[index] = match look(walker, &path) {
+            files[index] = match look(walker, &route) {
                 Ok(stat) => stat,
                 // What is not wanted is not in the way either.
                 Err(_) if !is_wanted(wanted, index) => None,
-                Err(error) => return Err(disk_error(&self.file_path(&path), &error)),
+                Err(error) => return Err(disk_error(&route.path(&self.dir), &error)),
             };
         }
         let parts = self.resume_folder(false).ok().and_then(|folder| {
@@ -307,11 +378,12 @@ impl Survey {
         &self,
         walker: &mut Walker,
         metainfo: &Metainfo,
+        routes: &Routes,
         layout: &Layout,
         resume: Option<&Resume>,
     ) -> BTreeSet<u32> {
         let mut foreign = BTreeSet::new();
-        for (file, path) in regular_files(metainfo) {
+        for (file, path) in routes.files(metainfo) {
             let index = FileIndex::new(file);
             let Some(stat) = self.files[file as usize].filter(|stat| stat.size > 0) else {
                 continue;
@@ -391,6 +463,7 @@ impl Survey {
         &self,
         walker: &mut Walker,
         metainfo: &Metainfo,
+        routes: &Routes,
         layout: &Layout,
         trusted: &Bitfield,
     ) -> Bitfield {
@@ -400,7 +473,7 @@ impl Survey {
             present.remove(piece);
         }
         let mut sources = Vec::new();
-        for (file, path) in regular_files(metainfo) {
+        for (file, path) in routes.files(metainfo) {
             let range = layout.file_range(FileIndex::new(file)).unwrap_or_default();
             let in_file = self.files[file as usize];
             let end = match (in_file, &self.parts) {
@@ -568,7 +641,7 @@ fn has_other_data(file: &File, len: u64, kept: Option<(&File, u64)>) -> io::Resu
     Ok(false)
 }
 
-fn look(walker: &mut Walker, path: &SafePath) -> io::Result<Option<Stat>> {
+fn look(walker: &mut Walker, path: &Route) -> io::Result<Option<Stat>> {
     let stat = match walker.parent(path, false) {
         Ok((folder, name)) => folder.stat(name)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anabranch_core::action::{OpenStorage, Segment};
 use anabranch_core::id::StorageKey;
-use anabranch_core::metainfo::{Metainfo, PieceIndex};
+use anabranch_core::metainfo::{Metainfo, Names, PieceIndex};
 use anabranch_hash::Sha1;
 use bytes::Bytes;
 
@@ -66,6 +66,14 @@ impl Torrent {
         Self {
             metainfo: Arc::new(Metainfo::from_info(info.into()).unwrap()),
             data,
+        }
+    }
+
+    /// The same with the names that Unix takes.
+    pub(crate) fn unix(&self) -> Self {
+        Self {
+            metainfo: Arc::new(Metainfo::clone(&self.metainfo).with_names(Names::Unix)),
+            data: self.data.clone(),
         }
     }
 

@@ -1,0 +1,107 @@
+//! The names of a torrent's files for the system at hand.
+
+use alloc::{string::String, vec::Vec};
+
+use super::{FileIndex, FileKind, Metainfo, Names, SafePath, limits, path::resolve_collisions};
+
+impl Metainfo {
+    /// The same torrent with [names](Names) of another kind, made from those that stand in it.
+    ///
+    /// Where they would be longer than [`limits::MAX_PATH_LEN`], all stay as they are.
+    #[must_use]
+    pub fn with_names(mut self, names: Names) -> Self {
+        let own = self.original_name();
+        let name = match names.component(&String::from_utf8_lossy(own)) {
+            Some(_) => SafePath::with_names([own], names),
+            // It has the info-hash already.
+            None => SafePath::with_names([self.name().as_bytes()], names),
+        };
+        if !self.is_multi_file() {
+            self.rename(name.clone(), [name]);
+            return self;
+        }
+        let mut paths: Vec<(SafePath, bool)> = (0..)
+            .map(FileIndex::new)
+            .zip(self.files())
+            .map(|(index, file)| {
+                let path = match self.original_path(index) {
+                    Some(path) => SafePath::with_names(path, names),
+                    None => file.path().clone(),
+                };
+                (path, file.kind() == FileKind::Data)
+            })
+            .collect();
+        resolve_collisions(&mut paths, names);
+        let longest = paths.iter().map(|(path, _)| path.as_str().len()).max();
+        if name.as_str().len() + 1 + longest.unwrap_or(0) <= limits::MAX_PATH_LEN {
+            self.rename(name, paths.into_iter().map(|(path, _)| path));
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{string::ToString, vec};
+
+    use super::super::{Creator, SourceFile};
+    use super::*;
+
+    fn folder(name: &str, files: &[&str]) -> Metainfo {
+        let files = files.iter().map(|path| SourceFile {
+            path: path.split('/').map(Into::into).collect(),
+            length: 0,
+        });
+        Creator::multi_file(name, files)
+            .finish(&[])
+            .unwrap()
+            .metainfo
+    }
+
+    fn paths(metainfo: &Metainfo) -> Vec<String> {
+        (0..metainfo.files().len() as u32)
+            .map(|file| {
+                metainfo
+                    .download_path(FileIndex::new(file))
+                    .unwrap()
+                    .to_string()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn names_of_a_folder_are_made_anew_there_and_back() {
+        let portable = folder("R.E.M.", &["B/x", "aux.c", "b/X ", "e: y"]);
+        let there = vec!["R.E.M/B/x", "R.E.M/_aux.c", "R.E.M/b/X.1", "R.E.M/e_ y"];
+        assert_eq!(paths(&portable), there);
+        let unix = portable.clone().with_names(Names::Unix);
+        let here = vec!["R.E.M./B/x", "R.E.M./aux.c", "R.E.M./b/X ", "R.E.M./e: y"];
+        assert_eq!(
+            (unix.name(), paths(&unix)),
+            ("R.E.M.", here.into_iter().map(Into::into).collect())
+        );
+        assert_eq!(unix.with_names(Names::Portable), portable);
+    }
+
+    #[test]
+    fn a_single_file_is_named_as_its_torrent() {
+        let torrent = Creator::single_file("nul.txt ", 0)
+            .finish(&[])
+            .unwrap()
+            .metainfo;
+        assert_eq!(torrent.name(), "_nul.txt");
+        let unix = torrent.with_names(Names::Unix);
+        assert_eq!(
+            (unix.name(), paths(&unix)),
+            ("nul.txt ", vec!["nul.txt ".into()])
+        );
+    }
+
+    #[test]
+    fn a_name_of_dots_stays_the_info_hash() {
+        let info = b"d6:lengthi0e4:name3:...12:piece lengthi16384e6:pieces0:e";
+        let torrent = Metainfo::from_info(info.as_slice().into()).unwrap();
+        let hash = torrent.info_hash().to_string();
+        assert_eq!(torrent.with_names(Names::Unix).name(), hash);
+    }
+}
