@@ -6,7 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anabranch_core::dht::NodeId;
-use anabranch_core::metainfo::{InfoHash, Magnet as Link, ParseMagnetError};
+use anabranch_core::metainfo::{InfoHash, Magnet as Link, ParseMagnetError, SafePath};
+use anabranch_driver::storage::system_names;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
@@ -76,6 +77,11 @@ pub(crate) struct Download {
     #[arg(long, short = 'd', value_name = "DIR", default_value = ".", value_parser = path(), value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
 
+    /// The name of its file or folder on the disk, in place of the torrent's own. Needs a single SOURCE, and
+    /// has to be given whenever the torrent is.
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    pub(crate) out: Option<String>,
+
     #[command(flatten)]
     pub(crate) network: Network,
 
@@ -140,6 +146,11 @@ pub(crate) struct Seed {
     /// The folder that holds the data: the one that contains the torrent's file or folder.
     #[arg(long, short = 'd', value_name = "DIR", default_value = ".", value_parser = path(), value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
+
+    /// The name of its file or folder on the disk, in place of the torrent's own. Needs a single TORRENT, and
+    /// has to be given whenever the torrent is.
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    pub(crate) out: Option<String>,
 
     #[command(flatten)]
     pub(crate) network: Network,
@@ -480,6 +491,10 @@ pub(crate) struct Verify {
     #[arg(long, short = 'd', value_name = "DIR", default_value = ".", value_parser = path(), value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
 
+    /// The name of its file or folder on the disk, in place of the torrent's own. It has to be given whenever the torrent is.
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    pub(crate) out: Option<String>,
+
     /// Write one JSON object a line to standard output instead of progress for people.
     #[arg(long)]
     pub(crate) json: bool,
@@ -728,6 +743,18 @@ impl FromStr for PeerAddress {
             Self::Socket(_) | Self::Name { .. } => Ok(address),
         }
     }
+}
+
+/// Reads the name of a file or folder: one that can be created as it is.
+fn parse_name(text: &str) -> Result<String, String> {
+    let safe = SafePath::with_names([text.as_bytes()], system_names());
+    if safe.as_str() == text {
+        return Ok(text.to_owned());
+    }
+    Err(match text.contains('/') {
+        true => "a name, not a path: --dir says where".to_owned(),
+        false => format!("no name for a file; {safe} is one"),
+    })
 }
 
 /// Reads where to listen: `ADDR:PORT`, or a port alone for all IPv4 addresses.
@@ -1069,6 +1096,14 @@ mod tests {
         assert_eq!((port.port, port.is_inside()), (Some(0), false));
         let both = listening("--port 1 --listen 127.0.0.1:1").unwrap_err();
         assert_eq!(both, ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn a_name_is_one_that_can_be_created() {
+        assert_eq!(parse_name("R.E.M. (live)"), Ok("R.E.M. (live)".into()));
+        for text in ["", ".", "..", "a/b", "/a", "new\nline"] {
+            assert!(parse_name(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

@@ -179,6 +179,9 @@ pub struct AddTorrent {
     pub metadata_only: bool,
     /// Where its data lives, for the driver.
     pub storage: StorageKey,
+    /// The name of its one file, or of the folder of its files, in place of that which stands in the torrent. Made
+    /// safe like that.
+    pub name: Option<String>,
     /// Whether it starts paused.
     pub paused: bool,
     /// Priorities by file; files past the end of the list have [`Priority::Normal`]. An empty list leaves

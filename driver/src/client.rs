@@ -316,6 +316,7 @@ impl Client {
             sequential: options.sequential,
             recheck: options.recheck,
             overwrite: options.overwrite,
+            name: options.name,
             limits: options.limits,
             goal: options.goal,
             peers: options.peers,
@@ -570,6 +571,9 @@ pub struct AddOptions {
     /// it such a torrent fails with [`DiskErrorKind::Foreign`](anabranch_core::event::DiskErrorKind::Foreign),
     /// and what it would have written over is left as it is.
     pub overwrite: bool,
+    /// The name of its one file, or of the folder of its files, in place of that which stands in the torrent. Made
+    /// safe like that. To go on in a later run, give it again.
+    pub name: Option<String>,
     /// Whether its files are only read, for what is complete and is to stay as it is: none is created,
     /// made longer or cut. What turns out to be missing cannot be downloaded.
     pub read_only: bool,

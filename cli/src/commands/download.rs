@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anabranch_core::Config;
 use anabranch_core::command::{Priority, RateLimits, SeedGoal};
 use anabranch_core::metainfo::{FileIndex, FileKind, Metainfo};
-use anabranch_driver::storage::{Links, Preallocation};
+use anabranch_driver::storage::{Links, Preallocation, system_names};
 use anabranch_driver::{AddOptions, DhtOptions};
 use smol::future::block_on;
 
@@ -31,11 +31,16 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
         return Err(Failure::usage("--files needs a single SOURCE")
             .advise("run the command once for each torrent"));
     }
+    if args.out.is_some() && args.sources.len() > 1 {
+        return Err(Failure::usage("--out needs a single SOURCE")
+            .advise("run the command once for each torrent"));
+    }
     // Whatever is wrong with the input is told before anything is begun.
     let mut plans = Vec::new();
     for known in read_origins(&args.sources)? {
         plans.push(match known {
             Known::Torrent(bytes, metainfo) => {
+                let metainfo = Box::new(named(*metainfo, args.out.as_deref()));
                 let priorities = priorities(&metainfo, args.files.as_ref())?;
                 (Work::Torrent(bytes, metainfo), priorities)
             }
@@ -90,6 +95,7 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
                             },
                             recheck: args.recheck,
                             overwrite: args.overwrite,
+                            name: args.out.clone(),
                             links: match args.follow_links {
                                 true => Links::Follow,
                                 false => Links::Refuse,
@@ -166,6 +172,14 @@ fn aim(args: &Download) -> Aim {
             ratio_permille,
             time,
         }),
+    }
+}
+
+/// A torrent under the name that `--out` gives it.
+pub(super) fn named(metainfo: Metainfo, out: Option<&str>) -> Metainfo {
+    match out {
+        Some(name) => metainfo.with_name(name, system_names()),
+        None => metainfo,
     }
 }
 

@@ -8,7 +8,7 @@ use anabranch_driver::AddOptions;
 use anabranch_driver::storage::{Links, find_files};
 use smol::future::block_on;
 
-use super::download::{absolute, config, dht_options};
+use super::download::{absolute, config, dht_options, named};
 use super::read_torrents;
 use crate::args::Seed;
 use crate::exit::{Exit, Failure};
@@ -24,7 +24,14 @@ pub(crate) fn run(args: &Seed) -> Result<Exit, Failure> {
 }
 
 fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
-    let torrents = read_torrents(&args.torrents)?;
+    let mut torrents = read_torrents(&args.torrents)?;
+    if args.out.is_some() && torrents.len() > 1 {
+        return Err(Failure::usage("--out needs a single TORRENT")
+            .advise("run the command once for each torrent"));
+    }
+    for (_, metainfo) in &mut torrents {
+        *metainfo = named(metainfo.clone(), args.out.as_deref());
+    }
     let dir = absolute(&args.dir)?;
     // What is not there at all is found out at once, before anything is created or offered.
     let links = match args.follow_links {
@@ -56,6 +63,7 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
                         options: AddOptions {
                             dir: Some(dir.clone()),
                             recheck: args.recheck,
+                            name: args.out.clone(),
                             read_only: true,
                             links,
                             ..AddOptions::default()

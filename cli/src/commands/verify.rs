@@ -9,6 +9,7 @@ use anabranch_core::metainfo::{FileIndex, Layout, Metainfo};
 use anabranch_driver::storage::{Links, find_files};
 use serde::Serialize;
 
+use super::download::named;
 use super::{read_torrent, torrent};
 use crate::args::Verify;
 use crate::exit::{Exit, Failure};
@@ -25,6 +26,7 @@ pub(crate) fn run(args: &Verify) -> Result<Exit, Failure> {
 
 fn verify(args: &Verify, output: &mut Output) -> Result<Exit, Failure> {
     let (_, metainfo) = read_torrent(&args.torrent)?;
+    let metainfo = named(metainfo, args.out.as_deref());
     let dir = fs::metadata(&args.dir).map_err(|error| Failure::io("read", &args.dir, &error))?;
     if !dir.is_dir() {
         return Err(

@@ -174,6 +174,10 @@ impl Engine {
                 .map(|metainfo| metainfo.with_names(self.config.names))
                 .map_err(|error| CommandError::BadMetainfo(error.to_string()))?,
         };
+        let metainfo = match &add.name {
+            Some(name) => metainfo.with_name(name, self.config.names),
+            None => metainfo,
+        };
         let other = |magnet: &Magnet| magnet.info_hash != metainfo.info_hash();
         if magnet.as_ref().is_some_and(other) {
             let why = "it is of another torrent than the .torrent file";

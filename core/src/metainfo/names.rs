@@ -5,12 +5,26 @@ use alloc::{string::String, vec::Vec};
 use super::{FileIndex, FileKind, Metainfo, Names, SafePath, limits, path::resolve_collisions};
 
 impl Metainfo {
+    /// The same torrent with another name of its one file, or of the folder of its files. The info-hash stays, and
+    /// so does what stands in the torrent; the name is made safe as all [names](Names) of this kind.
+    #[must_use]
+    pub fn with_name(mut self, name: &str, names: Names) -> Self {
+        self.given_name = Some(name.into());
+        self.with_names(names)
+    }
+
+    /// As [`with_names`](Self::with_names), and with the name that the user gave another torrent, if any.
+    pub(crate) fn named_as(mut self, other: &Self, names: Names) -> Self {
+        self.given_name.clone_from(&other.given_name);
+        self.with_names(names)
+    }
+
     /// The same torrent with [names](Names) of another kind, made from those that stand in it.
     ///
     /// Where they would be longer than [`limits::MAX_PATH_LEN`], all stay as they are.
     #[must_use]
     pub fn with_names(mut self, names: Names) -> Self {
-        let own = self.original_name();
+        let own = self.wished_name();
         let name = match names.component(&String::from_utf8_lossy(own)) {
             Some(_) => SafePath::with_names([own], names),
             // It has the info-hash already.
@@ -81,6 +95,31 @@ mod tests {
             ("R.E.M.", here.into_iter().map(Into::into).collect())
         );
         assert_eq!(unix.with_names(Names::Portable), portable);
+    }
+
+    #[test]
+    fn the_users_name_takes_the_place_of_the_torrents() {
+        let folder = folder("t", &["a", "b"]);
+        let hash = folder.info_hash();
+        let named = folder.with_name("R.E.M.", Names::Unix);
+        assert_eq!(paths(&named), vec!["R.E.M./a", "R.E.M./b"]);
+        assert_eq!(
+            (named.info_hash(), named.original_name()),
+            (hash, &b"t"[..])
+        );
+        assert_eq!(
+            paths(&named.with_names(Names::Portable)),
+            vec!["R.E.M/a", "R.E.M/b"]
+        );
+
+        let file = Creator::single_file("file", 0)
+            .finish(&[])
+            .unwrap()
+            .metainfo;
+        for (given, safe) in [("other", "other"), ("../x", ".._x"), ("..", "file")] {
+            let named = file.clone().with_name(given, Names::Unix);
+            assert_eq!(paths(&named), vec![safe], "{given}");
+        }
     }
 
     #[test]

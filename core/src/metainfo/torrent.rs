@@ -2,6 +2,7 @@
 //! 19), private torrents (BEP 27) and file attributes (BEP 47).
 
 use alloc::{
+    boxed::Box,
     collections::BTreeSet,
     string::{String, ToString},
     vec::Vec,
@@ -33,6 +34,8 @@ pub struct Metainfo {
     name: SafePath,
     /// In `info`.
     original_name: Range<usize>,
+    /// The user's name for it, if there is one.
+    pub(super) given_name: Option<Box<str>>,
     multi_file: bool,
     piece_length: u32,
     total_length: u64,
@@ -121,6 +124,7 @@ impl Metainfo {
             pieces: Bytes::new(),
             name: SafePath::from_untrusted([name.as_bytes()]),
             original_name: 0..0,
+            given_name: None,
             multi_file: false,
             piece_length: 1,
             total_length: 0,
@@ -161,6 +165,22 @@ impl Metainfo {
     #[must_use]
     pub fn original_name(&self) -> &[u8] {
         decode::<Str<'_>>(&self.info, self.original_name.clone()).map_or(&[], |name| name.0)
+    }
+
+    /// The name that its file or folder has on the disk, before it is made safe: that which the user
+    /// [gave](Self::with_name), or else that which stands in the torrent.
+    #[must_use]
+    pub fn wished_name(&self) -> &[u8] {
+        match &self.given_name {
+            Some(name) => name.as_bytes(),
+            None => self.original_name(),
+        }
+    }
+
+    /// Whether the user gave it a name.
+    #[must_use]
+    pub fn has_given_name(&self) -> bool {
+        self.given_name.is_some()
     }
 
     /// Whether the files lie in a folder; else there is one file only.
@@ -408,6 +428,7 @@ impl Metainfo {
             pieces,
             name,
             original_name,
+            given_name: None,
             multi_file,
             piece_length,
             total_length,

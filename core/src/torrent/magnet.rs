@@ -110,7 +110,7 @@ impl Torrent {
         let web_seeds = magnet.as_ref().map_or(&[][..], |magnet| &magnet.web_seeds);
         let bytes = torrent_file(info, &tiers, web_seeds);
         let metainfo = match Metainfo::parse(bytes.clone()) {
-            Ok(metainfo) => metainfo.with_names(ctx.config.names),
+            Ok(metainfo) => metainfo.named_as(&self.metainfo, ctx.config.names),
             Err(error) => {
                 // Nobody has another one: the hash is right.
                 ctx.notify(Notice::MetadataUnusable {

@@ -234,8 +234,13 @@ impl Alternatives {
         match self {
             Self::Portable(portable) => Some(Route::safe(&portable.download_path(index)?)),
             Self::Raw => {
-                let name = metainfo.is_multi_file().then(|| metainfo.original_name());
-                let names = name.into_iter().chain(metainfo.original_path(index)?);
+                let name = metainfo.is_multi_file() || metainfo.has_given_name();
+                let name = name.then(|| metainfo.wished_name());
+                let path = metainfo.original_path(index)?;
+                let path = path
+                    .into_iter()
+                    .filter(|_| metainfo.is_multi_file() || name.is_none());
+                let names = name.into_iter().chain(path);
                 let names: Option<Vec<OsString>> = names.map(raw_name).collect();
                 names.map(Route::Below)
             }

@@ -325,6 +325,7 @@ impl AnyClient for SimClient {
                 // Files that somebody put there come without resume data.
                 recheck: options.recheck || origin,
                 overwrite: options.overwrite,
+                name: options.name,
                 limits: options.limits,
                 goal: options.goal,
                 peers: options.peers,
