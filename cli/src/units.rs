@@ -101,7 +101,7 @@ pub(crate) fn parse_ratio(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "not a ratio; write for example 1 or 2.5".to_owned())
 }
 
-/// Reads the length of a torrent's pieces: a power of two from 16 KiB to 256 MiB.
+/// Reads the length of a torrent's pieces: a power of two from 16 KiB to 512 MiB.
 pub(crate) fn parse_piece_length(text: &str) -> Result<u32, String> {
     let length = parse_size(text)?;
     if (1..=63).contains(&length) {
@@ -111,11 +111,11 @@ pub(crate) fn parse_piece_length(text: &str) -> Result<u32, String> {
         ));
     }
     match u32::try_from(length) {
-        Ok(length) if length.is_power_of_two() && (16 << 10..=256 << 20).contains(&length) => {
+        Ok(length) if length.is_power_of_two() && (16 << 10..=512 << 20).contains(&length) => {
             Ok(length)
         }
         Ok(_) | Err(_) => Err(
-            "a piece length is a power of two from 16KiB to 256MiB, for example 256KiB or 1MiB"
+            "a piece length is a power of two from 16KiB to 512MiB, for example 256KiB or 1MiB"
                 .to_owned(),
         ),
     }
@@ -334,8 +334,8 @@ mod tests {
     fn piece_lengths_are_powers_of_two_within_bounds() {
         assert_eq!(parse_piece_length("256KiB"), Ok(256 << 10));
         assert_eq!(parse_piece_length("16384"), Ok(16 << 10));
-        assert_eq!(parse_piece_length("256MiB"), Ok(256 << 20));
-        for text in ["0", "8KiB", "512MiB", "300KiB", "1M", "8GiB"] {
+        assert_eq!(parse_piece_length("512MiB"), Ok(512 << 20));
+        for text in ["0", "8KiB", "1GiB", "300KiB", "1M", "8GiB"] {
             assert!(parse_piece_length(text).is_err(), "{text}");
         }
         // The exponent that other tools take is answered with what it means here.

@@ -29,7 +29,8 @@ pub enum Command {
     /// by fetching its metadata if only a magnet link is given.
     ///
     /// Fails with [`BadMetainfo`](CommandError::BadMetainfo) for what is no usable torrent,
-    /// [`BadMagnet`](CommandError::BadMagnet) for what is no usable link,
+    /// [`BadMagnet`](CommandError::BadMagnet) for what is no usable link, or one that selects none of the
+    /// torrent's files,
     /// [`Duplicate`](CommandError::Duplicate) for one that is there, which stays as it is (what a
     /// second link names can be given to it with [`AddPeers`](Self::AddPeers) and
     /// [`AddTrackers`](Self::AddTrackers)), and
@@ -175,7 +176,8 @@ pub struct AddTorrent {
     /// A magnet link. Without `metainfo` the torrent is fetched from peers first; with it, the link adds
     /// its trackers, its peers and its selection of files, and must be of the same torrent.
     pub magnet: Option<String>,
-    /// Whether a magnet link's torrent pauses once its metadata is there, before it touches its storage.
+    /// Whether a magnet link's torrent pauses once its metadata is there, before it touches its storage: with
+    /// [`metainfo`](Self::metainfo) beside the link, it begins so. [`Command::Resume`] goes on.
     pub metadata_only: bool,
     /// Where its data lives, for the driver.
     pub storage: StorageKey,

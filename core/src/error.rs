@@ -30,7 +30,7 @@ pub enum CommandError {
     BadMetainfo(String),
     /// The magnet link cannot be used, in words: those of
     /// [`ParseMagnetError`](crate::metainfo::ParseMagnetError), or that it is of another torrent than the
-    /// .torrent file beside it.
+    /// .torrent file beside it, or selects none of its files.
     #[error("not a usable magnet link: {0}")]
     BadMagnet(String),
     /// The torrent has no such file.

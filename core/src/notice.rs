@@ -42,8 +42,8 @@ pub enum Notice {
         /// The bytes of a .torrent file, with the trackers and web seeds of the link.
         metainfo: Bytes,
     },
-    /// The metadata is there and is the one that the magnet link means, but no torrent can be made of it.
-    /// The torrent is paused for good.
+    /// The metadata is there and is the one that the magnet link means, but no torrent can be made of it; or
+    /// the link selects files (BEP 53) that it does not have. The torrent is paused for good.
     MetadataUnusable {
         /// The torrent.
         torrent: TorrentId,

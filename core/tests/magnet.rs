@@ -13,7 +13,7 @@ use anabranch_core::command::{AddTorrent, Priority, Reply};
 use anabranch_core::error::CommandError;
 use anabranch_core::event::{DiskDone, OpResult, Opened};
 use anabranch_core::id::{ConnId, RequestId, Ticket, TorrentId};
-use anabranch_core::metainfo::{Creator, Metainfo, SourceFile};
+use anabranch_core::metainfo::{Creator, InfoHash, Metainfo, SourceFile, torrent_file};
 use anabranch_core::wire::{
     Decoder, ExtendedHandshake, Frame, Handshake, Limits, Message, MetadataMessage, PeerId,
     PexFlags, PexMessage, Reserved,
@@ -31,6 +31,8 @@ const THEIR_PEX: u8 = 9;
 struct Rig {
     engine: Engine,
     metainfo: Metainfo,
+    /// What peers are asked for.
+    info: Bytes,
     torrent: TorrentId,
     now: Instant,
     actions: Vec<Action>,
@@ -61,16 +63,28 @@ impl Rig {
 
     fn with(private: bool, extra: &str, change: impl FnOnce(&mut Config)) -> Self {
         let metainfo = metainfo(private);
+        let info = metainfo.info_bytes().clone();
+        Self::fetching(metainfo, info, extra, change)
+    }
+
+    /// Of a link to this info dictionary, which need not be the torrent's.
+    fn fetching(
+        metainfo: Metainfo,
+        info: Bytes,
+        extra: &str,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config::default();
         config.max_metadata_size = 1 << 20;
         change(&mut config);
         let mut engine = Engine::new(config, Seed([1; 32]), Instant::ZERO, UnixTime(0));
-        let link = format!("magnet:?xt=urn:btih:{}{extra}", metainfo.info_hash());
+        let link = format!("magnet:?xt=urn:btih:{}{extra}", InfoHash::of_info(&info));
         let (torrent, actions) = add(&mut engine, &link);
         Self {
             engine,
             torrent,
             metainfo,
+            info,
             now: Instant::ZERO,
             actions,
             tickets: 0,
@@ -120,7 +134,7 @@ impl Rig {
         })[0];
         let handshake = Handshake {
             reserved: Reserved::default().with_fast(true).with_extended(true),
-            info_hash: *self.metainfo.info_hash().as_bytes(),
+            info_hash: *InfoHash::of_info(&self.info).as_bytes(),
             peer_id: PeerId([last_octet; 20]),
         };
         let data = Bytes::copy_from_slice(&handshake.encode());
@@ -238,7 +252,7 @@ impl Rig {
                 return;
             }
             for piece in requests {
-                let info = self.metainfo.info_bytes().clone();
+                let info = self.info.clone();
                 let start = piece as usize * 16_384;
                 let mut data = info[start..info.len().min(start + 16_384)].to_vec();
                 if !honest {
@@ -255,7 +269,7 @@ impl Rig {
     }
 
     fn size(&self) -> u32 {
-        self.metainfo.info_bytes().len() as u32
+        self.info.len() as u32
     }
 
     fn state(&self) -> TorrentState {
@@ -374,6 +388,89 @@ fn a_magnet_becomes_a_torrent_and_keeps_its_connections() {
     assert!(!rig.is_closed(peer));
     let files = rig.engine.torrent(rig.torrent).expect("there").files();
     assert_eq!(files[0].priority, Priority::Skip);
+}
+
+#[test]
+fn a_link_that_selects_nothing_downloads_nothing_and_says_so() {
+    let mut rig = Rig::new(false, "&so=99,2-");
+    let size = rig.size();
+    let peer = rig.peer(2, Some(size));
+    rig.serve(peer, true);
+    let errors = rig.take(|action| match action {
+        Action::Notify(Notice::MetadataUnusable { error, .. }) => Some(error.clone()),
+        _ => None,
+    });
+    assert_eq!(
+        errors,
+        ["the link selects (so=) none of the torrent's 2 files"]
+    );
+    rig.pass(1);
+    assert_eq!(rig.state(), TorrentState::Paused);
+    let opened = rig.take(|action| matches!(action, Action::Disk { .. }).then_some(()));
+    assert!(opened.is_empty());
+}
+
+#[test]
+fn a_selection_of_a_torrent_that_is_there_is_judged_at_once() {
+    let metainfo = metainfo(false);
+    let bytes = torrent_file(metainfo.info_bytes(), &[], &[]);
+    let hash = metainfo.info_hash();
+    let add = |so: &str, priorities: Vec<Priority>, metadata_only| {
+        let mut engine = Engine::new(Config::default(), Seed([1; 32]), Instant::ZERO, UnixTime(0));
+        let add = AddTorrent {
+            metainfo: bytes.clone(),
+            magnet: Some(format!("magnet:?xt=urn:btih:{hash}{so}")),
+            priorities,
+            metadata_only,
+            ..AddTorrent::default()
+        };
+        let mut actions = Actions::new();
+        let command = Box::new(Command::AddTorrent(add));
+        let request = RequestId(1);
+        let event = Event::Command { request, command };
+        let _ = engine.handle(Instant::ZERO, event, &mut actions);
+        engine.check();
+        let reply = actions.drain().find_map(|action| match action {
+            Action::Reply { result, .. } => Some(result),
+            _ => None,
+        });
+        reply.expect("answered").map(|reply| match reply {
+            Reply::Added { torrent } => engine.torrent(torrent).expect("there").state(),
+            reply => panic!("not added: {reply:?}"),
+        })
+    };
+    let why = "the link selects (so=) none of the torrent's 2 files";
+    assert_eq!(
+        add("&so=99", Vec::new(), false),
+        Err(CommandError::BadMagnet(why.into()))
+    );
+    assert_eq!(
+        add("&so=0,99", Vec::new(), false),
+        Ok(TorrentState::Checking)
+    );
+    assert_eq!(
+        add("&so=99", [Priority::Normal].into(), false),
+        Ok(TorrentState::Checking),
+        "the user has chosen"
+    );
+    assert_eq!(add("", Vec::new(), true), Ok(TorrentState::Paused));
+}
+
+#[test]
+fn what_follows_the_metadata_is_no_torrent() {
+    // It has the hash of the link, and looks like more of a torrent file.
+    let metainfo = metainfo(false);
+    let info = [metainfo.info_bytes(), &b"8:announce8:http://t"[..]].concat();
+    let mut rig = Rig::fetching(metainfo, info.into(), "", |_| ());
+    let size = rig.size();
+    let peer = rig.peer(2, Some(size));
+    rig.serve(peer, true);
+    let errors = rig.take(|action| match action {
+        Action::Notify(Notice::MetadataUnusable { error, .. }) => Some(error.clone()),
+        _ => None,
+    });
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].contains("data follows"), "{errors:?}");
 }
 
 #[test]

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anabranch_core::command::{AddTorrent, Priority, RateLimits, Reply, SeedGoal};
+use anabranch_core::event::{ContactError, HttpReply};
 use anabranch_core::id::{RequestId, TorrentId};
 use anabranch_core::metainfo::{Magnet, Names};
+use anabranch_core::metainfo::limits::MAX_TORRENT_LEN;
+use anabranch_core::metainfo::magnet::is_magnet;
 use anabranch_core::status::TorrentStatus;
 use anabranch_core::{Command, Config, Event, Seed, Stats};
 use anabranch_replay::Start;
@@ -14,6 +17,8 @@ use bytes::Bytes;
 
 use crate::dht::DhtOptions;
 use crate::error::{Error, StartError};
+use crate::fetch::{self, Room};
+use crate::http;
 use crate::io::Options;
 use crate::net::{self, Bound};
 use crate::notices::Notices;
@@ -26,9 +31,6 @@ use crate::storage::{
     FileOptions, FileStorage, Links, OpenFiles, Preallocation, Storage, system_names,
 };
 use crate::torrent::Torrent;
-
-/// The largest .torrent file that is read, in bytes.
-pub(crate) const MAX_TORRENT_FILE: u64 = 64 << 20;
 
 /// How often a port that the system chose is drawn anew when it is taken for another protocol or
 /// address family.
@@ -156,6 +158,28 @@ impl<R: Runtime> ClientBuilder<R> {
         self
     }
 
+    /// Fetches a torrent file from the web, as [`Client::fetch_torrent`] does, for who wants to look at it
+    /// before there is a client: through the runtime, as the policy allows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FetchTorrent`]; [`Error::Stopped`] if the runtime has ended.
+    pub async fn fetch_torrent(&self, url: &str) -> Result<Bytes, Error> {
+        let exchange = http::exchange(
+            self.runtime.clone(),
+            Arc::clone(&self.options.policy),
+            self.options.from,
+            fetch::request(url),
+        );
+        let (reply, answer) = async_channel::bounded(1);
+        let spawned = self.runtime.spawn(async move {
+            // Whoever asked may have left.
+            let _ = reply.try_send(exchange.await);
+        });
+        spawned.map_err(|_| Error::Stopped)?;
+        fetched(url, answer.recv().await.map_err(|_| Error::Stopped)?)
+    }
+
     /// Binds the sockets, and starts the loop in the background.
     ///
     /// # Errors
@@ -225,6 +249,7 @@ impl<R: Runtime> ClientBuilder<R> {
                 resume_dir: self.resume_dir,
                 recording,
                 open_files: OpenFiles::default(),
+                fetches: Room::default(),
             }),
         })
     }
@@ -252,6 +277,7 @@ struct Shared {
     recording: Option<Recording>,
     /// Shared, so that the limit on open files holds for all torrents together.
     open_files: OpenFiles,
+    fetches: Room,
 }
 
 impl Client {
@@ -271,7 +297,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::ReadTorrent`], [`Error::NoFolder`], [`Error::Stopped`], and the engine's own:
+    /// [`Error::ReadTorrent`], [`Error::FetchTorrent`], [`Error::NoFolder`], [`Error::Stopped`], and the
+    /// engine's own:
     /// [`CommandError::BadMetainfo`](anabranch_core::error::CommandError::BadMetainfo),
     /// [`CommandError::BadMagnet`](anabranch_core::error::CommandError::BadMagnet),
     /// [`CommandError::Duplicate`](anabranch_core::error::CommandError::Duplicate), which names the torrent that is
@@ -306,7 +333,7 @@ impl Client {
         options: AddOptions,
         storage: Arc<dyn Storage>,
     ) -> Result<Torrent, Error> {
-        let (metainfo, magnet) = source.into().load(&storage).await?;
+        let (metainfo, magnet) = self.load(source.into(), &storage).await?;
         let add = AddTorrent {
             metainfo,
             magnet,
@@ -327,6 +354,51 @@ impl Client {
             Reply::Added { torrent } => Torrent::find(&self.remote, torrent).await,
             // The answer of other commands.
             Reply::Done | Reply::Dht(_) => Err(Error::Removed),
+        }
+    }
+
+    /// Fetches a torrent file from the web, as the client's policy allows: over `http` or `https`, within
+    /// [`FETCH_TIMEOUT`](crate::FETCH_TIMEOUT), following redirects, but from no public address to one that
+    /// is not. Whether it is a torrent is not looked at. At most [`MAX_FETCHES`](crate::MAX_FETCHES) are
+    /// fetched at a time; others wait.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FetchTorrent`], [`Error::Stopped`].
+    pub async fn fetch_torrent(&self, url: &str) -> Result<Bytes, Error> {
+        let place = self.shared.fetches.place().await;
+        let answer = self.remote.fetch(fetch::request(url), place).await?;
+        fetched(url, answer)
+    }
+
+    /// The bytes of the .torrent file, and the magnet link.
+    async fn load(
+        &self,
+        source: Source,
+        storage: &Arc<dyn Storage>,
+    ) -> Result<(Bytes, Option<String>), Error> {
+        match source {
+            Source::Bytes(bytes) => Ok((bytes, None)),
+            Source::Url(url) => Ok((self.fetch_torrent(&url).await?, None)),
+            Source::Path(path) => {
+                let file = path.clone();
+                let result = elsewhere(move || read(&file)).await;
+                match result {
+                    Ok(Some(Ok(bytes))) => Ok((bytes, None)),
+                    Ok(None) => Err(Error::Stopped),
+                    Ok(Some(Err(source))) | Err(source) => Err(Error::ReadTorrent { path, source }),
+                }
+            }
+            Source::Magnet(link) => {
+                // What is wrong with the link, the engine tells.
+                let Ok(magnet) = link.parse::<Magnet>() else {
+                    return Ok((Bytes::new(), Some(link)));
+                };
+                let storage = Arc::clone(storage);
+                let saved = elsewhere(move || storage.saved_metainfo(magnet.info_hash)).await;
+                let saved = saved.ok().flatten().flatten();
+                Ok((saved.unwrap_or_default(), Some(link)))
+            }
         }
     }
 
@@ -448,34 +520,15 @@ pub enum Source {
     Bytes(Bytes),
     /// None: a magnet link stands for it.
     Magnet(String),
+    /// A file on the web: see [`Client::fetch_torrent`].
+    Url(String),
 }
 
-impl Source {
-    /// The bytes of the .torrent file, and the magnet link.
-    async fn load(self, storage: &Arc<dyn Storage>) -> Result<(Bytes, Option<String>), Error> {
-        match self {
-            Self::Bytes(bytes) => Ok((bytes, None)),
-            Self::Path(path) => {
-                let file = path.clone();
-                let result = elsewhere(move || read(&file)).await;
-                match result {
-                    Ok(Some(Ok(bytes))) => Ok((bytes, None)),
-                    Ok(None) => Err(Error::Stopped),
-                    Ok(Some(Err(source))) | Err(source) => Err(Error::ReadTorrent { path, source }),
-                }
-            }
-            Self::Magnet(link) => {
-                // What is wrong with the link, the engine tells.
-                let Ok(magnet) = link.parse::<Magnet>() else {
-                    return Ok((Bytes::new(), Some(link)));
-                };
-                let storage = Arc::clone(storage);
-                let saved = elsewhere(move || storage.saved_metainfo(magnet.info_hash)).await;
-                let saved = saved.ok().flatten().flatten();
-                Ok((saved.unwrap_or_default(), Some(link)))
-            }
-        }
-    }
+fn fetched(url: &str, answer: Result<HttpReply, ContactError>) -> Result<Bytes, Error> {
+    fetch::file(answer).map_err(|source| Error::FetchTorrent {
+        url: url.to_owned(),
+        source,
+    })
 }
 
 /// Does what may take its time on a thread of its own: executors do not like to wait. None if the thread
@@ -496,11 +549,15 @@ fn read(path: &Path) -> std::io::Result<Bytes> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path)?;
-    file.take(MAX_TORRENT_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_TORRENT_FILE {
+    file.take(MAX_TORRENT_LEN as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_TORRENT_LEN {
         return Err(std::io::Error::new(
             std::io::ErrorKind::FileTooLarge,
-            format!("more than {} MiB", MAX_TORRENT_FILE >> 20),
+            format!(
+                "more than {} MiB, which no torrent file has",
+                MAX_TORRENT_LEN >> 20
+            ),
         ));
     }
     Ok(bytes.into())
@@ -512,15 +569,15 @@ impl From<&Path> for Source {
     }
 }
 
-/// A magnet link, or else a path.
+/// A magnet link, a URL of the web, or else a path.
 impl From<&str> for Source {
     fn from(text: &str) -> Self {
-        let is_link = text
-            .get(..7)
-            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("magnet:"));
-        match is_link {
-            true => Self::Magnet(text.into()),
-            false => Self::Path(text.into()),
+        if is_magnet(text) {
+            Self::Magnet(text.into())
+        } else if fetch::is_url(text) {
+            Self::Url(text.into())
+        } else {
+            Self::Path(text.into())
         }
     }
 }
@@ -558,7 +615,9 @@ pub struct AddOptions {
     pub preallocation: Preallocation,
     /// Whether it starts paused.
     pub paused: bool,
-    /// Whether a magnet link's torrent pauses once its metadata is there, before it touches a file.
+    /// Whether a magnet link's torrent pauses once its metadata is there, before it touches a file; from the
+    /// beginning, if it was fetched in an earlier run. [`Torrent::resume`] goes on, with the priorities that
+    /// were set meanwhile.
     pub metadata_only: bool,
     /// Priorities by file; files past the end of the list have [`Priority::Normal`]. An empty list leaves
     /// the choice to the magnet link, if there is one.
@@ -708,6 +767,23 @@ mod tests {
         // One that is taken there is no reason to fail.
         let sockets = bind(&Listen::At(vec![any(1), any(1)]), None).expect("free ports");
         assert_ne!(sockets[0].0.port(), sockets[1].0.port());
+    }
+
+    #[test]
+    fn text_is_a_link_a_url_or_a_path() {
+        let hash = "0".repeat(40);
+        for link in [
+            format!("magnet:?xt=urn:btih:{hash}"),
+            format!(" <MAGNET:/?xt=urn:btih:{hash}>"),
+            format!("magnet%3A%3Fxt%3Durn%3Abtih%3A{hash}"),
+        ] {
+            assert_eq!(Source::from(&*link), Source::Magnet(link.clone()));
+        }
+        let url = "Http://a/b.torrent";
+        assert_eq!(Source::from(url), Source::Url(url.into()));
+        for path in ["a.torrent", "./magnet:x", "", "http:x"] {
+            assert_eq!(Source::from(path), Source::Path(path.into()));
+        }
     }
 
     #[test]

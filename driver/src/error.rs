@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use anabranch_core::error::CommandError;
 use thiserror::Error;
 
+use crate::fetch::FetchError;
+
 /// A client could not be started.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -50,6 +52,14 @@ pub enum Error {
         path: PathBuf,
         /// The operating system's words.
         source: io::Error,
+    },
+    /// The .torrent file could not be fetched.
+    #[error("cannot fetch {url}: {source}")]
+    FetchTorrent {
+        /// Where it should be.
+        url: String,
+        /// Why not.
+        source: FetchError,
     },
     /// The torrent needs a folder to download to, and neither the client nor the request named one.
     #[error("no download folder was given")]

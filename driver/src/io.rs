@@ -20,7 +20,7 @@ use crate::notices::Readers;
 use crate::policy::{AllowAll, Contact, Policy};
 use crate::pool::{Completion, Pool};
 use crate::ready::{Ready, Signal};
-use crate::remote::ReplyTo;
+use crate::remote::{Fetch, ReplyTo};
 use crate::run::{self, Queue};
 use crate::runtime::Runtime;
 use crate::sockets::{Listening, Packets, Turn};
@@ -107,6 +107,7 @@ pub(crate) struct Io<R: Runtime> {
     next_key: u64,
     requests: BTreeMap<RequestId, Waiting>,
     next_request: u64,
+    next_fetch: u64,
     ending: Option<Ending>,
 }
 
@@ -143,6 +144,7 @@ impl<R: Runtime> Io<R> {
             next_key: 0,
             requests: BTreeMap::new(),
             next_request: 0,
+            next_fetch: 0,
             ending: None,
             ready,
         }
@@ -397,8 +399,10 @@ impl<R: Runtime> Io<R> {
                 self.done(op, OpResult::Resolved(result));
             }
             (TaskKey::Op(op), Outcome::Http(result)) => self.done(op, OpResult::Http(result)),
-            (TaskKey::Dial(_), Outcome::Resolved(_) | Outcome::Http(_))
-            | (TaskKey::Op(_), Outcome::Dialled(_)) => {
+            (TaskKey::Fetch(_), Outcome::Fetched) => {}
+            (TaskKey::Dial(_), Outcome::Resolved(_) | Outcome::Http(_) | Outcome::Fetched)
+            | (TaskKey::Op(_), Outcome::Dialled(_) | Outcome::Fetched)
+            | (TaskKey::Fetch(_), Outcome::Dialled(_) | Outcome::Resolved(_) | Outcome::Http(_)) => {
                 debug_assert!(false, "a task ended as another kind");
             }
         }
@@ -507,6 +511,25 @@ impl<R: Runtime> Io<R> {
         self.tasks
             .start(&self.ready, &mut self.queue, TaskKey::Op(op), async move {
                 Outcome::Http(exchange.await)
+            });
+    }
+
+    /// Makes a request of a handle's, and answers it.
+    pub(crate) fn fetch(&mut self, fetch: Fetch) {
+        let exchange = http::exchange(
+            self.runtime.clone(),
+            Arc::clone(&self.policy),
+            self.from,
+            fetch.request,
+        );
+        let key = TaskKey::Fetch(self.next_fetch);
+        self.next_fetch += 1;
+        self.tasks
+            .start(&self.ready, &mut self.queue, key, async move {
+                // Whoever asked may have left.
+                let _ = fetch.reply.try_send(exchange.await);
+                drop(fetch.place);
+                Outcome::Fetched
             });
     }
 

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use anabranch_core::action::HttpRequest;
 use anabranch_core::command::{AddTorrent, Reply};
 use anabranch_core::error::CommandError;
+use anabranch_core::event::{ContactError, HttpReply};
 use anabranch_core::{Command, Instant};
 use async_channel::Sender;
 
 use crate::error::Error;
+use crate::fetch::Place;
 use crate::notices::{About, Notices, Readers};
 use crate::storage::Storage;
 
@@ -30,10 +33,20 @@ pub(crate) enum Message<M> {
         storage: Arc<dyn Storage>,
         reply: ReplyTo,
     },
+    /// A torrent file from the web.
+    Fetch(Fetch),
     /// A look at the machine.
     Query(Query<M>),
     /// End in good order.
     Shutdown { reply: ReplyTo },
+}
+
+/// A request for a torrent file.
+pub(crate) struct Fetch {
+    pub(crate) request: HttpRequest,
+    pub(crate) reply: Sender<Result<HttpReply, ContactError>>,
+    /// It is one of so many at a time.
+    pub(crate) place: Place,
 }
 
 impl<M> fmt::Debug for Message<M> {
@@ -41,6 +54,7 @@ impl<M> fmt::Debug for Message<M> {
         f.write_str(match self {
             Self::Command { .. } => "Command",
             Self::Add { .. } => "Add",
+            Self::Fetch(_) => "Fetch",
             Self::Query(_) => "Query",
             Self::Shutdown { .. } => "Shutdown",
         })
@@ -145,6 +159,25 @@ impl<M> Remote<M> {
 
     pub(crate) fn subscribe(&self, about: About) -> Notices {
         self.readers.subscribe(about)
+    }
+
+    /// Makes a request when it has a place among those that are made at a time.
+    pub(crate) async fn fetch(
+        &self,
+        request: HttpRequest,
+        place: Place,
+    ) -> Result<Result<HttpReply, ContactError>, Error> {
+        let (reply, answer) = async_channel::bounded(1);
+        let fetch = Fetch {
+            request,
+            reply,
+            place,
+        };
+        self.messages
+            .send(Message::Fetch(fetch))
+            .await
+            .map_err(|_| Error::Stopped)?;
+        answer.recv().await.map_err(|_| Error::Stopped)
     }
 
     async fn ask(&self, message: impl FnOnce(ReplyTo) -> Message<M>) -> Result<Reply, Error> {

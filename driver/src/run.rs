@@ -338,6 +338,7 @@ impl<R: Runtime, M: Machine> Loop<R, M> {
                     storage,
                     reply,
                 })) => self.io.add(*add, storage, reply),
+                Poll::Ready(Some(Message::Fetch(fetch))) => self.io.fetch(fetch),
                 Poll::Ready(Some(Message::Query(query))) => self.queries.push(query),
                 Poll::Ready(Some(Message::Shutdown { reply })) => {
                     self.io.shut_down(now + SHUTDOWN_LIMIT, Some(reply));

@@ -20,6 +20,8 @@ pub(crate) enum TaskKey {
     Dial(ConnId),
     /// An operation.
     Op(OpId),
+    /// A torrent file from the web.
+    Fetch(u64),
 }
 
 /// What a future came to.
@@ -28,6 +30,8 @@ pub(crate) enum Outcome<S> {
     Dialled(io::Result<S>),
     Resolved(Result<Vec<IpAddr>, ContactError>),
     Http(Result<HttpReply, ContactError>),
+    /// Whoever waits for it was told.
+    Fetched,
 }
 
 type TaskFuture<S> = Pin<Box<dyn Future<Output = Outcome<S>> + Send>>;

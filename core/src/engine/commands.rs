@@ -183,6 +183,13 @@ impl Engine {
             let why = "it is of another torrent than the .torrent file";
             return Err(CommandError::BadMagnet(why.to_string()));
         }
+        if let Some(magnet) = &magnet
+            && add.priorities.is_empty()
+            && !metainfo.info_bytes().is_empty()
+        {
+            crate::torrent::selection(magnet, &metainfo)
+                .map_err(|error| CommandError::BadMagnet(error.to_string()))?;
+        }
         let info_hash = metainfo.info_hash();
         if let Some(torrent) = self.by_hash.get(&info_hash).copied() {
             return Err(CommandError::Duplicate { info_hash, torrent });

@@ -48,7 +48,7 @@ pub enum MetainfoError {
         expected: &'static str,
     },
     /// A torrent of a version that is not supported, and not of version 1 besides.
-    #[error("torrents of version {version} only are not supported")]
+    #[error("it is a torrent of version {version} alone, which is not supported yet")]
     UnsupportedVersion {
         /// Its `meta version` (BEP 52).
         version: i128,
@@ -88,22 +88,15 @@ pub enum MetainfoError {
     /// There are more files than [`limits::MAX_FILES`].
     #[error("more than {} files", limits::MAX_FILES)]
     TooManyFiles,
-    /// An entry of the list of files is not a dictionary, or a field of it is of a wrong type or
-    /// there twice.
-    #[error("the entry of file {file} is malformed: {reason}")]
+    /// An entry of the list of files is not a dictionary, or a field that it needs is malformed.
+    #[error("the entry of file {file} is malformed: {fault}")]
     MalformedFile {
         /// Which file.
         file: usize,
         /// What is wrong with it.
-        reason: String,
+        fault: EntryFault,
     },
-    /// A file has no length.
-    #[error("file {file} has no length")]
-    NoLength {
-        /// Which file.
-        file: usize,
-    },
-    /// A file has no path, or an empty one.
+    /// A file that has data to be created has no path, or an empty one.
     #[error("file {file} has no path")]
     NoPath {
         /// Which file.
@@ -145,18 +138,33 @@ pub enum MetainfoError {
         /// How long it is.
         len: usize,
     },
-    /// A symlink (BEP 47) that has a length all the same.
-    #[error("file {file} is a symlink, but claims {length} bytes of data")]
-    SymlinkWithData {
-        /// Which file.
-        file: usize,
-        /// How long it claims to be.
-        length: u64,
-    },
 }
 
-impl From<bencode::DuplicateKey<'_>> for MetainfoError {
-    fn from(bencode::DuplicateKey(key): bencode::DuplicateKey<'_>) -> Self {
-        Self::DuplicateField { field: key.into() }
-    }
+/// What is wrong with an entry of the list of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EntryFault {
+    /// It is not a dictionary.
+    #[error("it is not a dictionary")]
+    NotADictionary,
+    /// A field that has to be there is not.
+    #[error("the field {field:?} is missing")]
+    Missing {
+        /// Its key.
+        field: &'static str,
+    },
+    /// A field that it needs is there more than once.
+    #[error("the field {field:?} is there more than once")]
+    Repeated {
+        /// Its key.
+        field: &'static str,
+    },
+    /// A field that it needs is of another type than it has to be.
+    #[error("the field {field:?} is not {expected}")]
+    WrongType {
+        /// Its key.
+        field: &'static str,
+        /// What it has to be.
+        expected: &'static str,
+    },
 }

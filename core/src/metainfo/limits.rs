@@ -25,8 +25,10 @@ pub const BENCODE: bencode::Limits = bencode::Limits {
 /// The most pieces: 30 MiB of hashes, which is what peers are willing to send as metadata.
 pub const MAX_PIECES: u32 = (30 << 20) / 20;
 
-/// The longest piece, in bytes. It has to fit into memory, and mktorrent's limit is the same.
-pub const MAX_PIECE_LENGTH: u32 = 256 << 20;
+/// The longest piece, in bytes: twice what mktorrent makes, and what others load. A piece need not fit
+/// into memory: its blocks go to the disk as they come, and some 100 bytes for each of 32,768 stay, and
+/// 640 KiB of digests for each copy that failed.
+pub const MAX_PIECE_LENGTH: u32 = 512 << 20;
 
 /// The most files.
 pub const MAX_FILES: usize = 500_000;

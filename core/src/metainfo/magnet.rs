@@ -1,6 +1,12 @@
 //! BEP 9, 53: magnet links.
+//!
+//! People copy links out of mails, web pages and chats, and programs write them in their own ways. What
+//! is meant is taken: a link in quotes or angle brackets, broken into lines, percent-encoded as a whole,
+//! with slashes before or no question mark, with names in capitals, with `&amp;` for `&`, with a
+//! fragment. What is too much is left out and counted.
 
 use alloc::{
+    borrow::Cow,
     string::{String, ToString},
     vec::Vec,
 };
@@ -10,8 +16,9 @@ use data_encoding::BASE32;
 
 use super::{FileIndex, InfoHash, Metainfo, Node, limits, path::safe_text};
 
-/// The longest link, in bytes.
-pub const MAX_MAGNET_LEN: usize = 64 << 10;
+/// How much of a link is read, in bytes. A parameter that reaches beyond is left out, and so are those
+/// behind it. What is kept of a link takes no more than that, but for 32 bytes for each of its lists' items.
+pub const MAX_MAGNET_LEN: usize = 1 << 20;
 
 /// The longest display name that is kept, in bytes.
 pub const MAX_NAME_LEN: usize = 1024;
@@ -58,7 +65,8 @@ pub struct Magnet {
     /// `ws`: URLs of web seeds (BEP 19). At most [`limits::MAX_WEB_SEEDS`] are read.
     pub web_seeds: Vec<String>,
     /// `so`: the only files that are wanted, as ranges of their numbers from 0 (BEP 53); all of them
-    /// when it is not there. At most [`MAX_RANGES`] are read.
+    /// when it is not there, or nothing in it makes sense. At most [`MAX_RANGES`] are read. An empty list
+    /// selects nothing, and cannot be written.
     pub select: Option<Vec<RangeInclusive<u32>>>,
     /// Everything else, names and values as they are with their percent encoding undone. At most
     /// [`MAX_UNKNOWN`] are read.
@@ -69,18 +77,43 @@ pub struct Magnet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseMagnetError {
-    /// It does not begin with `magnet:?`.
+    /// It does not begin with `magnet:`.
     #[error("not a magnet link")]
     NotMagnet,
-    /// It is longer than [`MAX_MAGNET_LEN`].
-    #[error("longer than {MAX_MAGNET_LEN} bytes")]
+    /// In the first [`MAX_MAGNET_LEN`] bytes there is no `xt=urn:btih:`, and there are more.
+    #[error("it names no torrent (xt=urn:btih:) in its first {MAX_MAGNET_LEN} bytes")]
     TooLong,
-    /// It names no torrent of version 1: there is no `xt=urn:btih:`.
+    /// It names a torrent of version 2 (BEP 52) alone: there is an `xt=urn:btmh:`, and no
+    /// `xt=urn:btih:`.
+    #[error("it names a torrent of version 2 alone (xt=urn:btmh:), which is not supported yet")]
+    Version2,
+    /// It names no torrent: there is no `xt=urn:btih:`.
     #[error("it names no torrent (xt=urn:btih:)")]
     NoInfoHash,
     /// The info-hash is neither 40 hexadecimal digits nor 32 of base 32.
     #[error("its info-hash is neither 40 hexadecimal digits nor 32 of base 32")]
     BadInfoHash,
+}
+
+/// How many things of a kind a link has that were left out, as there are too many of them. What could not
+/// be used anyway does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Surplus {
+    /// Trackers beyond [`limits::MAX_TRACKERS`].
+    pub trackers: usize,
+    /// Web seeds beyond [`limits::MAX_WEB_SEEDS`].
+    pub web_seeds: usize,
+    /// Peers beyond [`MAX_PEERS`].
+    pub peers: usize,
+    /// Bytes beyond [`MAX_MAGNET_LEN`], from the last whole parameter on.
+    pub bytes: usize,
+}
+
+/// Whether this is meant to be a magnet link, if perhaps one that cannot be used.
+#[must_use]
+pub fn is_magnet(text: &str) -> bool {
+    query(&tidy(cut(text).0)).is_some()
 }
 
 impl Magnet {
@@ -117,32 +150,79 @@ impl Magnet {
             .is_none_or(|ranges| ranges.iter().any(|range| range.contains(&file.get())))
     }
 
-    fn read(&mut self, name: &str, value: &str) {
-        // `tr.1` and the like are numbered where there are several.
-        let key = match name.rsplit_once('.') {
-            Some((key, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => key,
-            Some(_) | None => name,
+    /// Reads a link as [`FromStr`] does, and tells how much of it was left out.
+    ///
+    /// # Errors
+    ///
+    /// What is no link, or names no torrent of version 1.
+    pub fn parse_counted(link: &str) -> Result<(Self, Surplus), ParseMagnetError> {
+        let (link, bytes) = cut(link);
+        let link = tidy(link);
+        let query = query(&link).ok_or(ParseMagnetError::NotMagnet)?;
+        let mut magnet: Option<Self> = None;
+        let mut error = match bytes {
+            0 => ParseMagnetError::NoInfoHash,
+            _ => ParseMagnetError::TooLong,
         };
-        match key {
+        for parameter in parameters(&query).filter(Parameter::is_topic) {
+            match read_topic(parameter.value) {
+                Topic::Torrent(info_hash) if magnet.is_none() => {
+                    magnet = Some(Self::new(info_hash));
+                }
+                Topic::Malformed => error = ParseMagnetError::BadInfoHash,
+                Topic::Version2 if error != ParseMagnetError::BadInfoHash => {
+                    error = ParseMagnetError::Version2;
+                }
+                Topic::Torrent(_) | Topic::Version2 | Topic::Other => {}
+            }
+        }
+        let mut magnet = magnet.ok_or(error)?;
+        let mut surplus = Surplus {
+            bytes,
+            ..Surplus::default()
+        };
+        for parameter in parameters(&query) {
+            let ours = parameter.is_topic()
+                && read_topic(parameter.value) == Topic::Torrent(magnet.info_hash);
+            if !ours {
+                magnet.read(&parameter, &mut surplus);
+            }
+        }
+        Ok((magnet, surplus))
+    }
+
+    fn read(&mut self, parameter: &Parameter<'_>, surplus: &mut Surplus) {
+        let value = parameter.value;
+        match parameter.key.as_str() {
             "dn" if self.name.is_none() => {
                 let text = safe_text(&decode(&value.replace('+', " ")), MAX_NAME_LEN);
                 self.name = (!text.is_empty()).then_some(text);
             }
-            "tr" => push_url(&mut self.trackers, value, limits::MAX_TRACKERS),
-            "ws" => push_url(&mut self.web_seeds, value, limits::MAX_WEB_SEEDS),
+            "tr" => {
+                let more = push_url(&mut self.trackers, value, limits::MAX_TRACKERS);
+                surplus.trackers += usize::from(more);
+            }
+            "ws" => {
+                let more = push_url(&mut self.web_seeds, value, limits::MAX_WEB_SEEDS);
+                surplus.web_seeds += usize::from(more);
+            }
             "x.pe" => {
                 let peer = String::from_utf8(decode(value)).ok();
-                if let Some(peer) = peer.as_deref().and_then(read_peer)
-                    && self.peers.len() < MAX_PEERS
-                    && !self.peers.contains(&peer)
-                {
-                    self.peers.push(peer);
+                if let Some(peer) = peer.as_deref().and_then(read_peer) {
+                    if self.peers.len() >= MAX_PEERS {
+                        surplus.peers += 1;
+                    } else if !self.peers.contains(&peer) {
+                        self.peers.push(peer);
+                    }
                 }
             }
-            "so" if self.select.is_none() => self.select = Some(read_ranges(value)),
+            "so" if self.select.is_none() => {
+                let ranges = read_ranges(value);
+                self.select = (!ranges.is_empty()).then_some(ranges);
+            }
             _ if self.unknown.len() < MAX_UNKNOWN => {
-                let text = |part| String::from_utf8_lossy(&decode(part)).into_owned();
-                self.unknown.push((text(name), text(value)));
+                let value = String::from_utf8_lossy(&decode(value)).into_owned();
+                self.unknown.push((parameter.name.clone(), value));
             }
             _ => {}
         }
@@ -153,38 +233,7 @@ impl FromStr for Magnet {
     type Err = ParseMagnetError;
 
     fn from_str(link: &str) -> Result<Self, ParseMagnetError> {
-        const SCHEME: &str = "magnet:?";
-        if link.len() > MAX_MAGNET_LEN {
-            return Err(ParseMagnetError::TooLong);
-        }
-        let link = link.trim();
-        let query = link
-            .split_at_checked(SCHEME.len())
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME))
-            .ok_or(ParseMagnetError::NotMagnet)?
-            .1;
-        let mut magnet: Option<Self> = None;
-        let mut wrong = false;
-        let topics = parameters(query).filter(|(name, _)| is_topic(name));
-        for (_, value) in topics {
-            match read_topic(value) {
-                Some(Ok(info_hash)) if magnet.is_none() => magnet = Some(Self::new(info_hash)),
-                Some(Err(_)) => wrong = true,
-                Some(Ok(_)) | None => {}
-            }
-        }
-        let mut magnet = magnet.ok_or(if wrong {
-            ParseMagnetError::BadInfoHash
-        } else {
-            ParseMagnetError::NoInfoHash
-        })?;
-        for (name, value) in parameters(query) {
-            let ours = is_topic(name) && read_topic(value) == Some(Ok(magnet.info_hash));
-            if !ours {
-                magnet.read(name, value);
-            }
-        }
-        Ok(magnet)
+        Self::parse_counted(link).map(|(magnet, _)| magnet)
     }
 }
 
@@ -207,7 +256,7 @@ impl fmt::Display for Magnet {
                 false => write!(f, "&x.pe={}:{port}", Encoded(host))?,
             }
         }
-        if let Some(ranges) = &self.select {
+        if let Some(ranges) = self.select.as_ref().filter(|ranges| !ranges.is_empty()) {
             f.write_str("&so=")?;
             for (index, range) in ranges.iter().enumerate() {
                 let comma = if index == 0 { "" } else { "," };
@@ -224,44 +273,173 @@ impl fmt::Display for Magnet {
     }
 }
 
-/// Names and values as they stand in the link.
-fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    query
-        .split('&')
-        // As it stands in the source of a web page.
-        .map(|parameter| parameter.strip_prefix("amp;").unwrap_or(parameter))
-        .filter_map(|parameter| parameter.split_once('='))
+/// As much of a link as is read, and how many bytes are left out.
+fn cut(link: &str) -> (&str, usize) {
+    let Some((head, _)) = link
+        .split_at_checked(link.floor_char_boundary(MAX_MAGNET_LEN))
+        .filter(|(_, tail)| !tail.is_empty())
+    else {
+        return (link, 0);
+    };
+    let end = head.rfind('&').unwrap_or(head.len());
+    (&link[..end], link.len() - end)
 }
 
-fn is_topic(name: &str) -> bool {
-    name == "xt" || name.starts_with("xt.")
-}
-
-/// The info-hash of an exact topic; none if it is a topic of another kind.
-fn read_topic(value: &str) -> Option<Result<InfoHash, ParseMagnetError>> {
-    const URN: &str = "urn:btih:";
-    let value = String::from_utf8(decode(value)).ok()?;
-    let (urn, hash) = value.split_at_checked(URN.len())?;
-    if !urn.eq_ignore_ascii_case(URN) {
-        return None;
+/// A link without what it was wrapped in on its way.
+fn tidy(link: &str) -> Cow<'_, str> {
+    /// Often enough for a link that was put into another one's parameter.
+    const MOST_ENCODINGS: usize = 3;
+    let mut link = Cow::Borrowed(unwrapped(link));
+    if link.contains(['\r', '\n', '\t']) {
+        // Broken into lines by a mail; in a link that is in order, they are encoded.
+        link = Cow::Owned(link.replace(['\r', '\n', '\t'], ""));
     }
-    let info_hash = hash.parse().ok().or_else(|| {
+    for _ in 0..MOST_ENCODINGS {
+        let encoded = strip_scheme(&link, "magnet%").is_some();
+        if !encoded {
+            break;
+        }
+        let decoded = decode(&link);
+        link = Cow::Owned(unwrapped(&String::from_utf8_lossy(&decoded)).into());
+    }
+    link
+}
+
+/// Takes away white space and quotes around a link. An apostrophe at the end may be the name's, unless
+/// there is one at the beginning.
+fn unwrapped(link: &str) -> &str {
+    let around = |c: char| {
+        c.is_whitespace()
+            || c.is_control()
+            || matches!(
+                c,
+                '"' | '<' | '>' | '`' | '\u{200b}' | '\u{feff}' | '«' | '»' | '“' | '”' | '„'
+            )
+    };
+    let mut link = link.trim_matches(around);
+    while let Some(inner) = link.strip_prefix(['\'', '‘', '‚', '(']) {
+        let inner = inner.trim_matches(around);
+        link = inner.strip_suffix(['\'', '’', '‘', ')']).unwrap_or(inner);
+        link = link.trim_matches(around);
+    }
+    link
+}
+
+/// What follows the scheme and the question mark, if it is a magnet link.
+fn query(link: &str) -> Option<Cow<'_, str>> {
+    let strip = |query: &str| query.trim_start_matches(['/', '?']).len();
+    let query = strip_scheme(link, "magnet:")?;
+    let query = &query[query.len() - strip(query)..];
+    if query.contains('=') {
+        return Some(Cow::Borrowed(query));
+    }
+    // All but the scheme is percent-encoded.
+    let decoded = decode(query);
+    let decoded = String::from_utf8_lossy(&decoded);
+    let start = decoded.len() - strip(&decoded);
+    Some(Cow::Owned(decoded[start..].into()))
+}
+
+fn strip_scheme<'a>(link: &'a str, scheme: &str) -> Option<&'a str> {
+    link.split_at_checked(scheme.len())
+        .filter(|(start, _)| start.eq_ignore_ascii_case(scheme))
+        .map(|(_, rest)| rest)
+}
+
+/// A parameter of a link.
+struct Parameter<'a> {
+    /// Its name, with percent encoding undone.
+    name: String,
+    /// The name without the number that tells several of a kind apart, in lower case.
+    key: String,
+    /// Its value as it stands in the link.
+    value: &'a str,
+}
+
+impl Parameter<'_> {
+    fn is_topic(&self) -> bool {
+        self.key == "xt"
+    }
+}
+
+/// A `#` begins a fragment, which is for nobody; so it ends the parameter that it is in. In a name that is
+/// followed by others, it is meant to be a part of the name.
+fn parameters(query: &str) -> impl Iterator<Item = Parameter<'_>> {
+    let mut parts = query.split('&').peekable();
+    core::iter::from_fn(move || {
+        let mut part = parts.next()?;
+        // As it stands in the source of a web page.
+        while let Some(rest) = part
+            .strip_prefix("amp;")
+            .or_else(|| part.strip_prefix("#38;"))
+        {
+            part = rest;
+        }
+        let is_last = parts.peek().is_none();
+        Some(part.split_once('=').map(|(name, value)| {
+            let name = String::from_utf8_lossy(&decode(name)).into_owned();
+            // `tr.1` and the like are numbered where there are several.
+            let key = match name.rsplit_once('.') {
+                Some((key, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => key,
+                Some(_) | None => &name,
+            };
+            let key = key.to_ascii_lowercase();
+            let value = match value.split_once('#') {
+                Some((value, _)) if is_last || key != "dn" => value,
+                Some(_) | None => value,
+            };
+            Parameter { name, key, value }
+        }))
+    })
+    .flatten()
+}
+
+/// What an exact topic says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Topic {
+    Torrent(InfoHash),
+    /// A torrent of version 1, whose info-hash is none.
+    Malformed,
+    /// A torrent of version 2.
+    Version2,
+    /// Something else.
+    Other,
+}
+
+fn read_topic(value: &str) -> Topic {
+    let Ok(value) = String::from_utf8(decode(value)) else {
+        return Topic::Other;
+    };
+    let value = value.trim();
+    if strip_scheme(value, "urn:btmh:").is_some() {
+        return Topic::Version2;
+    }
+    let Some(hash) = strip_scheme(value, "urn:btih:") else {
+        return Topic::Other;
+    };
+    let from_base32 = |hash: &str| {
         let bytes = BASE32.decode(hash.to_ascii_uppercase().as_bytes()).ok()?;
         Some(InfoHash::new(bytes.try_into().ok()?))
-    });
-    Some(info_hash.ok_or(ParseMagnetError::BadInfoHash))
+    };
+    let info_hash = hash.parse().ok().or_else(|| from_base32(hash));
+    info_hash.map_or(Topic::Malformed, Topic::Torrent)
 }
 
-fn push_url(urls: &mut Vec<String>, value: &str, max: usize) {
+/// Keeps a URL that can be used, and is not there yet. Says whether there is no room for it.
+fn push_url(urls: &mut Vec<String>, value: &str, max: usize) -> bool {
     let Ok(url) = String::from_utf8(decode(value)) else {
-        return;
+        return false;
     };
     let url = url.trim();
     let usable =
         !url.is_empty() && url.len() <= limits::MAX_URL_LEN && !url.chars().any(char::is_control);
-    if usable && urls.len() < max && urls.iter().all(|known| known != url) {
+    if urls.len() >= max {
+        return usable;
+    }
+    if usable && urls.iter().all(|known| known != url) {
         urls.push(url.into());
     }
+    false
 }
 
 /// A peer as `host:port`, `a.b.c.d:port` or `[IPv6]:port`.
@@ -367,6 +545,7 @@ mod tests {
             }
             let ranges = Vec::<(u32, u32)>::arbitrary(g);
             let ranges = ranges.into_iter().map(|(a, b)| a.min(b)..=a.max(b));
+            let ranges: Vec<_> = ranges.take(9).collect();
             let name = text(g);
             Self {
                 info_hash: InfoHash::new(core::array::from_fn(|_| u8::arbitrary(g))),
@@ -374,7 +553,7 @@ mod tests {
                 trackers: urls(g),
                 peers,
                 web_seeds: urls(g),
-                select: bool::arbitrary(g).then(|| ranges.take(9).collect()),
+                select: (!ranges.is_empty()).then_some(ranges),
                 unknown: (0..u8::arbitrary(g) % 3)
                     .map(|number| (format!("x{number}"), String::arbitrary(g)))
                     .collect(),
@@ -389,10 +568,8 @@ mod tests {
 
         fn any_text_is_survived_and_written_once_more(tail: String) -> bool {
             let link = format!("magnet:?xt=urn:btih:{}&{tail}", "0".repeat(40));
-            match link.parse::<Magnet>() {
-                Ok(magnet) => magnet.to_string().parse() == Ok(magnet),
-                Err(error) => error == ParseMagnetError::TooLong,
-            }
+            let magnet: Magnet = link.parse().unwrap();
+            magnet.to_string().parse() == Ok(magnet)
         }
     }
 
@@ -438,21 +615,185 @@ mod tests {
     fn what_is_no_link_is_refused_with_a_reason() {
         use ParseMagnetError as E;
         let long = format!(
-            "magnet:?xt=urn:btih:{HASH}&dn={}",
+            "magnet:?dn={}&xt=urn:btih:{HASH}",
             "x".repeat(MAX_MAGNET_LEN)
         );
         for (link, error) in [
             ("", E::NotMagnet),
             ("http://example.org", E::NotMagnet),
-            ("magnet:xt=urn:btih:", E::NotMagnet),
+            ("magnet", E::NotMagnet),
+            ("magnets:?xt=urn:btih:", E::NotMagnet),
+            ("./magnet:?xt=urn:btih:", E::NotMagnet),
+            ("magnet:", E::NoInfoHash),
             ("magnet:?", E::NoInfoHash),
-            ("magnet:?dn=x&xt=urn:btmh:1220ab", E::NoInfoHash),
+            ("magnet:?dn=x&xt=urn:sha1:1220ab", E::NoInfoHash),
+            ("magnet:?dn=x&xt=urn:btmh:1220ab", E::Version2),
+            ("magnet:?xt=urn:btmh:1220ab&xt=urn:btih:x", E::BadInfoHash),
+            ("magnet:xt=urn:btih:", E::BadInfoHash),
             ("magnet:?xt=urn:btih:abc", E::BadInfoHash),
             ("magnet:?xt=urn:btih:é", E::BadInfoHash),
             (long.as_str(), E::TooLong),
         ] {
             assert_eq!(link.parse::<Magnet>(), Err(error), "{link:.60}");
+            assert_eq!(is_magnet(link), error != E::NotMagnet, "{link:.60}");
         }
+    }
+
+    /// A link with a name and two trackers.
+    fn plain() -> (String, Magnet) {
+        let link = format!(
+            "magnet:?xt=urn:btih:{HASH}&dn=a%20b&tr=http%3A%2F%2Ft%2Fannounce%3Fk%3D1&tr=udp%3A%2F%2Fu:1"
+        );
+        let magnet: Magnet = link.parse().unwrap();
+        assert_eq!(magnet.name.as_deref(), Some("a b"));
+        assert_eq!(magnet.trackers, ["http://t/announce?k=1", "udp://u:1"]);
+        (link, magnet)
+    }
+
+    #[test]
+    fn what_a_link_is_wrapped_in_is_no_part_of_it() {
+        let (link, magnet) = plain();
+        for (before, after) in [
+            (" ", "\r\n"),
+            ("\"", "\""),
+            ("'", "'"),
+            ("<", ">"),
+            ("<\"", "\">"),
+            ("‘", "’"),
+            ("“", "”"),
+            ("«", "»"),
+            ("`", "`"),
+            ("(", ")"),
+            ("\u{feff}", ""),
+            ("", "\">"),
+        ] {
+            let wrapped = format!("{before}{link}{after}");
+            assert_eq!(wrapped.parse(), Ok(magnet.clone()), "{wrapped}");
+            assert!(is_magnet(&wrapped));
+        }
+        // An apostrophe of the name's own stays.
+        let magnet: Magnet = format!("magnet:?xt=urn:btih:{HASH}&dn=rock'n'")
+            .parse()
+            .unwrap();
+        assert_eq!(magnet.name.as_deref(), Some("rock'n'"));
+    }
+
+    #[test]
+    fn the_scheme_is_read_in_all_its_spellings() {
+        let (link, magnet) = plain();
+        let query = link.strip_prefix("magnet:?").unwrap();
+        for start in [
+            "MAGNET:?",
+            "magnet:/?",
+            "magnet://?",
+            "magnet:///?",
+            "magnet:",
+            "magnet://",
+        ] {
+            let link = format!("{start}{query}");
+            assert_eq!(link.parse(), Ok(magnet.clone()), "{link}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_is_percent_encoded_as_a_whole_is_decoded() {
+        let (link, magnet) = plain();
+        let once = Encoded(&link).to_string();
+        let twice = Encoded(&once).to_string();
+        let rest = Encoded(link.strip_prefix("magnet:").unwrap()).to_string();
+        let query = Encoded(link.strip_prefix("magnet:?").unwrap()).to_string();
+        for link in [
+            once,
+            twice,
+            format!("magnet:{rest}"),
+            format!("magnet:?{query}"),
+        ] {
+            assert_eq!(link.parse(), Ok(magnet.clone()), "{link}");
+        }
+        // One that is encoded without end is none.
+        let mut link = link;
+        for _ in 0..10 {
+            link = Encoded(&link).to_string();
+        }
+        assert_eq!(link.parse::<Magnet>(), Err(ParseMagnetError::NotMagnet));
+    }
+
+    #[test]
+    fn names_in_capitals_and_web_pages_separators_are_understood() {
+        let (link, magnet) = plain();
+        for link in [
+            link.replace("xt=", "XT=")
+                .replace("tr=", "TR=")
+                .replace("dn=", "Dn="),
+            link.replace("tr=", "%74%72="),
+            link.replace("tr=", "TR.1="),
+            link.replace('&', "&amp;"),
+            link.replace('&', "&#38;"),
+            link.replace('&', "&amp;amp;"),
+            link.replacen("&tr", "\r\n &tr", 1).replace(' ', ""),
+        ] {
+            assert_eq!(link.parse(), Ok(magnet.clone()), "{link}");
+        }
+    }
+
+    #[test]
+    fn a_fragment_ends_the_parameter_that_it_is_in() {
+        let (link, magnet) = plain();
+        for link in [
+            format!("{link}#fragment"),
+            format!("{link}#"),
+            link.replace("&dn", "#fragment&dn"),
+            link.replace("&tr=udp", "#f&tr=udp"),
+        ] {
+            assert_eq!(link.parse(), Ok(magnet.clone()), "{link}");
+        }
+        let named = |tail: &str| -> Magnet {
+            let link = format!("magnet:?xt=urn:btih:{HASH}&dn={tail}");
+            link.parse().unwrap()
+        };
+        let magnet = named("Song #1&tr=http://t/");
+        assert_eq!(magnet.name.as_deref(), Some("Song #1"));
+        assert_eq!(magnet.trackers, ["http://t/"]);
+        assert_eq!(named("Song#1").name.as_deref(), Some("Song"));
+    }
+
+    #[test]
+    fn a_name_of_control_characters_is_written_as_it_was_read() {
+        for (part, times) in [
+            ("%07", 300),
+            ("%C2%85", 300),
+            ("%FF", 1000),
+            ("%0D%0A", 600),
+        ] {
+            let link = format!("magnet:?xt=urn:btih:{HASH}&dn={}", part.repeat(times));
+            let magnet: Magnet = link.parse().unwrap();
+            assert!(magnet.name.as_ref().unwrap().len() <= MAX_NAME_LEN);
+            assert_eq!(magnet.to_string().parse(), Ok(magnet));
+        }
+    }
+
+    #[test]
+    fn a_selection_of_nothing_that_makes_sense_selects_everything() {
+        for so in ["", "x", "3-1", ",", "-1"] {
+            let magnet: Magnet = format!("magnet:?xt=urn:btih:{HASH}&so={so}")
+                .parse()
+                .unwrap();
+            assert_eq!(magnet.select, None, "{so}");
+        }
+    }
+
+    #[test]
+    fn a_link_of_any_length_is_read_as_far_as_it_goes() {
+        let mut link = format!("magnet:?xt=urn:btih:{HASH}&dn=x");
+        let url = "u".repeat(4000);
+        while link.len() < 2 * MAX_MAGNET_LEN {
+            link += &format!("&tr={}{url}", link.len());
+        }
+        let (magnet, surplus) = Magnet::parse_counted(&link).unwrap();
+        assert_eq!(magnet.name.as_deref(), Some("x"));
+        assert_eq!(magnet.trackers.len(), MAX_MAGNET_LEN / 4011);
+        assert!(magnet.trackers.iter().all(|url| url.len() > 4000));
+        assert!(surplus.bytes >= link.len() - MAX_MAGNET_LEN);
     }
 
     #[test]
@@ -461,8 +802,11 @@ mod tests {
         for number in 0..2_000 {
             link += &format!("&tr=u{number}&x.pe=h{number}:1&y{number}=");
         }
-        let magnet: Magnet = link.parse().unwrap();
+        let (magnet, surplus) = Magnet::parse_counted(&link).unwrap();
         assert_eq!(magnet.trackers.len(), limits::MAX_TRACKERS);
+        assert_eq!(surplus.trackers, 2_000 - limits::MAX_TRACKERS);
+        assert_eq!(surplus.peers, 2_000 - MAX_PEERS);
+        assert_eq!((surplus.web_seeds, surplus.bytes), (0, 0));
         assert_eq!(magnet.peers.len(), MAX_PEERS);
         assert_eq!(magnet.unknown.len(), MAX_UNKNOWN);
     }

@@ -7,11 +7,13 @@
 mod create;
 mod error;
 mod fetched;
+mod fields;
 mod info_hash;
 mod layout;
 pub mod limits;
 pub mod magnet;
 mod names;
+mod oddity;
 mod path;
 mod torrent;
 
@@ -19,10 +21,11 @@ pub use create::{
     CreateError, Creation, Creator, MAX_AUTOMATIC_PIECE_LENGTH, MIN_AUTOMATIC_PIECE_LENGTH,
     SourceFile, automatic_piece_length, compare_paths,
 };
-pub use error::MetainfoError;
+pub use error::{EntryFault, MetainfoError};
 pub use fetched::torrent_file;
 pub use info_hash::{InfoHash, ParseInfoHashError};
 pub use layout::{FileIndex, FileSpan, Layout, PieceIndex};
 pub use magnet::{Magnet, ParseMagnetError};
 pub use path::{Names, SafePath, UnsafePathError};
+pub use oddity::{OddFiles, Oddity};
 pub use torrent::{File, FileKind, Metainfo, Node};

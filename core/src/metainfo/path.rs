@@ -5,11 +5,10 @@
 //! finds data that is there.
 
 use alloc::{
-    borrow::Cow,
     boxed::Box,
     collections::{BTreeMap, BTreeSet},
     format,
-    string::{String, ToString},
+    string::String,
     vec::Vec,
 };
 use core::fmt;
@@ -381,26 +380,36 @@ fn is_device(name: &str) -> bool {
 }
 
 /// Text from a torrent that is meant for people: UTF-8 without control characters but line ends
-/// and tabs, so that a terminal can show it.
+/// and tabs, so that a terminal can show it. What is beyond `max_len` bytes, after that, is cut; so it
+/// stays the same when it is made safe once more.
 pub(super) fn safe_text(bytes: &[u8], max_len: usize) -> String {
-    let text = match String::from_utf8_lossy(bytes) {
-        Cow::Borrowed(text) => truncated(text, max_len).to_string(),
-        Cow::Owned(text) => truncated(&text, max_len).to_string(),
-    };
-    text.replace("\r\n", "\n")
-        .chars()
-        .filter(|&c| !is_invisible(c))
-        .map(|c| match c {
-            '\n' | '\t' => c,
-            c if c.is_control() => '\u{fffd}',
-            c => c,
+    let chunks = bytes.utf8_chunks();
+    let mut chars = chunks
+        .flat_map(|chunk| {
+            let replaced = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
+            chunk.valid().chars().chain(replaced)
         })
-        .collect()
+        .filter(|&c| !is_invisible(c))
+        .peekable();
+    let mut text = String::new();
+    while let Some(c) = chars.next() {
+        let c = match c {
+            '\r' if chars.peek() == Some(&'\n') => continue,
+            '\n' | '\t' => c,
+            c if c.is_control() => char::REPLACEMENT_CHARACTER,
+            c => c,
+        };
+        if text.len() + c.len_utf8() > max_len {
+            break;
+        }
+        text.push(c);
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
+    use alloc::{string::ToString, vec};
 
     use quickcheck::quickcheck;
 

@@ -10,12 +10,15 @@ use alloc::{
 use core::{fmt, ops::Range};
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 
 use super::{
-    FileIndex, InfoHash, MetainfoError, PieceIndex, SafePath,
+    FileIndex, InfoHash, MetainfoError, Oddity, PieceIndex, SafePath,
+    error::EntryFault,
+    fields::{Field, Str, decode},
     layout::piece_size,
     limits,
+    oddity::{OddFiles, Oddities},
     path::{Names, resolve_collisions, safe_component, safe_text},
 };
 use crate::bencode;
@@ -49,13 +52,15 @@ pub struct Metainfo {
     comment: Option<String>,
     created_by: Option<String>,
     creation_date: Option<u64>,
+    oddities: Vec<Oddity>,
 }
 
 /// A file of a torrent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     path: SafePath,
-    /// The bencoded list of components, or the bencoded name of a single file, in `info`.
+    /// The bencoded list of components, or the bencoded name of a single file, in `info`. Empty if there
+    /// is none.
     original_path: Range<usize>,
     length: u64,
     offset: u64,
@@ -76,6 +81,16 @@ pub enum FileKind {
     Symlink,
 }
 
+impl FileKind {
+    fn of(attr: Option<Str<'_>>) -> Self {
+        match (has(attr, b'l'), has(attr, b'p')) {
+            (true, _) => Self::Symlink,
+            (false, true) => Self::Pad,
+            (false, false) => Self::Data,
+        }
+    }
+}
+
 /// A DHT node that the torrent names (BEP 5).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Node {
@@ -88,17 +103,34 @@ pub struct Node {
 impl Metainfo {
     /// Reads a torrent file.
     ///
-    /// Hybrid torrents of version 1 and 2 are read as version 1.
+    /// Hybrid torrents of version 1 and 2 are read as version 1. The info-hash is taken over the bytes of
+    /// `info` as they stand.
+    ///
+    /// # What is needed
+    ///
+    /// `info`, and in it `name`, `piece length`, `pieces`, and either `length` or `files`; of each file
+    /// its `length` and, if it has data to be created, its `path`. These have to be there once and be of
+    /// the right type. A `name.utf-8` or `path.utf-8` in UTF-8, of which something is left when it is
+    /// made safe, takes the place of the field without the suffix.
+    ///
+    /// Any other field that is malformed counts as absent, and is told by [`Metainfo::oddities`]; so is
+    /// what follows the end of the torrent. A `private` in any other form than 0 counts as set.
     ///
     /// # Errors
     ///
     /// Whatever makes the torrent unusable, or is beyond [`limits`].
     pub fn parse(torrent: Bytes) -> Result<Self, MetainfoError> {
-        scan_dictionary(&torrent, "the torrent")?;
-        let [info] = bencode::dict_value_spans(&torrent, ["info"])?;
-        let info = info.ok_or(MetainfoError::MissingField { field: "info" })?;
-        let mut metainfo = Self::parse_info(torrent.slice(info))?;
-        metainfo.read_outer_fields(&torrent);
+        let end = scan_dictionary(&torrent, "the torrent")?;
+        let mut oddities = Oddities::default();
+        if end < torrent.len() {
+            let len = torrent.len() - end;
+            oddities.note(Oddity::TrailingData { len });
+        }
+        let torrent = torrent.slice(..end);
+        let [info] = Field::find(&torrent, ["info"]);
+        let mut metainfo = Self::parse_info(torrent.slice(info.needed_span(None)?))?;
+        metainfo.read_outer_fields(&torrent, &mut oddities);
+        metainfo.oddities.splice(..0, oddities.into_vec());
         Ok(metainfo)
     }
 
@@ -109,7 +141,11 @@ impl Metainfo {
     ///
     /// As [`Metainfo::parse`].
     pub fn from_info(info: Bytes) -> Result<Self, MetainfoError> {
-        scan_dictionary(&info, "info")?;
+        let end = scan_dictionary(&info, "info")?;
+        // The info-hash is over all of it.
+        if end < info.len() {
+            return Err(bencode::Error::TrailingData { offset: end }.into());
+        }
         Self::parse_info(info)
     }
 
@@ -138,6 +174,7 @@ impl Metainfo {
             comment: None,
             created_by: None,
             creation_date: None,
+            oddities: Vec::new(),
         }
     }
 
@@ -257,10 +294,14 @@ impl Metainfo {
     }
 
     /// The components of this file's path as they stand in the torrent, without the torrent's
-    /// name where that is a folder. They are not safe to create; the URLs of web seeds have them.
+    /// name where that is a folder. They are not safe to create; the URLs of web seeds have them. None
+    /// at all for a file that is never created and has no path.
     #[must_use]
     pub fn original_path(&self, file: FileIndex) -> Option<Vec<&[u8]>> {
         let span = self.file(file)?.original_path.clone();
+        if span.is_empty() {
+            return Some(Vec::new());
+        }
         if self.multi_file {
             let components: Vec<Str<'_>> = decode(&self.info, span)?;
             Some(
@@ -338,11 +379,19 @@ impl Metainfo {
         }
     }
 
+    /// What is odd about the file that was read: a few entries at most, however many files have the
+    /// same. None of it keeps the torrent from being used.
+    #[must_use]
+    pub fn oddities(&self) -> &[Oddity] {
+        &self.oddities
+    }
+
     /// Of an info dictionary that has been scanned.
     fn parse_info(info: Bytes) -> Result<Self, MetainfoError> {
         if !info.starts_with(b"d") {
             return Err(MetainfoError::NotADictionary { what: "info" });
         }
+        let mut oddities = Oddities::default();
         let [
             name,
             name_utf8,
@@ -351,10 +400,9 @@ impl Metainfo {
             length,
             files,
             attr,
-            private,
             source,
             version,
-        ] = bencode::dict_value_spans(
+        ] = Field::find(
             &info,
             [
                 "name",
@@ -364,55 +412,55 @@ impl Metainfo {
                 "length",
                 "files",
                 "attr",
-                "private",
                 "source",
                 "meta version",
             ],
-        )?;
-        if pieces.is_none()
-            && let Some(version) = version.and_then(|span| decode(&info, span))
+        );
+        let version = version.optional(&info, None, "an integer", &mut oddities);
+        if let Some(version) = version
+            && !pieces.is_there()
         {
             return Err(MetainfoError::UnsupportedVersion { version });
         }
 
-        let piece_length =
-            integer(&info, piece_length, "piece length")?.ok_or(MetainfoError::MissingField {
-                field: "piece length",
-            })?;
-        let piece_length = u32::try_from(piece_length)
+        let length_of_pieces: i128 = piece_length.needed(&info, None, "an integer")?;
+        let piece_length = u32::try_from(length_of_pieces)
             .ok()
             .filter(|length| (1..=limits::MAX_PIECE_LENGTH).contains(length))
             .ok_or(MetainfoError::PieceLength {
-                length: piece_length,
+                length: length_of_pieces,
             })?;
-        let pieces = required_string(&info, pieces, "pieces")?;
+        let pieces: Str<'_> = pieces.needed(&info, None, "a string")?;
         // A part of `info`, or this would panic: it was decoded without a copy.
-        let pieces = info.slice_ref(pieces);
+        let pieces = info.slice_ref(pieces.0);
         let piece_count = count_pieces(&pieces)?;
 
         let info_hash = InfoHash::of_info(&info);
-        let original_name = name_utf8
-            .filter(|span| is_utf8_string(&info, span.clone()))
-            .or(name);
-        let name = required_string(&info, original_name.clone(), "name")?;
-        let name =
-            safe_component(&String::from_utf8_lossy(name)).unwrap_or_else(|| info_hash.to_string());
+        let usable = |span| decode::<Str<'_>>(&info, span).is_some_and(|name| is_usable(&name));
+        let original_name =
+            match name_utf8.optional_span(None, "a name in UTF-8", &mut oddities, usable) {
+                Some(span) => span,
+                None => name.needed_span(None)?,
+            };
+        let name = decode::<Str<'_>>(&info, original_name.clone())
+            .ok_or_else(|| name.wrong_type(None, "a string"))?;
+        let name = safe_component(&String::from_utf8_lossy(name.0))
+            .unwrap_or_else(|| info_hash.to_string());
         let name = SafePath::from_untrusted([name.as_bytes()]);
-        // It was required above.
-        let original_name = original_name.unwrap_or_default();
 
-        let multi_file = files.is_some();
-        let files = match files {
-            Some(files) => read_files(&info, files, &name)?,
-            None => {
-                let length = integer(&info, length, "length")?
-                    .ok_or(MetainfoError::MissingField { field: "length" })?;
-                let attr = attr.and_then(|span| decode::<Str<'_>>(&info, span));
-                let mut files = Vec::new();
-                let draft = Draft::new(0, original_name.clone(), Some(length), attr)?;
-                push_file(&mut files, draft, name.clone())?;
-                files
-            }
+        let multi_file = files.is_there();
+        let files = if multi_file {
+            read_files(&info, files.needed_span(None)?, &name, &mut oddities)?
+        } else {
+            let attr = attr.optional(&info, None, "a string", &mut oddities);
+            let length = match FileKind::of(attr) {
+                FileKind::Symlink => symlink_length(&info, &length, None, &mut oddities),
+                FileKind::Data | FileKind::Pad => length.needed(&info, None, "an integer")?,
+            };
+            let mut files = Vec::new();
+            let draft = Draft::new(0, original_name.clone(), length, attr)?;
+            push_file(&mut files, draft, name.clone())?;
+            files
         };
         let total_length = files.last().map_or(0, |file| file.offset + file.length);
         let expected = total_length.div_ceil(u64::from(piece_length));
@@ -433,8 +481,10 @@ impl Metainfo {
             piece_length,
             total_length,
             files,
-            private: integer(&info, private, "private")?.is_some_and(|private| private != 0),
-            source: text(&info, source),
+            private: read_private(&info, &mut oddities),
+            source: source
+                .optional(&info, None, "a string", &mut oddities)
+                .and_then(text),
             trackers: Vec::new(),
             web_seeds: Vec::new(),
             http_seeds: Vec::new(),
@@ -442,42 +492,64 @@ impl Metainfo {
             comment: None,
             created_by: None,
             creation_date: None,
+            oddities: oddities.into_vec(),
             info,
         })
     }
 
-    /// What is beside the info dictionary. None of it is worth refusing a torrent for; where a
-    /// key repeats, the first counts.
-    fn read_outer_fields(&mut self, torrent: &[u8]) {
-        let mut announce = None;
-        let mut announce_list = None;
-        let mut comment = None;
-        let mut comment_utf8 = None;
-        for (key, span) in bencode::dict_entries(torrent) {
-            let value = &torrent[span.clone()];
-            match key {
-                b"announce" => announce = announce.or(Some(span)),
-                b"announce-list" => announce_list = announce_list.or(Some(span)),
-                b"comment" => comment = comment.or(Some(span)),
-                b"comment.utf-8" => comment_utf8 = comment_utf8.or(Some(span)),
-                b"created by" if self.created_by.is_none() => {
-                    self.created_by = text(torrent, Some(span));
-                }
-                b"creation date" if self.creation_date.is_none() => {
-                    self.creation_date = decode::<i128>(torrent, span)
-                        .and_then(|seconds| u64::try_from(seconds).ok());
-                }
-                b"url-list" if self.web_seeds.is_empty() => self.web_seeds = read_urls(value),
-                b"httpseeds" if self.http_seeds.is_empty() => self.http_seeds = read_urls(value),
-                b"nodes" if self.nodes.is_empty() => self.nodes = read_nodes(value),
-                _ => {}
-            }
-        }
-        self.comment = text(torrent, comment_utf8.or(comment));
-        self.trackers = announce_list.map_or_else(Vec::new, |span| read_tiers(&torrent[span]));
+    /// What is beside the info dictionary. None of it is needed.
+    fn read_outer_fields(&mut self, torrent: &[u8], oddities: &mut Oddities) {
+        let [
+            announce,
+            announce_list,
+            comment,
+            comment_utf8,
+            created_by,
+            creation_date,
+            url_list,
+            httpseeds,
+            nodes,
+        ] = Field::find(
+            torrent,
+            [
+                "announce",
+                "announce-list",
+                "comment",
+                "comment.utf-8",
+                "created by",
+                "creation date",
+                "url-list",
+                "httpseeds",
+                "nodes",
+            ],
+        );
+        let mut string = |field: &Field| {
+            let string: Option<Str<'_>> = field.optional(torrent, None, "a string", oddities);
+            string
+        };
+        let announce = string(&announce);
+        let (comment, comment_utf8) = (string(&comment), string(&comment_utf8));
+        self.comment = comment_utf8.and_then(text).or(comment.and_then(text));
+        self.created_by = string(&created_by).and_then(text);
+        let mut value = |field: &Field, starts: &[u8], expected| {
+            let accepts = |span: Range<usize>| starts.contains(&torrent[span.start]);
+            let span = field.optional_span(None, expected, oddities, accepts);
+            span.map_or(&[][..], |span| &torrent[span])
+        };
+        let one_or_many = b"0123456789l";
+        self.trackers = read_tiers(value(&announce_list, b"l", "a list"));
+        self.web_seeds = read_urls(value(&url_list, one_or_many, "a string or a list"));
+        self.http_seeds = read_urls(value(&httpseeds, one_or_many, "a string or a list"));
+        self.nodes = read_nodes(value(&nodes, b"l", "a list"));
+        let mut seconds = None;
+        creation_date.optional_span(None, "a date since 1970", oddities, |span| {
+            seconds = decode::<i128>(torrent, span).and_then(|date| u64::try_from(date).ok());
+            seconds.is_some()
+        });
+        self.creation_date = seconds;
         if self.trackers.is_empty() {
             self.trackers = announce
-                .and_then(|span| read_url(&torrent[span]))
+                .and_then(|url| clean_url(url.0))
                 .map_or_else(Vec::new, |url| [[url].into()].into());
         }
     }
@@ -554,55 +626,28 @@ impl Draft {
     fn new(
         index: usize,
         original_path: Range<usize>,
-        length: Option<i128>,
+        length: i128,
         attr: Option<Str<'_>>,
     ) -> Result<Self, MetainfoError> {
-        let has = |flag| attr.is_some_and(|attr| attr.0.contains(&flag));
-        let kind = match (has(b'l'), has(b'p')) {
-            (true, _) => FileKind::Symlink,
-            (false, true) => FileKind::Pad,
-            (false, false) => FileKind::Data,
-        };
-        let length = match (length, kind) {
-            (Some(length), _) => length,
-            (None, FileKind::Symlink) => 0,
-            (None, FileKind::Data | FileKind::Pad) => {
-                return Err(MetainfoError::NoLength { file: index });
-            }
-        };
         let length = i64::try_from(length).and_then(u64::try_from).map_err(|_| {
             MetainfoError::FileLength {
                 file: index,
                 length,
             }
         })?;
-        if kind == FileKind::Symlink && length > 0 {
-            return Err(MetainfoError::SymlinkWithData {
-                file: index,
-                length,
-            });
-        }
         Ok(Self {
             original_path,
             length,
-            kind,
-            executable: has(b'x'),
-            hidden: has(b'h'),
+            kind: FileKind::of(attr),
+            executable: has(attr, b'x'),
+            hidden: has(attr, b'h'),
             index,
         })
     }
 }
 
-/// An entry of the list of files. Unknown fields are skipped.
-#[derive(Deserialize)]
-struct RawFile<'a> {
-    length: Option<i128>,
-    #[serde(borrow)]
-    path: Option<Vec<Str<'a>>>,
-    #[serde(borrow, rename = "path.utf-8")]
-    path_utf8: Option<Vec<Str<'a>>>,
-    #[serde(borrow)]
-    attr: Option<Str<'a>>,
+fn has(attr: Option<Str<'_>>, flag: u8) -> bool {
+    attr.is_some_and(|attr| attr.0.contains(&flag))
 }
 
 /// The list of files at `span`, whose paths are made safe and distinct.
@@ -610,6 +655,7 @@ fn read_files(
     info: &[u8],
     span: Range<usize>,
     folder: &SafePath,
+    oddities: &mut Oddities,
 ) -> Result<Vec<File>, MetainfoError> {
     let list = &info[span.clone()];
     if !list.starts_with(b"l") {
@@ -628,6 +674,7 @@ fn read_files(
             info,
             span.start + entry.start..span.start + entry.end,
             index,
+            oddities,
         )?;
         paths.push((path, draft.kind == FileKind::Data));
         drafts.push(draft);
@@ -654,38 +701,134 @@ fn read_file(
     info: &[u8],
     span: Range<usize>,
     index: usize,
+    oddities: &mut Oddities,
 ) -> Result<(Draft, SafePath), MetainfoError> {
     let entry = &info[span.clone()];
-    let malformed = |reason: String| MetainfoError::MalformedFile {
-        file: index,
-        reason,
-    };
-    // Serde would take a list for the fields in order.
     if !entry.starts_with(b"d") {
-        return Err(malformed("not a dictionary".into()));
+        return Err(MetainfoError::MalformedFile {
+            file: index,
+            fault: EntryFault::NotADictionary,
+        });
     }
-    let raw: RawFile<'_> =
-        bt_bencode::from_slice(entry).map_err(|error| malformed(error.to_string()))?;
-    let utf8 = raw.path_utf8.filter(|path| {
-        !path.is_empty() && path.iter().all(|name| core::str::from_utf8(name.0).is_ok())
-    });
-    let (key, path) = match utf8 {
-        Some(path) => ("path.utf-8", path),
-        None => ("path", raw.path.unwrap_or_default()),
+    // There are no more than `MAX_FILES`.
+    let file = FileIndex::new(index as u32);
+    let [length, path, path_utf8, attr] =
+        Field::find(entry, ["length", "path", "path.utf-8", "attr"]);
+    let attr = attr.optional(entry, Some(file), "a string", oddities);
+    let kind = FileKind::of(attr);
+    let length = match kind {
+        FileKind::Symlink => symlink_length(entry, &length, Some(file), oddities),
+        FileKind::Data | FileKind::Pad => length.needed(entry, Some(file), "an integer")?,
     };
-    let original_path = bencode::dict_value_span(entry, key.as_bytes())
-        .filter(|_| !path.is_empty())
-        .ok_or(MetainfoError::NoPath { file: index })?;
-    if path.len() > limits::MAX_PATH_DEPTH {
+    let found = read_path(entry, kind, &path, &path_utf8, file, oddities)?;
+    let Some((original_path, components)) = found else {
+        let draft = Draft::new(index, 0..0, length, attr)?;
+        // As BEP 47 would have it named.
+        let path = SafePath::from_untrusted([&b".pad"[..], draft.length.to_string().as_bytes()]);
+        return Ok((draft, path));
+    };
+    if components.len() > limits::MAX_PATH_DEPTH {
         return Err(MetainfoError::PathTooDeep {
             file: index,
-            depth: path.len(),
+            depth: components.len(),
         });
     }
     let original_path = span.start + original_path.start..span.start + original_path.end;
-    let draft = Draft::new(index, original_path, raw.length, raw.attr)?;
-    let path = SafePath::from_untrusted(path.iter().map(|name| name.0));
+    let draft = Draft::new(index, original_path, length, attr)?;
+    let path = SafePath::from_untrusted(components.iter().map(|name| name.0));
     Ok((draft, path))
+}
+
+/// Where in its entry a file's path is, and its components.
+type FoundPath<'a> = (Range<usize>, Vec<Str<'a>>);
+
+/// The path of a file; none for one that is never created, if there is none that can be used.
+fn read_path<'a>(
+    entry: &'a [u8],
+    kind: FileKind,
+    path: &Field,
+    path_utf8: &Field,
+    file: FileIndex,
+    oddities: &mut Oddities,
+) -> Result<Option<FoundPath<'a>>, MetainfoError> {
+    const PATH: &str = "a list of strings";
+    let mut components: Vec<Str<'a>> = Vec::new();
+    let utf8 = path_utf8.optional_span(Some(file), "a path in UTF-8", oddities, |span| {
+        components = decode(entry, span).unwrap_or_default();
+        components.iter().all(Str::is_utf8) && components.last().is_some_and(is_usable)
+    });
+    if let Some(span) = utf8 {
+        return Ok(Some((span, components)));
+    }
+    match kind {
+        FileKind::Data if path.is_there() => {
+            components = path.needed(entry, Some(file), PATH)?;
+            if !components.is_empty() {
+                return Ok(Some((path.needed_span(Some(file))?, components)));
+            }
+        }
+        FileKind::Data => {}
+        FileKind::Pad | FileKind::Symlink => {
+            let span = path.optional_span(Some(file), PATH, oddities, |span| {
+                let found = decode(entry, span);
+                components = found.clone().unwrap_or_default();
+                found.is_some()
+            });
+            if let Some(span) = span
+                && !components.is_empty()
+            {
+                return Ok(Some((span, components)));
+            }
+            let files = OddFiles::one(file);
+            oddities.note(Oddity::NoPath { files });
+            return Ok(None);
+        }
+    }
+    Err(MetainfoError::NoPath {
+        file: file.as_usize(),
+    })
+}
+
+/// A symlink has no data, whatever it says.
+fn symlink_length(
+    bytes: &[u8],
+    length: &Field,
+    file: Option<FileIndex>,
+    oddities: &mut Oddities,
+) -> i128 {
+    if length.is_there() && !matches!(length.needed(bytes, None, "an integer"), Ok(0_i128)) {
+        let files = OddFiles::one(file.unwrap_or(FileIndex::new(0)));
+        oddities.note(Oddity::SymlinkLength { files });
+    }
+    0
+}
+
+/// Whether something is left of a name in UTF-8 when it is made safe.
+fn is_usable(name: &Str<'_>) -> bool {
+    core::str::from_utf8(name.0).is_ok_and(|name| safe_component(name).is_some())
+}
+
+/// Whether the torrent is private (BEP 27). Whoever writes it meant it, whatever it looks like: all but
+/// a 0 counts as set, and where it repeats, one that is set counts.
+fn read_private(info: &[u8], oddities: &mut Oddities) -> bool {
+    let mut is_set = false;
+    let mut times = 0_usize;
+    let values = bencode::dict_entries(info).filter(|(key, _)| *key == b"private");
+    for (_, span) in values {
+        let value: Option<i128> = decode(info, span);
+        if !matches!(value, Some(0 | 1)) {
+            oddities.note(Oddity::Private);
+        }
+        is_set |= value != Some(0);
+        times += 1;
+    }
+    if times > 1 {
+        oddities.note(Oddity::Repeated {
+            field: "private",
+            files: None,
+        });
+    }
+    is_set
 }
 
 /// Puts a file behind those that are there.
@@ -784,80 +927,21 @@ fn clean_url(url: &[u8]) -> Option<String> {
     usable.then(|| url.into())
 }
 
-fn text(bytes: &[u8], span: Option<Range<usize>>) -> Option<String> {
-    let text = safe_text(decode::<Str<'_>>(bytes, span?)?.0, limits::MAX_TEXT_LEN);
+fn text(string: Str<'_>) -> Option<String> {
+    let text = safe_text(string.0, limits::MAX_TEXT_LEN);
     (!text.is_empty()).then_some(text)
 }
 
-fn integer(
-    bytes: &[u8],
-    span: Option<Range<usize>>,
-    field: &'static str,
-) -> Result<Option<i128>, MetainfoError> {
-    span.map(|span| {
-        decode(bytes, span).ok_or(MetainfoError::WrongType {
-            field,
-            expected: "an integer",
-        })
-    })
-    .transpose()
-}
-
-fn required_string<'a>(
-    bytes: &'a [u8],
-    span: Option<Range<usize>>,
-    field: &'static str,
-) -> Result<&'a [u8], MetainfoError> {
-    let span = span.ok_or(MetainfoError::MissingField { field })?;
-    let string: Str<'a> = decode(bytes, span).ok_or(MetainfoError::WrongType {
-        field,
-        expected: "a string",
-    })?;
-    Ok(string.0)
-}
-
-fn is_utf8_string(bytes: &[u8], span: Range<usize>) -> bool {
-    decode::<Str<'_>>(bytes, span).is_some_and(|string| core::str::from_utf8(string.0).is_ok())
-}
-
-/// The value at a span that has been scanned; `None` if it is of another type.
-fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8], span: Range<usize>) -> Option<T> {
-    bt_bencode::from_slice(bytes.get(span)?).ok()
-}
-
-fn scan_dictionary(bytes: &[u8], what: &'static str) -> Result<(), MetainfoError> {
+/// Checks what begins with a dictionary, and says where that ends.
+fn scan_dictionary(bytes: &[u8], what: &'static str) -> Result<usize, MetainfoError> {
     if bytes.len() > limits::MAX_TORRENT_LEN {
         return Err(MetainfoError::TooLarge { len: bytes.len() });
     }
-    bencode::scan_all(bytes, limits::BENCODE)?;
+    let end = bencode::scan(bytes, limits::BENCODE)?;
     if !bytes.starts_with(b"d") {
         return Err(MetainfoError::NotADictionary { what });
     }
-    Ok(())
-}
-
-/// A bencoded string, borrowed. A plain `&[u8]` would take a value of any type, in its raw form.
-#[derive(Clone, Copy)]
-struct Str<'a>(&'a [u8]);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrVisitor)
-    }
-}
-
-struct StrVisitor;
-
-impl<'de> de::Visitor<'de> for StrVisitor {
-    type Value = Str<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Str<'de>, E> {
-        Ok(Str(bytes))
-    }
+    Ok(end)
 }
 
 #[cfg(test)]

@@ -11,12 +11,17 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use bytes::Bytes;
+
+use crate::bencode;
 use crate::command::Priority;
 use crate::ctx::{Ctx, Timer};
 use crate::error::Blame;
 use crate::id::ConnId;
 use crate::limits;
-use crate::metainfo::{FileIndex, FileKind, Layout, Magnet, Metainfo, torrent_file};
+use crate::metainfo::{
+    self, FileIndex, FileKind, Layout, Magnet, Metainfo, MetainfoError, torrent_file,
+};
 use crate::notice::{DisconnectReason, Notice, TorrentState};
 use crate::torrent::Torrent;
 use crate::torrent::metadata::{Arrival, Fetch};
@@ -109,24 +114,35 @@ impl Torrent {
         let tiers: Vec<_> = trackers.iter().map(|url| [url.clone()].into()).collect();
         let web_seeds = magnet.as_ref().map_or(&[][..], |magnet| &magnet.web_seeds);
         let bytes = torrent_file(info, &tiers, web_seeds);
-        let metainfo = match Metainfo::parse(bytes.clone()) {
-            Ok(metainfo) => metainfo.named_as(&self.metainfo, ctx.config.names),
+        let names = ctx.config.names;
+        let read = parse_fetched(info, &bytes)
+            .map(|metainfo| metainfo.named_as(&self.metainfo, names))
+            .map_err(|error| error.to_string())
+            .and_then(|metainfo| match &magnet {
+                Some(magnet) if self.priorities.is_empty() => {
+                    let selection =
+                        selection(magnet, &metainfo).map_err(|error| error.to_string())?;
+                    Ok((metainfo, selection))
+                }
+                Some(_) | None => Ok((metainfo, Vec::new())),
+            });
+        let (metainfo, selection) = match read {
+            Ok(read) => read,
             Err(error) => {
                 // Nobody has another one: the hash is right.
                 ctx.notify(Notice::MetadataUnusable {
                     torrent: self.id,
-                    error: error.to_string(),
+                    error: error.clone(),
                 });
-                self.unusable = Some(error.to_string());
+                self.unusable = Some(error);
                 self.magnet = magnet;
                 ctx.timers.set(Timer::Metadata(self.id), ctx.now);
                 return;
             }
         };
         self.fetch = None;
-        let selection = magnet.map(|magnet| selection(&magnet, &metainfo));
         if self.priorities.is_empty() {
-            self.priorities = selection.unwrap_or_default();
+            self.priorities = selection;
         }
         self.priorities
             .resize(metainfo.files().len(), Priority::Normal);
@@ -277,6 +293,13 @@ impl Torrent {
     }
 }
 
+/// Reads a torrent file around an info dictionary that peers sent. All of that was hashed: what follows
+/// its end would be taken for fields beside it.
+fn parse_fetched(info: &[u8], torrent: &Bytes) -> Result<Metainfo, MetainfoError> {
+    bencode::scan_all(info, metainfo::limits::BENCODE)?;
+    Metainfo::parse(torrent.clone())
+}
+
 /// Says no to a request, where there is a way to say so.
 fn reject(ctx: &mut Ctx<'_>, peer: &mut crate::peer::Peer, block: BlockRequest) {
     if peer.fast {
@@ -284,18 +307,30 @@ fn reject(ctx: &mut Ctx<'_>, peer: &mut crate::peer::Peer, block: BlockRequest) 
     }
 }
 
-/// What a link selects of a torrent (BEP 53). A selection that fits no file is of another torrent, and
-/// selects everything.
-pub(super) fn selection(magnet: &Magnet, metainfo: &Metainfo) -> Vec<Priority> {
+/// A link selects files of which the torrent has none. It is of another torrent, or was written wrong; to
+/// download all of it instead is not what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the link selects (so=) none of the torrent's {files} files")]
+pub(crate) struct NothingSelected {
+    files: usize,
+}
+
+/// What a link selects of a torrent (BEP 53). No priorities at all: everything.
+pub(crate) fn selection(
+    magnet: &Magnet,
+    metainfo: &Metainfo,
+) -> Result<Vec<Priority>, NothingSelected> {
     if magnet.select.is_none() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let files = (0..).map(FileIndex::new).zip(metainfo.files());
     let wanted: Vec<bool> = files
         .map(|(index, file)| file.kind() == FileKind::Data && magnet.selects(index))
         .collect();
     if !wanted.contains(&true) {
-        return Vec::new();
+        return Err(NothingSelected {
+            files: metainfo.files().len(),
+        });
     }
     let priority = |wanted| {
         if wanted {
@@ -304,5 +339,5 @@ pub(super) fn selection(magnet: &Magnet, metainfo: &Metainfo) -> Vec<Priority> {
             Priority::Skip
         }
     };
-    wanted.into_iter().map(priority).collect()
+    Ok(wanted.into_iter().map(priority).collect())
 }

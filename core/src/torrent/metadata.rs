@@ -232,6 +232,8 @@ impl Fetch {
                     liars.push(*from);
                 }
             }
+            // If no torrent can be made of it, there is nothing to go on with.
+            self.dismiss();
             return Arrival::Complete {
                 info: info.freeze(),
                 liars,

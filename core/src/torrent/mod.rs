@@ -53,6 +53,8 @@ use crate::rate::Rate;
 use crate::ratelimit::Bucket;
 use crate::status::PeerSource;
 use crate::time::Instant;
+pub(crate) use crate::torrent::magnet::selection;
+
 use crate::torrent::blame::Suspects;
 use crate::torrent::candidates::Candidates;
 use crate::torrent::choker::Choker;
@@ -163,6 +165,7 @@ impl Torrent {
         let layout = Layout::new(&metainfo);
         let pieces = layout.piece_count();
         let fetch = Self::new_fetch(&metainfo, ctx);
+        let is_known = fetch.is_none();
         let announcer = match &add.trackers {
             Some(tiers) => Announcer::new(tiers, ctx.rng),
             None => {
@@ -177,7 +180,8 @@ impl Torrent {
             if let Some(magnet) = magnet
                 && priorities.is_empty()
             {
-                priorities = magnet::selection(magnet, &metainfo);
+                // A link that selects nothing was refused.
+                priorities = selection(magnet, &metainfo).unwrap_or_default();
             }
             priorities.resize(metainfo.files().len(), Priority::Normal);
         }
@@ -192,7 +196,7 @@ impl Torrent {
             fetch,
             metadata_only: add.metadata_only,
             unusable: None,
-            paused: add.paused,
+            paused: add.paused || add.metadata_only && magnet.is_some() && is_known,
             storage: Storage::new(add.storage, add.recheck, add.overwrite),
             picker: Picker::new(pieces),
             partials: Partials::default(),

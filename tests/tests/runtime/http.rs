@@ -6,11 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use anabranch_driver::Options;
 use anabranch_driver::core::action::HttpRequest;
+use anabranch_driver::core::error::CommandError;
 use anabranch_driver::core::event::{ContactError, HttpReply, OpResult};
 use anabranch_driver::core::{Action, Event};
+use anabranch_driver::{
+    AddOptions, ClientBuilder, Contact, Error, FetchError, MAX_FETCHES, Options,
+};
 use anabranch_tests::subject::Subject;
+use bytes::Bytes;
 
 use crate::support::{op, record, wait};
 
@@ -260,6 +264,47 @@ pub(crate) fn what_is_not_http_is_an_error<S: Subject>() {
         matches!(error, ContactError::NoSuchHost | ContactError::Failed(_)),
         "{error:?}"
     );
+}
+
+pub(crate) fn a_client_fetches_torrent_files_as_its_policy_allows<S: Subject>() {
+    let port = plain();
+    let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
+    let forbidden = url("/echo");
+    let policy = move |contact: &Contact<'_>| !matches!(contact, Contact::Http { url, .. } if *url == forbidden);
+    let builder = ClientBuilder::on(S::Runtime::default())
+        .listen([(Ipv4Addr::LOCALHOST, 0).into()])
+        .policy(policy);
+    let before = |path: &str| smol::block_on(builder.fetch_torrent(&url(path)));
+    assert_eq!(before("/once").expect("a file"), "d8:intervali60ee");
+    let why = |result: Result<Bytes, Error>| {
+        let Err(Error::FetchTorrent { source, .. }) = result else {
+            panic!("{result:?}");
+        };
+        source
+    };
+    assert_eq!(why(before("/missing")), FetchError::Status(404));
+
+    let client = builder.clone().start().expect("a client");
+    let fetch = |path: &str| smol::block_on(client.fetch_torrent(&url(path)));
+    // More than there is room for at a time: each leaves its place to another.
+    for _ in 0..=MAX_FETCHES {
+        assert_eq!(fetch("/once").expect("a file"), "d8:intervali60ee");
+    }
+    assert_eq!(why(fetch("/missing")), FetchError::Status(404));
+    for result in [fetch("/echo"), before("/echo")] {
+        assert_eq!(why(result), FetchError::Contact(ContactError::Denied));
+    }
+    let options = AddOptions {
+        dir: Some(std::env::temp_dir()),
+        ..AddOptions::default()
+    };
+    let added = smol::block_on(client.add(&*url("/plain"), options));
+    let Err(Error::Command(CommandError::BadMetainfo(why))) = added else {
+        panic!("{added:?}");
+    };
+    assert!(why.contains("info"), "{why}");
+    smol::block_on(client.shutdown()).expect("in good order");
+    assert!(matches!(fetch("/plain"), Err(Error::Stopped)));
 }
 
 pub(crate) fn https_works_with_an_authority_that_is_trusted<S: Subject>() {

@@ -34,6 +34,7 @@ anabranch_tests::on_every_runtime! {
     http::a_body_may_be_as_long_as_the_limit_and_no_longer
     http::redirects_are_followed_within_the_web_and_not_in_circles
     http::what_is_not_http_is_an_error
+    http::a_client_fetches_torrent_files_as_its_policy_allows
     http::https_works_with_an_authority_that_is_trusted
     http::https_fails_with_a_certificate_that_is_not_good
 }

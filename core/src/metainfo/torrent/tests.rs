@@ -189,8 +189,6 @@ fn an_info_dictionary_alone_is_a_torrent_without_trackers() {
 
 #[test]
 fn what_is_not_a_torrent_is_refused() {
-    let trailing = [dict(&[("info", &info_with(&[]))]), b"x".to_vec()].concat();
-    let len = trailing.len() - 1;
     let bomb = [
         b"d1:a".as_slice(),
         &[b'l'; 1_000_000],
@@ -207,7 +205,6 @@ fn what_is_not_a_torrent_is_refused() {
                 byte: b'<',
             },
         ),
-        (trailing, bencode::Error::TrailingData { offset: len }),
         (bomb, bencode::Error::TooDeep { offset: 103 }),
         (
             b"d4:info9999999999999:x".to_vec(),
@@ -261,8 +258,15 @@ fn a_field_that_repeats_is_refused() {
     let error = parse_files(&[file]).unwrap_err();
     assert!(matches!(
         error,
-        MetainfoError::MalformedFile { file: 0, reason } if reason.contains("length")
+        MetainfoError::MalformedFile {
+            file: 0,
+            fault: EntryFault::Repeated { field: "length" }
+        }
     ));
+    assert_eq!(
+        error.to_string(),
+        "the entry of file 0 is malformed: the field \"length\" is there more than once"
+    );
 }
 
 #[test]
@@ -272,7 +276,7 @@ fn numbers_that_make_no_sense_are_refused() {
     for (field, value, error) in [
         ("piece length", "0", piece_length(0)),
         ("piece length", "-16384", piece_length(-16384)),
-        ("piece length", "268435457", piece_length(268_435_457)),
+        ("piece length", "536870913", piece_length(536_870_913)),
         (
             "piece length",
             "18446744073709551615",
@@ -336,7 +340,20 @@ fn piece_lengths_need_not_be_powers_of_two() {
     let metainfo = parse_with(&[("piece length", b"i7e"), ("pieces", &string([0; 40]))]).unwrap();
     assert_eq!(metainfo.piece_size(PieceIndex::new(0)), Some(7));
     assert_eq!(metainfo.piece_size(PieceIndex::new(1)), Some(3));
-    assert!(parse_with(&[("piece length", b"i268435456e")]).is_ok());
+}
+
+#[test]
+fn pieces_may_be_as_long_as_512_mib() {
+    let metainfo = parse_with(&[("piece length", b"i536870912e")]).unwrap();
+    assert_eq!(metainfo.piece_length(), 512 << 20);
+    let metainfo = parse_with(&[
+        ("piece length", b"i536870912e"),
+        ("length", b"i536870913e"),
+        ("pieces", &string([0; 40])),
+    ])
+    .unwrap();
+    assert_eq!(metainfo.piece_size(PieceIndex::new(0)), Some(512 << 20));
+    assert_eq!(metainfo.piece_size(PieceIndex::new(1)), Some(1));
 }
 
 #[test]
@@ -361,7 +378,6 @@ fn missing_and_mistyped_fields_are_named() {
         ("pieces", b"i20e", "a string"),
         ("length", b"2:10", "an integer"),
         ("piece length", b"de", "an integer"),
-        ("private", b"1:1", "an integer"),
         ("files", b"de", "a list"),
     ] {
         assert_eq!(
@@ -375,10 +391,12 @@ fn missing_and_mistyped_fields_are_named() {
 #[test]
 fn entries_of_the_file_list_are_checked_one_by_one() {
     let good = || file("10", &["good"]);
+    let malformed = |fault| MetainfoError::MalformedFile { file: 1, fault };
+    let wrong_type = |field, expected| malformed(EntryFault::WrongType { field, expected });
     for (bad, error) in [
         (
             dict(&[("path", b"l1:ae")]),
-            MetainfoError::NoLength { file: 1 },
+            malformed(EntryFault::Missing { field: "length" }),
         ),
         (
             dict(&[("length", b"i0e")]),
@@ -406,25 +424,25 @@ fn entries_of_the_file_list_are_checked_one_by_one() {
                 len: 2 + 241 * 20 - 1,
             },
         ),
+        (b"i1e".to_vec(), malformed(EntryFault::NotADictionary)),
         (
-            dict(&[("attr", b"1:l"), ("length", b"i3e"), ("path", b"l1:ae")]),
-            MetainfoError::SymlinkWithData { file: 1, length: 3 },
+            b"li0el1:aee".to_vec(),
+            malformed(EntryFault::NotADictionary),
+        ),
+        (
+            dict(&[("length", b"i0e"), ("path", b"1:a")]),
+            wrong_type("path", "a list of strings"),
+        ),
+        (
+            dict(&[("length", b"i0e"), ("path", b"li1ee")]),
+            wrong_type("path", "a list of strings"),
+        ),
+        (
+            dict(&[("length", b"1:0"), ("path", b"l1:ae")]),
+            wrong_type("length", "an integer"),
         ),
     ] {
         assert_eq!(parse_files(&[good(), bad]), Err(error));
-    }
-    for bad in [
-        b"i1e".to_vec(),
-        b"li0el1:aee".to_vec(),
-        dict(&[("length", b"i0e"), ("path", b"1:a")]),
-        dict(&[("length", b"i0e"), ("path", b"li1ee")]),
-        dict(&[("length", b"1:0"), ("path", b"l1:ae")]),
-    ] {
-        let error = parse_files(&[good(), bad]).unwrap_err();
-        assert!(
-            matches!(error, MetainfoError::MalformedFile { file: 1, .. }),
-            "{error}"
-        );
     }
     assert_eq!(parse_files(&[]), Err(MetainfoError::NoFiles));
     assert_eq!(
@@ -482,6 +500,223 @@ fn a_name_of_which_nothing_is_left_becomes_the_info_hash() {
     }
     let metainfo = parse_with(&[("name", &string("../../x"))]).unwrap();
     assert_eq!(metainfo.name(), ".._.._x");
+}
+
+#[test]
+fn a_utf8_name_of_which_nothing_is_left_gives_way_to_the_other() {
+    for utf8 in [&b"0:"[..], b"2:..", b"3: . ", b"2:\xc3(", b"i1e", b"le"] {
+        let metainfo = parse_with(&[("name.utf-8", utf8)]).unwrap();
+        assert_eq!(metainfo.name(), "x", "{}", utf8.escape_ascii());
+        assert_eq!(metainfo.oddities().len(), 1);
+    }
+    let metainfo = parse_with(&[("name.utf-8", b"0:"), ("name", b"1:.")]).unwrap();
+    assert_eq!(metainfo.name(), metainfo.info_hash().to_string());
+    assert_eq!(
+        parse_with(&[("name.utf-8", b"0:"), ("name", b"")]),
+        Err(MetainfoError::MissingField { field: "name" })
+    );
+    let file = |utf8: &[u8]| {
+        dict(&[
+            ("length", b"i10e"),
+            ("path", b"l1:a1:be"),
+            ("path.utf-8", utf8),
+        ])
+    };
+    for utf8 in [&b"1:c"[..], b"le", b"l0:e", b"l1:c2:..e", b"li1ee", b"de"] {
+        let metainfo = parse_files(&[file(utf8)]).unwrap();
+        assert_eq!(paths(&metainfo), ["t/a/b"], "{}", utf8.escape_ascii());
+        assert_eq!(
+            metainfo.original_path(FileIndex::new(0)),
+            Some(vec![&b"a"[..], b"b"])
+        );
+    }
+}
+
+fn odd(metainfo: &Metainfo) -> Vec<String> {
+    metainfo
+        .oddities()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[test]
+fn what_follows_the_torrent_is_ignored_and_told() {
+    let torrent = dict(&[("announce", b"8:http://a"), ("info", &info_with(&[]))]);
+    let plain = parse(torrent.clone()).unwrap();
+    assert!(plain.oddities().is_empty());
+    for tail in [
+        &b"\n"[..],
+        b"\r\n",
+        b"\0",
+        b"</body></html>",
+        // What looks like more of the torrent is none.
+        b"8:announce8:http://be",
+    ] {
+        let metainfo = parse([&torrent, tail].concat()).unwrap();
+        let len = tail.len();
+        assert_eq!(metainfo.oddities(), [Oddity::TrailingData { len }]);
+        assert_eq!(metainfo.info_hash(), plain.info_hash());
+        assert_eq!(metainfo.trackers(), [["http://a"]]);
+    }
+    // Of an info dictionary alone, all of it is hashed.
+    let info = [&info_with(&[])[..], b"\n"].concat();
+    let offset = info.len() - 1;
+    let error = bencode::Error::TrailingData { offset };
+    assert_eq!(
+        Metainfo::from_info(info.into()),
+        Err(MetainfoError::Bencode(error))
+    );
+}
+
+#[test]
+fn anything_but_0_makes_a_torrent_private() {
+    for (value, private, oddities) in [
+        (&b""[..], false, 0),
+        (b"i0e", false, 0),
+        (b"i00e", false, 0),
+        (b"i1e", true, 0),
+        (b"i2e", true, 1),
+        (b"i-1e", true, 1),
+        (b"0:", true, 1),
+        (b"1:0", true, 1),
+        (b"1:1", true, 1),
+        (b"le", true, 1),
+        (b"li0ee", true, 1),
+        (b"de", true, 1),
+        // Twice, and once set.
+        (b"i0e7:privatei1e", true, 1),
+        (b"i1e7:privatei0e", true, 1),
+    ] {
+        let metainfo = parse_with(&[("private", value)]).unwrap();
+        assert_eq!(metainfo.is_private(), private, "{}", value.escape_ascii());
+        assert_eq!(metainfo.oddities().len(), oddities);
+    }
+}
+
+#[test]
+fn fields_that_are_not_needed_count_as_absent_when_they_are_malformed() {
+    for field in ["attr", "source", "meta version", "name.utf-8", "publisher"] {
+        for value in [&b"de"[..], b"le", b"ldee"] {
+            let metainfo = parse_with(&[(field, value)]).unwrap();
+            assert_eq!(metainfo.name(), "x");
+            assert_eq!(metainfo.source(), None);
+            assert_eq!(
+                metainfo.oddities().len(),
+                usize::from(field != "publisher"),
+                "{field}"
+            );
+        }
+    }
+    // One of several files.
+    let attr = dict(&[("attr", b"i0e"), ("length", b"i4e"), ("path", b"l1:ae")]);
+    let twice = dict(&[
+        ("attr", b"1:x"),
+        ("attr", b"1:p"),
+        ("length", b"i1e"),
+        ("path", b"l1:be"),
+    ]);
+    let metainfo = parse_files(&[attr.clone(), twice, file("1", &["c"]), attr]).unwrap();
+    assert!(metainfo.files()[1].is_executable());
+    assert!(
+        metainfo
+            .files()
+            .iter()
+            .all(|file| file.kind() == FileKind::Data)
+    );
+    assert_eq!(
+        odd(&metainfo),
+        [
+            "the field \"attr\" of file number 1 and 1 more is not a string; it is ignored",
+            "the field \"attr\" of file number 2 is there more than once; the first one counts",
+        ]
+    );
+    // A length beside a list of files is not looked at.
+    let files = list([file("10", &["a"])]);
+    for length in [&b"3:abc"[..], b"i-1e", b"de"] {
+        assert!(parse_with(&[("files", &files), ("length", length)]).is_ok());
+    }
+}
+
+#[test]
+fn fields_beside_the_info_count_as_absent_when_they_are_malformed() {
+    const FIELDS: [&str; 9] = [
+        "announce",
+        "announce-list",
+        "comment",
+        "comment.utf-8",
+        "created by",
+        "creation date",
+        "httpseeds",
+        "nodes",
+        "url-list",
+    ];
+    for field in FIELDS {
+        let metainfo = parse_beside(&[(field, b"de")]);
+        assert_eq!(odd(&metainfo).len(), 1, "{field}");
+        assert!(metainfo.trackers().is_empty() && metainfo.web_seeds().is_empty());
+    }
+    let metainfo = parse_beside(&[
+        ("comment", b"1:a"),
+        ("comment", b"1:b"),
+        ("url-list", b"0:"),
+    ]);
+    assert_eq!(metainfo.comment(), Some("a"));
+    assert_eq!(
+        odd(&metainfo),
+        ["the field \"comment\" is there more than once; the first one counts"]
+    );
+}
+
+#[test]
+fn what_is_never_created_needs_no_path() {
+    let pad = |path: &[(&str, &[u8])]| {
+        dict(&[&[("attr", &b"1:p"[..]), ("length", b"i5e")], path].concat())
+    };
+    for path in [
+        &[][..],
+        &[("path", &b"le"[..])],
+        &[("path", b"i1e")],
+        &[("path", b"4:text")],
+        &[("path.utf-8", b"2:\xc3(")],
+    ] {
+        let metainfo = parse_files(&[pad(path), file("5", &["a"])]).unwrap();
+        assert_eq!(metainfo.files()[0].kind(), FileKind::Pad);
+        assert_eq!(paths(&metainfo), ["t/.pad/5", "t/a"]);
+        assert_eq!(metainfo.original_path(FileIndex::new(0)), Some(vec![]));
+        let told = odd(&metainfo);
+        assert_eq!(
+            told.last().unwrap(),
+            "a path is missing where none is needed: file number 1"
+        );
+    }
+    let symlink = dict(&[("attr", b"1:l"), ("length", b"i0e")]);
+    let metainfo = parse_files(&[symlink, file("10", &["a"])]).unwrap();
+    assert_eq!(metainfo.files()[0].kind(), FileKind::Symlink);
+}
+
+#[test]
+fn a_symlink_has_no_data_whatever_length_it_has() {
+    for length in [
+        &b"i3e"[..],
+        b"i-1e",
+        b"i9223372036854775808e",
+        b"1:0",
+        b"de",
+    ] {
+        let symlink = dict(&[("attr", b"1:l"), ("length", length), ("path", b"l1:ae")]);
+        let metainfo = parse_files(&[file("4", &["b"]), symlink, file("6", &["c"])]).unwrap();
+        let extents: Vec<_> = metainfo
+            .files()
+            .iter()
+            .map(|file| (file.offset(), file.length()))
+            .collect();
+        assert_eq!(extents, [(0, 4), (4, 0), (4, 6)]);
+        assert_eq!(
+            odd(&metainfo),
+            ["a symlink has a length, which is ignored: file number 2"]
+        );
+    }
 }
 
 #[test]
@@ -750,6 +985,7 @@ quickcheck! {
             "name", "name.utf-8", "piece length", "pieces", "length", "files", "attr",
             "private", "source", "meta version", "path", "symlink path",
         ];
+        const NEEDED: [&str; 5] = ["name", "piece length", "pieces", "length", "files"];
         const VALUES: [&[u8]; 8] = [
             b"i-1e", b"i18446744073709551615e", b"0:", b"le", b"de", b"lldeee", b"ld6:lengthdeee",
             b"d0:0:e",
@@ -758,6 +994,10 @@ quickcheck! {
         let value = VALUES[usize::from(pick) % VALUES.len()];
         let torrent = dict(&[("info", &info_with(&[(key, value)]))]);
         let outcome = parse(torrent.clone());
-        outcome.is_err() || bt_bencode::from_slice::<Value>(&torrent).is_ok()
+        match outcome {
+            Ok(_) => bt_bencode::from_slice::<Value>(&torrent).is_ok(),
+            // A link is another kind of file, which has no data.
+            Err(_) => NEEDED.contains(&key) || key == "attr",
+        }
     }
 }
