@@ -556,7 +556,7 @@ impl<'a> Session<'a> {
                 peers: None,
                 warning: None,
                 error: Some(error),
-                retry_in: Some(retry_in),
+                retry_in,
             },
             Notice::StorageFailed { error, .. } => {
                 // A folder that cannot be used from the start is a mistake, not a mishap: the run ends.

@@ -132,6 +132,7 @@ pub(super) fn contacts_config(contacts: &Contacts) -> Config {
     let mut config = Config::default();
     config.pex = !contacts.no_pex;
     config.local_discovery = !contacts.no_lsd;
+    config.allow_local_trackers = contacts.allow_local_trackers;
     config
 }
 
