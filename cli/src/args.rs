@@ -211,6 +211,11 @@ pub(crate) struct Contacts {
     #[arg(long)]
     pub(crate) no_lsd: bool,
 
+    /// Ask HTTP trackers on this machine whatever the path in their URL. Without this, only paths that end in `announce`
+    /// or the like are asked here, so that no torrent can use other services of this machine.
+    #[arg(long)]
+    pub(crate) allow_local_trackers: bool,
+
     /// Take no part in the distributed hash table. Private torrents never do.
     #[arg(long, conflicts_with_all = ["dht_nodes", "dht_state"])]
     pub(crate) no_dht: bool,
@@ -943,13 +948,16 @@ mod tests {
     #[test]
     fn magnet_links_are_known_wherever_they_can_be_used() {
         let link = format!("magnet:?xt=urn:btih:{}", "0".repeat(40));
-        let line = format!("anabranch download a.torrent {link} --no-pex --no-lsd --save-torrent");
+        let line = format!(
+            "anabranch download a.torrent {link} --no-pex --no-lsd --allow-local-trackers --save-torrent"
+        );
         let Ok(Command::Download(download)) = parse(&line) else {
             panic!("not a download");
         };
         assert!(matches!(download.sources[0], Origin::File(_)));
         assert!(matches!(download.sources[1], Origin::Magnet(_)));
         assert!(download.network.contacts.no_pex && download.network.contacts.no_lsd);
+        assert!(download.network.contacts.allow_local_trackers);
         assert!(parse(&format!("anabranch show {link}")).is_ok());
         for command in ["verify --dir d", "seed --dir d", "magnet"] {
             let line = format!("anabranch {command} {link}");

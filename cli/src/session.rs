@@ -612,7 +612,7 @@ impl<'a> Session<'a> {
                 peers: None,
                 warning: None,
                 error: Some(error),
-                retry_in: Some(retry_in),
+                retry_in,
             },
             Notice::FileLonger {
                 file,

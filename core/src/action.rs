@@ -88,7 +88,7 @@ pub enum Action {
     },
     /// Send a UDP packet, from the port that the engine was told it
     /// [listens](crate::Command::Listening) on. Nothing is owed: it may get lost, or not be sent at
-    /// all.
+    /// all. A driver that learns of it says so with [`Undelivered`](Event::Undelivered).
     ///
     /// One to a multicast address goes out on every network that the driver
     /// [joined](crate::Command::LocalDiscovery) the group on, from any port.

@@ -133,6 +133,10 @@ pub struct Config {
     /// [`MAX_TRACKER_PEERS`](crate::limits::MAX_TRACKER_PEERS) are taken from a reply, and no more
     /// than [`MAX_CANDIDATES`](crate::limits::MAX_CANDIDATES) kept.
     pub tracker_numwant: u32,
+    /// Whether trackers on this machine (loopback, `localhost`, link-local addresses) may be asked over HTTP on any path.
+    /// Otherwise the last part of the path must begin with `announce`, so that no torrent can make us use other services
+    /// of this machine. Default false. Costs no memory.
+    pub allow_local_trackers: bool,
     /// How long `stopped` announces may hold up the end. Default 3 s.
     pub goodbye_timeout: Duration,
     /// Whether peers tell each other of peers (BEP 11); never for private torrents. Default true.
@@ -204,6 +208,7 @@ impl Default for Config {
                 upload: None,
             },
             tracker_numwant: 200,
+            allow_local_trackers: false,
             goodbye_timeout: Duration::from_secs(3),
             pex: true,
             local_discovery: true,

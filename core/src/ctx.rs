@@ -122,6 +122,8 @@ pub(crate) enum Op {
     DhtResolve,
     /// A name lookup for a peer that the user named.
     PeerResolve(TorrentId, u16),
+    /// A name lookup for a peer that a tracker named.
+    TrackerPeerResolve(TorrentId, u16),
 }
 
 /// What a torrent's disk job is about.

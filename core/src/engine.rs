@@ -16,7 +16,7 @@ use crate::ctx::{Ctx, Identity, Op, Timer};
 use crate::dht::contacts::Contacts;
 use crate::dht::{Dht, DhtView};
 use crate::error::CommandError;
-use crate::event::{CloseReason, ContactError, Event, OpResult};
+use crate::event::{CloseReason, ContactError, Event, OpResult, Undelivered};
 use crate::id::{ConnId, OpId, RequestId, TorrentId};
 use crate::limits;
 use crate::lsd::Lsd;
@@ -217,6 +217,7 @@ impl Engine {
             Event::Sent { conn, len } => self.on_sent(conn, len, actions),
             Event::Closed { conn, reason } => self.on_closed(conn, reason, actions),
             Event::Datagram { from, data } => self.on_datagram(from, &data, actions),
+            Event::Undelivered { to, reason } => self.on_undelivered(to, reason, actions),
             Event::Multicast { from, data } => self.on_multicast(from, &data, actions),
             Event::Done { op, result } => self.on_done(op, result, actions),
         }
@@ -433,6 +434,14 @@ impl Engine {
         }
     }
 
+    /// Only trackers are waited for so long that it matters.
+    fn on_undelivered(&mut self, to: SocketAddr, reason: Undelivered, actions: &mut Actions) {
+        let mut ctx = ctx!(self, actions);
+        for outcome in self.udp.on_undelivered(&mut ctx, to, reason) {
+            self.on_udp_outcome(outcome, actions);
+        }
+    }
+
     /// Somebody in the local network takes part in torrents (BEP 14).
     fn on_multicast(&mut self, from: SocketAddr, data: &Bytes, actions: &mut Actions) {
         if !self.config.local_discovery {
@@ -514,6 +523,12 @@ impl Engine {
                 }
             }
             Op::DhtResolve => self.on_dht_resolved(op, result, actions),
+            Op::TrackerPeerResolve(id, port) => {
+                if let Some(torrent) = self.torrents.get_mut(id) {
+                    let peers = torrent.announcer().on_peer_resolved(&ctx, port, result);
+                    torrent.add_candidates(&mut ctx, peers, PeerSource::Tracker);
+                }
+            }
             Op::PeerResolve(id, port) => {
                 if let (OpResult::Resolved(Ok(addresses)), Some(torrent)) =
                     (result, self.torrents.get_mut(id))

@@ -85,6 +85,14 @@ pub enum Event {
         /// The payload.
         data: Bytes,
     },
+    /// A [`Datagram`](Action::Datagram) did not arrive: the network said so, or the driver did not send it. What nothing
+    /// is known of needs no such event; it saves whoever waits for an answer the time until it gives up.
+    Undelivered {
+        /// Where it was to go.
+        to: SocketAddr,
+        /// Why it did not.
+        reason: Undelivered,
+    },
     /// A packet came to a multicast group that the engine was told the driver has
     /// [joined](Command::LocalDiscovery). Packets of its own may be among them.
     Multicast {
@@ -136,6 +144,21 @@ pub enum CloseReason {
     /// Anything else.
     #[error("connection failed")]
     Failed,
+}
+
+/// Why a packet did not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Error)]
+#[non_exhaustive]
+pub enum Undelivered {
+    /// Nobody listens there.
+    #[error("port unreachable")]
+    Refused,
+    /// There is no way there.
+    #[error("network unreachable")]
+    Unreachable,
+    /// The driver's policy forbids this contact.
+    #[error("forbidden by policy")]
+    Denied,
 }
 
 /// How an operation ended.
@@ -314,4 +337,7 @@ pub struct HttpReply {
     pub status: u16,
     /// The body, within the limit that the request named.
     pub body: Bytes,
+    /// The seconds that a `Retry-After` header names, as a number or by the date that it gives.
+    #[serde(default)]
+    pub retry_after: Option<u32>,
 }

@@ -58,7 +58,7 @@
 //! | [`Send`](Action::Send) | one or more [`Sent`](Event::Sent) that add up to its length, unless [`Closed`](Event::Closed) comes first |
 //! | [`Read`](Action::Read) | [`Received`](Event::Received), as bytes come, that add up to no more than the credit |
 //! | [`Close`](Action::Close) | one [`Closed`](Event::Closed), the one that the connection is owed anyway |
-//! | [`Datagram`](Action::Datagram) | nothing; a reply is a [`Datagram`](Event::Datagram) like any other |
+//! | [`Datagram`](Action::Datagram) | nothing; a reply is a [`Datagram`](Event::Datagram) like any other, and [`Undelivered`](Event::Undelivered) is said where it is known |
 //! | [`Disk`](Action::Disk) | one [`Done`](Event::Done) with [`OpResult::Disk`](event::OpResult::Disk); [`DiskJob`](action::DiskJob) names the [`DiskDone`](event::DiskDone) of each job |
 //! | [`Resolve`](Action::Resolve) | one [`Done`](Event::Done) with [`OpResult::Resolved`](event::OpResult::Resolved) |
 //! | [`Http`](Action::Http) | one [`Done`](Event::Done) with [`OpResult::Http`](event::OpResult::Http) |

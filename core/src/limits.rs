@@ -59,8 +59,33 @@ pub const TRACKER_REPLY_LEN: u32 = 1 << 20;
 /// Peers taken from one tracker reply.
 pub const MAX_TRACKER_PEERS: usize = 2_000;
 
+/// Host names of peers taken from one tracker reply: 16 × some 300 bytes.
+pub const MAX_TRACKER_NAMES: usize = 16;
+
+/// Lookups of such names that a torrent has under way; names beyond it wait for the next reply that has them.
+pub const MAX_PEER_LOOKUPS: usize = 16;
+
+/// Addresses that are taken from the lookup of one such name.
+pub const MAX_PEER_NAME_ADDRESSES: usize = 8;
+
 /// Trackers of one torrent, over all tiers.
 pub const MAX_TRACKERS: usize = 100;
+
+/// How long a tracker is waited for before the next one is asked beside it. Two exchanges of packets with the other end
+/// of the world, or a TLS handshake and a reply, take about one second.
+pub const TRACKER_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long after that one the trackers behind it are asked, each after the one before: whoever has a silent tracker at
+/// the front of the list has more of them, often.
+pub const TRACKER_STEP: Duration = Duration::from_secs(1);
+
+/// Trackers of a torrent that are asked at a time, the answer of none of them having come: 16 × some 3 KB. Of a private
+/// torrent (BEP 27) it is one.
+pub const MAX_TRACKERS_ASKED: usize = 16;
+
+/// How long a tracker is waited for when others are to be asked in its place, because as many as may be are asked
+/// already. Twice as long with each failure, up to eight times: a slow one gets its chance.
+pub const TRACKER_HOLD: Duration = Duration::from_secs(15);
 
 /// Redirects that an HTTP exchange follows.
 pub const MAX_REDIRECTS: u8 = 5;

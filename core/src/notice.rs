@@ -149,8 +149,8 @@ pub enum Notice {
         url: String,
         /// What happened.
         error: String,
-        /// Seconds until it is asked again.
-        retry_in: u32,
+        /// Seconds until it is asked again; never, where there are none, for the reason that `error` gives.
+        retry_in: Option<u32>,
     },
     /// A lookup of a torrent in the DHT is over.
     DhtReplied {

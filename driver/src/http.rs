@@ -1,5 +1,7 @@
 //! HTTP on top of an adapter's single exchange: redirects, time limit, and where they may lead.
 
+mod retry_after;
+
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -11,6 +13,7 @@ use anabranch_core::action::HttpRequest;
 use anabranch_core::event::{ContactError, HttpReply};
 use url::{Host, Url};
 
+use self::retry_after::retry_after;
 use crate::net;
 use crate::policy::{Contact, Policy};
 use crate::runtime::{HttpHop, Runtime, Timer};
@@ -108,6 +111,7 @@ impl<R: Runtime> Exchange<R> {
             _ => Hop::Reply(HttpReply {
                 status: answer.status,
                 body: answer.body,
+                retry_after: answer.retry_after.as_deref().and_then(retry_after),
             }),
         })
     }
@@ -213,7 +217,6 @@ mod tests {
     use std::sync::Mutex;
     use std::task::{Context, Waker};
 
-    use bytes::Bytes;
 
     use super::*;
     use crate::policy::AllowAll;
@@ -334,12 +337,12 @@ mod tests {
                     Some(Some(location)) => HttpAnswer {
                         status: 302,
                         location: Some((*location).into()),
-                        body: Bytes::new(),
+                        ..HttpAnswer::default()
                     },
                     Some(None) => HttpAnswer {
                         status: 200,
-                        location: None,
                         body: hop.url.into(),
+                        ..HttpAnswer::default()
                     },
                     None => HttpAnswer {
                         status: 404,

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use anabranch_core::action::{DiskJob, HttpRequest};
 use anabranch_core::command::{AddTorrent, Reply};
 use anabranch_core::error::CommandError;
-use anabranch_core::event::{CloseReason, ContactError, DiskError, DiskErrorKind, OpResult};
+use anabranch_core::event::{
+    CloseReason, ContactError, DiskError, DiskErrorKind, OpResult, Undelivered,
+};
 use anabranch_core::id::{ConnId, OpId, RequestId, StorageKey, Ticket, TorrentId};
 use anabranch_core::{Action, Command, Event, Instant, Notice};
 
@@ -26,6 +28,7 @@ use crate::runtime::Runtime;
 use crate::sockets::{Listening, Packets, Turn};
 use crate::storage::Storage;
 use crate::tasks::{Outcome, TaskKey, Tasks};
+use crate::undelivered::Reports;
 
 /// How a loop is set up.
 #[derive(Clone)]
@@ -158,8 +161,9 @@ impl<R: Runtime> Io<R> {
             listening.requeue(&mut self.queue);
             self.listening.push(listening);
         }
+        let reports = Reports::of(&bound.udp);
         let socket = self.runtime.udp(bound.udp)?;
-        let packets = Packets::new(&self.ready, self.packets.len(), socket, address);
+        let packets = Packets::new(&self.ready, self.packets.len(), socket, address, reports);
         packets.requeue(&mut self.queue);
         self.packets.push(packets);
         Ok(())
@@ -367,7 +371,7 @@ impl<R: Runtime> Io<R> {
 
     pub(crate) fn transmit(&mut self, index: usize) {
         if let Some(socket) = self.packets.get_mut(index) {
-            socket.transmit();
+            socket.transmit(&mut self.events);
         }
     }
 
@@ -430,12 +434,14 @@ impl<R: Runtime> Io<R> {
             }
             Action::Datagram { to, data } => {
                 if !self.policy.allows(&Contact::Datagram(to)) {
-                    return;
+                    return self.undelivered(to, Undelivered::Denied);
                 }
                 if to.ip().is_multicast() {
                     self.multicast(to, &data);
                 } else if let Some(socket) = self.packets.iter_mut().find(|s| s.reaches(to)) {
-                    socket.send(to, data);
+                    socket.send(to, data, &mut self.events);
+                } else {
+                    self.undelivered(to, Undelivered::Unreachable);
                 }
             }
             Action::Disk { op, torrent, job } => self.disk(op, torrent, job),
@@ -556,6 +562,10 @@ impl<R: Runtime> Io<R> {
 
     fn closed(&mut self, conn: ConnId, reason: CloseReason) {
         self.events.push_back(Event::Closed { conn, reason });
+    }
+
+    fn undelivered(&mut self, to: SocketAddr, reason: Undelivered) {
+        self.events.push_back(Event::Undelivered { to, reason });
     }
 
     fn done(&mut self, op: OpId, result: OpResult) {

@@ -35,6 +35,7 @@ pub mod storage;
 mod sync;
 mod tasks;
 mod torrent;
+mod undelivered;
 
 pub use crate::client::{AddOptions, Client, ClientBuilder, Source};
 pub use crate::dht::{DHT_ROUTERS, DHT_SAVE_INTERVAL, DhtOptions};

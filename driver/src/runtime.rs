@@ -143,6 +143,14 @@ pub trait Udp: Send + 'static {
         data: &[u8],
         to: SocketAddr,
     ) -> Poll<io::Result<usize>>;
+
+    /// Ready, once for each, when the system may have a report on packets that did not arrive, which the driver then
+    /// asks for. Called with the context of [`poll_recv_from`](Self::poll_recv_from). An adapter whose receiving wakes up
+    /// for errors has nothing to add.
+    fn poll_error(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Pending
+    }
 }
 
 /// A timer that can be set again and again.
@@ -231,6 +239,8 @@ pub struct HttpAnswer {
     pub location: Option<String>,
     /// The body, with its content encoding undone.
     pub body: Bytes,
+    /// The `Retry-After` header.
+    pub retry_after: Option<String>,
 }
 
 #[cfg(test)]

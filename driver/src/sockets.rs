@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use anabranch_core::Event;
+use anabranch_core::event::Undelivered;
 use bytes::Bytes;
 
 use crate::ready::{Flag, Ready, Signal, Source};
 use crate::run::{ACCEPTS_PER_TURN, DATAGRAM_QUEUE, DATAGRAMS_PER_TURN};
 use crate::runtime::{Listener, Udp};
+use crate::undelivered::{self, Reports};
 
 /// The largest payload of a UDP packet.
 const MAX_DATAGRAM: usize = 65_535;
@@ -71,16 +73,24 @@ pub(crate) struct Packets<U> {
     group: bool,
     receive: Signal,
     transmit: Signal,
+    reports: Reports,
     /// Packets that the socket did not take at once, oldest first.
     out: VecDeque<(SocketAddr, Bytes)>,
     buffer: Box<[u8]>,
 }
 
 impl<U: Udp> Packets<U> {
-    pub(crate) fn new(ready: &Arc<Ready>, index: usize, socket: U, local: SocketAddr) -> Self {
+    pub(crate) fn new(
+        ready: &Arc<Ready>,
+        index: usize,
+        socket: U,
+        local: SocketAddr,
+        reports: Reports,
+    ) -> Self {
         Self {
             socket,
             local,
+            reports,
             group: false,
             receive: Signal::new(ready, Source::Receive(index)),
             transmit: Signal::new(ready, Source::Transmit(index)),
@@ -98,7 +108,7 @@ impl<U: Udp> Packets<U> {
     ) -> Self {
         Self {
             group: true,
-            ..Self::new(ready, index, socket, group)
+            ..Self::new(ready, index, socket, group, Reports::none())
         }
     }
 
@@ -112,25 +122,37 @@ impl<U: Udp> Packets<U> {
     }
 
     /// Sends a packet, or queues it while the socket is full. Packets may get lost, so the queue is
-    /// short, and errors are nobody's business.
-    pub(crate) fn send(&mut self, to: SocketAddr, data: Bytes) {
+    /// short, and only what is known of the destination is told.
+    pub(crate) fn send(&mut self, to: SocketAddr, data: Bytes, events: &mut VecDeque<Event>) {
         if self.out.len() >= DATAGRAM_QUEUE {
             return;
         }
         self.out.push_back((to, data));
         if self.out.len() == 1 {
-            self.transmit();
+            self.transmit(events);
         }
     }
 
     /// The socket may take packets again.
-    pub(crate) fn transmit(&mut self) {
+    pub(crate) fn transmit(&mut self, events: &mut VecDeque<Event>) {
         while let Some((to, data)) = self.out.front() {
-            let result = self
-                .socket
-                .poll_send_to(&mut self.transmit.context(), data, *to);
-            if result.is_pending() {
-                return;
+            let cx = &mut self.transmit.context();
+            let mut result = self.socket.poll_send_to(cx, data, *to);
+            if let Poll::Ready(Err(_)) = result {
+                // It may be the report on an earlier packet, in whose place this one was not sent.
+                self.reports.take(events);
+                result = self.socket.poll_send_to(cx, data, *to);
+            }
+            match result {
+                Poll::Pending => return,
+                Poll::Ready(Ok(_)) => {}
+                // What nobody listens for is never known so soon: that is one more report.
+                Poll::Ready(Err(error)) => {
+                    if undelivered::reason(&error) == Some(Undelivered::Unreachable) {
+                        let (to, reason) = (*to, Undelivered::Unreachable);
+                        events.push_back(Event::Undelivered { to, reason });
+                    }
+                }
             }
             self.out.pop_front();
         }
@@ -142,6 +164,13 @@ impl<U: Udp> Packets<U> {
         queue: &mut VecDeque<Arc<Flag>>,
         events: &mut VecDeque<Event>,
     ) -> Turn {
+        while self
+            .socket
+            .poll_error(&mut self.receive.context())
+            .is_ready()
+        {
+            self.reports.take(events);
+        }
         let mut failures = 0;
         for _ in 0..DATAGRAMS_PER_TURN {
             let result = self
@@ -156,7 +185,10 @@ impl<U: Udp> Packets<U> {
                     });
                 }
                 // Some systems report here that an earlier packet did not arrive.
-                Poll::Ready(Err(_)) => failures += 1,
+                Poll::Ready(Err(_)) => {
+                    failures += 1;
+                    self.reports.take(events);
+                }
                 Poll::Pending => return Turn::Going,
             }
         }

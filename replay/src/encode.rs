@@ -284,7 +284,7 @@ impl Encoder {
                 out.extend_from_slice(data);
             }
             // Rare enough to be written as it is.
-            Event::Multicast { .. } => {
+            Event::Multicast { .. } | Event::Undelivered { .. } => {
                 head(out, tag::OTHER);
                 blob(out, event)?;
             }
@@ -416,6 +416,7 @@ pub(crate) fn closed(event: &Event) -> Option<ConnId> {
         | Event::Sent { .. }
         | Event::Datagram { .. }
         | Event::Multicast { .. }
+        | Event::Undelivered { .. }
         | Event::Done { .. } => None,
     }
 }
@@ -519,6 +520,7 @@ mod tests {
                     result: OpResult::Http(Ok(HttpReply {
                         status: u16::arbitrary(g),
                         body: bytes(g),
+                        retry_after: Option::arbitrary(g),
                     })),
                 },
                 _ => Event::Done {

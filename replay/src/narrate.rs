@@ -72,6 +72,7 @@ impl Narrator {
                 self.peers.remove(conn);
                 line
             }
+            Event::Undelivered { to, reason } => format!("undelivered to {to}: {reason}"),
             Event::Multicast { from, data } => format!("multicast from {from}, {} B", data.len()),
             Event::Datagram { from, data } => format!("datagram from {from}, {} B", data.len()),
             Event::Done { op, result } => format!("done {op}: {}", describe_result(result)),

@@ -1,5 +1,7 @@
 //! Everything that can be in the queue.
 
+use std::net::SocketAddr;
+
 use anabranch_core::event::{CloseReason, ContactError, HttpReply, OpResult};
 use anabranch_core::id::{ConnId, OpId};
 use anabranch_core::{Event, Instant};
@@ -89,6 +91,8 @@ pub(crate) enum Happening {
     PacketArrive { to: u32, packet: Box<Packet> },
     /// A packet has come.
     PacketDeliver { to: u32, packet: Box<Packet> },
+    /// A packet has come back to a host: nobody listens where it was to go.
+    Undelivered { host: u32, to: SocketAddr },
     /// A request has come to a tracker or a web server.
     Visit(Box<Visit>),
     /// The end of an exchange that no engine asked for, unless it has ended.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use anabranch_core::event::Undelivered;
 use anabranch_core::{Event, Instant};
 use bytes::Bytes;
 
@@ -78,6 +79,23 @@ impl World {
         }
         if let Some(at) = self.pass_downlink(to, None, packet.data.len() as u64) {
             self.queue.push(at, Happening::PacketDeliver { to, packet });
+        }
+    }
+
+    /// A packet has come to a place where nobody listens, which its sender learns. Only trackers say so: peers are behind
+    /// routers that do not.
+    pub(crate) fn send_back(&mut self, place: u32, packet: &Packet) {
+        if let Some(host) = self.host_at(packet.from.ip()) {
+            let at = self.now + self.latency(place, host);
+            let to = packet.to;
+            self.queue.push(at, Happening::Undelivered { host, to });
+        }
+    }
+
+    pub(crate) fn on_undelivered(&mut self, host: u32, to: SocketAddr) {
+        if self.path_is_open(TRACKER_BIT, host) {
+            let reason = Undelivered::Refused;
+            self.feed(host, Event::Undelivered { to, reason });
         }
     }
 

@@ -70,6 +70,10 @@ impl Trace {
                 self.numbers([11, u64::from(from.port())]);
                 self.bytes(data);
             }
+            Event::Undelivered { to, reason } => {
+                self.numbers([12, u64::from(to.port())]);
+                self.bytes(format!("{reason:?}").as_bytes());
+            }
             Event::Done { op, .. } => self.numbers([10, op.to_bits()]),
         }
     }
@@ -137,6 +141,7 @@ pub(crate) fn describe_event(event: &Event) -> String {
         Event::Sent { conn, len } => format!("sent {conn} {len} B"),
         Event::Closed { conn, reason } => format!("closed {conn} {reason}"),
         Event::Datagram { from, data } => format!("datagram {from} {} B", data.len()),
+        Event::Undelivered { to, reason } => format!("undelivered {to} {reason}"),
         Event::Multicast { from, data } => format!("multicast {from} {} B", data.len()),
         Event::Done { op, result } => format!("done {op} {}", describe_result(result)),
     }

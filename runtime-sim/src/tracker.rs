@@ -183,7 +183,11 @@ impl World {
                 limit: visit.body_limit,
             })
         } else {
-            Ok(HttpReply { status, body })
+            Ok(HttpReply {
+                status,
+                body,
+                retry_after: None,
+            })
         };
         let at = now + delay + latency;
         self.finish_exchange(visit.host, visit.asker, result, at);
@@ -206,7 +210,8 @@ impl World {
                 tracker.server.udp(now, packet.from, &packet.data)
             }
             TrackerMode::Lying(body) => Some(body.clone()),
-            TrackerMode::Refusing | TrackerMode::Silent => None,
+            TrackerMode::Refusing => return self.send_back(index | TRACKER_BIT, packet),
+            TrackerMode::Silent => None,
         };
         let from = packet.to;
         if let Some(data) = answer {

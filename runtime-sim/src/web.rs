@@ -190,7 +190,14 @@ impl World {
             // Reading stops at the limit.
             (u64::from(limit), Err(ContactError::TooLarge { limit }))
         } else {
-            (body.len() as u64, Ok(HttpReply { status, body }))
+            (
+                body.len() as u64,
+                Ok(HttpReply {
+                    status,
+                    body,
+                    retry_after: None,
+                }),
+            )
         };
         let part = Part {
             host: visit.host,

@@ -265,6 +265,73 @@ fn tracker_trouble_of_every_kind_passes() {
     }
 }
 
+/// How long a leecher takes until a tracker names somebody, with so many dead trackers before the one that lives.
+fn until_a_peer_is_named(dead: usize, mode: &TrackerMode, scheme: &str) -> Duration {
+    let content = real(300_000, 65_536);
+    let mut world = World::with_config(strict(1));
+    let mut tiers = Vec::new();
+    let url = |world: &World, tracker| match scheme {
+        "udp" => vec![world.udp_url(tracker)],
+        _ => vec![world.http_url(tracker)],
+    };
+    for _ in 0..dead {
+        let tracker = world.add_tracker(Duration::from_secs(1_800));
+        world.schedule(Duration::ZERO, Fault::Tracker(tracker, mode.clone()));
+        tiers.push(url(&world, tracker));
+    }
+    let tracker = world.add_tracker(Duration::from_secs(1_800));
+    tiers.push(url(&world, tracker));
+    let add = |tiers| AddTorrent {
+        trackers: Some(tiers),
+        ..AddTorrent::default()
+    };
+    let seed = world.add_host(HostConfig::default());
+    let only = vec![url(&world, tracker)];
+    world.seed_torrent(seed, &content, add(only)).unwrap();
+    world.run_for(MINUTE).unwrap();
+    let leecher = world.add_host(HostConfig::default());
+    world.add_torrent(leecher, &content, add(tiers)).unwrap();
+    let begin = world.now();
+    world.run_until_complete(HOUR).unwrap();
+    let named = |notice: &Notice| matches!(notice, Notice::TrackerReplied { peers: 1.., .. });
+    let notices = world.host(leecher).notices();
+    let found = notices.iter().find(|(_, notice)| named(notice)).unwrap();
+    found.0.since(begin)
+}
+
+#[test]
+fn dead_trackers_cost_seconds() {
+    for scheme in ["udp", "http"] {
+        for (dead, limit) in [(1, 4), (2, 5), (10, 13)] {
+            let took = until_a_peer_is_named(dead, &TrackerMode::Silent, scheme);
+            assert!(
+                took <= Duration::from_secs(limit),
+                "{scheme}, {dead}: {took:?}"
+            );
+        }
+        let took = until_a_peer_is_named(10, &TrackerMode::Refusing, scheme);
+        assert!(took <= Duration::from_secs(3), "{scheme}: {took:?}");
+        // Those that answer and know nobody are no better.
+        let took = until_a_peer_is_named(10, &TrackerMode::Working, scheme);
+        assert!(took <= Duration::from_secs(5), "{scheme}: {took:?}");
+    }
+}
+
+#[test]
+fn what_was_uploaded_counts_in_the_next_run() {
+    let content = real(2_000_000, 65_536);
+    let mut swarm = Swarm::new(strict(1), &content, 1, |_| {});
+    swarm.complete(HOUR).unwrap();
+    let seed = swarm.seed;
+    swarm.world.schedule(Duration::ZERO, Fault::Leave(seed));
+    swarm.world.schedule(MINUTE, Fault::Restart(seed));
+    swarm.world.run_for(2 * MINUTE).unwrap();
+    let engine = swarm.world.host(seed).engine().unwrap();
+    let id = engine.torrents().next().unwrap();
+    let status = engine.torrent(id).unwrap().status(swarm.world.now());
+    assert!(status.uploaded >= content.length(), "{}", status.uploaded);
+}
+
 #[test]
 fn names_lead_to_trackers_and_to_peers_once_they_are_known() {
     let content = real(300_000, 65_536);

@@ -66,6 +66,9 @@ impl Http {
         let location = response
             .header("location")
             .map(|values| values.last().as_str().to_owned());
+        let retry_after = response
+            .header("retry-after")
+            .map(|values| values.last().as_str().to_owned());
         let mut body = HttpBody::new(hop.body_limit);
         let mut chunk = vec![0; CHUNK];
         loop {
@@ -80,6 +83,7 @@ impl Http {
             status: response.status().into(),
             location,
             body: body.finish(),
+            retry_after,
         })
     }
 }

@@ -55,9 +55,13 @@ impl Http {
         let client = self.client(&url, &hop).await?;
         let mut response = client.get(url).send().await.map_err(contact_error)?;
         // Of several the last counts. A location that is not text leads nowhere.
-        let location = response.headers().get_all(header::LOCATION);
-        let location = location.iter().next_back();
-        let location = location.and_then(|value| value.to_str().ok().map(str::to_owned));
+        let last = |name| {
+            let values = response.headers().get_all(name);
+            let last = values.iter().next_back();
+            last.and_then(|value| value.to_str().ok().map(str::to_owned))
+        };
+        let location = last(header::LOCATION);
+        let retry_after = last(header::RETRY_AFTER);
         let mut body = HttpBody::new(hop.body_limit);
         while let Some(chunk) = response.chunk().await.map_err(contact_error)? {
             body.push(&chunk)?;
@@ -66,6 +70,7 @@ impl Http {
             status: response.status().as_u16(),
             location,
             body: body.finish(),
+            retry_after,
         })
     }
 

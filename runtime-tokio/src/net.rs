@@ -3,14 +3,17 @@
 //! tokio keeps a waker for each direction of a socket, and knows that a read that did not fill its
 //! buffer, or a write that was not taken whole, need not be repeated to find out that it would block.
 
+use std::fmt;
+use std::future::{Future, pending};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use anabranch_driver::net;
 use anabranch_driver::runtime::{Listener, Stream, Udp};
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// A TCP connection.
@@ -65,13 +68,35 @@ impl Listener for TokioListener {
 }
 
 /// A UDP socket.
-#[derive(Debug)]
-pub struct TokioUdp(UdpSocket);
+pub struct TokioUdp {
+    socket: Arc<UdpSocket>,
+    /// Waits for an error, which wakes nobody who waits for packets.
+    error: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
 
 impl TokioUdp {
     pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
-        UdpSocket::from_std(socket).map(Self)
+        let socket = Arc::new(UdpSocket::from_std(socket)?);
+        let error = Box::pin(next_error(Arc::clone(&socket)));
+        Ok(Self { socket, error })
     }
+}
+
+impl fmt::Debug for TokioUdp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.socket.fmt(f)
+    }
+}
+
+async fn next_error(socket: Arc<UdpSocket>) {
+    if socket.ready(Interest::ERROR).await.is_err() {
+        // The runtime is at its end.
+        pending::<()>().await;
+    }
+    // Whoever is told asks the socket itself, so the next error counts.
+    let _ = socket.try_io(Interest::ERROR, || {
+        Err::<(), _>(io::ErrorKind::WouldBlock.into())
+    });
 }
 
 impl Udp for TokioUdp {
@@ -81,7 +106,7 @@ impl Udp for TokioUdp {
         buf: &mut [u8],
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
         let mut buf = ReadBuf::new(buf);
-        let from = ready!(self.0.poll_recv_from(cx, &mut buf))?;
+        let from = ready!(self.socket.poll_recv_from(cx, &mut buf))?;
         Poll::Ready(Ok((buf.filled().len(), from)))
     }
 
@@ -91,6 +116,12 @@ impl Udp for TokioUdp {
         data: &[u8],
         to: SocketAddr,
     ) -> Poll<io::Result<usize>> {
-        self.0.poll_send_to(cx, data, to)
+        self.socket.poll_send_to(cx, data, to)
+    }
+
+    fn poll_error(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.error.as_mut().poll(cx));
+        self.error = Box::pin(next_error(Arc::clone(&self.socket)));
+        Poll::Ready(())
     }
 }

@@ -148,6 +148,7 @@ pub(super) fn contacts_config(contacts: &Contacts) -> Config {
         config.max_connections_per_torrent = most;
         config.max_connections = config.max_connections.max(most);
     }
+    config.allow_local_trackers = contacts.allow_local_trackers;
     config
 }
 

@@ -113,7 +113,7 @@ pub(crate) enum Event {
         warning: Option<String>,
         /// What went wrong, if it did not answer.
         error: Option<String>,
-        /// Seconds until it is asked again after an error.
+        /// Seconds until it is asked again after an error; none, if it is not.
         retry_in: Option<u32>,
     },
     /// The disk failed; the torrent waits until it works again.

@@ -173,6 +173,9 @@ impl News {
                         torrent.name,
                         units::seconds(u64::from(*after))
                     ),
+                    None if error.is_some() => {
+                        format!("{}: tracker {url}: {said} (not asked again)", torrent.name)
+                    }
                     None => format!("{}: tracker {url}: {said}", torrent.name),
                 }
             }
@@ -427,6 +430,12 @@ mod tests {
         let mut news = News::default();
         assert!(news.line(&tracker(Some("refused"))).is_some());
         assert!(news.line(&tracker(Some("refused"))).is_none());
+        let mut never = tracker(Some("gone"));
+        if let Event::Tracker { retry_in, .. } = &mut never {
+            *retry_in = None;
+        }
+        let line = news.line(&never).unwrap();
+        assert!(line.ends_with("gone (not asked again)"), "{line}");
         assert!(news.line(&tracker(Some("timed out"))).is_some());
         assert!(news.line(&tracker(None)).is_none());
         assert!(news.line(&tracker(Some("timed out"))).is_some());

@@ -100,6 +100,7 @@ fn parse(asked: &HttpRequest, reply: &[u8]) -> Result<HttpReply, ContactError> {
     Ok(HttpReply {
         status: status.ok_or_else(|| failed("not a reply in HTTP"))?,
         body: Bytes::copy_from_slice(body),
+        retry_after: None,
     })
 }
 

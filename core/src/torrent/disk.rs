@@ -38,6 +38,8 @@ pub(super) struct Storage {
     fetched: bool,
     /// Whether something was stored that no checkpoint vouches for.
     dirty: bool,
+    /// Whether something was uploaded that no checkpoint tells of.
+    untold: bool,
     checkpointing: bool,
     /// Commands that wait for the checkpoint under way, and for the one after it. As many as the user
     /// keeps unanswered.
@@ -81,6 +83,7 @@ impl Storage {
             overwrite,
             fetched: false,
             dirty: false,
+            untold: false,
             checkpointing: false,
             saving: Vec::new(),
             to_save: Vec::new(),
@@ -166,7 +169,8 @@ impl Torrent {
 
     /// Closes the storage for good.
     pub(super) fn release_storage(&mut self, ctx: &mut Ctx<'_>) {
-        if self.storage.stage == Stage::Open && self.storage.dirty && !self.delete_data {
+        let news = self.storage.dirty || self.storage.untold;
+        if self.storage.stage == Stage::Open && news && !self.delete_data {
             self.checkpoint(ctx);
         }
         self.drop_all_partials(ctx);
@@ -249,6 +253,7 @@ impl Torrent {
             return;
         }
         self.storage.dirty = false;
+        self.storage.untold = false;
         self.storage.checkpointing = true;
         self.storage.saving.append(&mut self.storage.to_save);
         ctx.timers.cancel(Timer::Checkpoint(self.id));
@@ -298,7 +303,9 @@ impl Torrent {
         ctx.timers.set_no_later(Timer::Checkpoint(self.id), at);
     }
 
+    /// Something was uploaded, which counts for the goal of the next run as well. Saved now and then, and at the end.
     pub(super) fn uploaded_since_checkpoint(&mut self, ctx: &mut Ctx<'_>) {
+        self.storage.untold = true;
         ctx.timers
             .set_no_later(Timer::Checkpoint(self.id), ctx.now + UPLOAD_CHECKPOINT);
     }

@@ -167,12 +167,12 @@ impl Torrent {
         let fetch = Self::new_fetch(&metainfo, ctx);
         let is_known = fetch.is_none();
         let announcer = match &add.trackers {
-            Some(tiers) => Announcer::new(tiers, ctx.rng),
+            Some(tiers) => Announcer::new(tiers, ctx.config.allow_local_trackers, ctx.rng),
             None => {
                 let mut tiers = metainfo.trackers().to_vec();
                 let urls = magnet.map_or(&[][..], |magnet| &magnet.trackers);
                 tiers.extend(urls.iter().map(|url| Vec::from([url.clone()])));
-                Announcer::new(&tiers, ctx.rng)
+                Announcer::new(&tiers, ctx.config.allow_local_trackers, ctx.rng)
             }
         };
         let mut priorities: Vec<Priority> = add.priorities.clone();
@@ -480,6 +480,7 @@ impl Torrent {
                 None => self.layout.total_length() - self.bytes_of(self.have()),
             },
             want_peers: self.wants_peers(ctx),
+            private: self.is_private(),
         }
     }
 

@@ -1,25 +1,30 @@
 //! BEP 3, 12, 31, 48: which tracker of a torrent is asked, when, and with which event.
 //!
-//! An [`Announcer`] makes rounds. A round asks one tracker at a time, in the order of BEP 12: tiers as the torrent has
-//! them, shuffled inside once, the one that answered moved to the front of its tier. The first answer ends the round,
-//! and the next one comes after the tracker's interval; a tracker that fails is left out until its backoff is over,
-//! so a better tier is come back to at the next round after it has recovered. Announces between the regular ones
-//! (more peers wanted, the download completed) go to the tracker that answered last.
+//! An [`Announcer`] makes rounds. A round asks one tracker after the other, in the order of BEP 12: tiers as the torrent
+//! has them, shuffled inside once, the one that answered moved to the front of its tier. One that has not answered
+//! within [`limits::TRACKER_PATIENCE`] is left waiting while the next one is asked; its answer counts whenever it
+//! comes. The first answer with peers ends the round, or the first one at all when no peers are sought. Which trackers
+//! are asked regularly from then on, each after its own interval, and in which order: see `rounds`.
+//!
+//! Of a private torrent (BEP 27) one tracker is used at a time: the next one is asked when the one before has failed,
+//! or has been given up for its silence, and whoever answers is stayed with, peers or not.
 
+mod ask;
+mod farewell;
 mod reply;
+mod rounds;
 mod tracker;
 
-use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::time::Duration;
 
-use self::reply::{Heard, Refusal, read_announce, read_scrape, usable_peers};
-use self::tracker::{Tracker, TrackerId};
-use super::udp::{UdpFault, UdpId, UdpOutcome, UdpQuery, UdpReply, UdpTrackers};
-use super::url::{self, Endpoint, UdpEndpoint};
-use crate::action::{Action, HttpRequest};
+use self::reply::{Heard, Refusal, read_announce, read_scrape, usable_peer, usable_peers};
+use self::rounds::{Early, Round};
+use self::tracker::{Haste, Tracker, TrackerId};
+use super::udp::{UdpFault, UdpId, UdpOutcome, UdpReply, UdpTrackers};
+use super::url;
+use crate::action::Action;
 use crate::ctx::{Ctx, Op, Timer};
 use crate::event::{ContactError, OpResult};
 use crate::id::{OpId, TorrentId};
@@ -30,19 +35,7 @@ use crate::rng::Rng;
 use crate::status::TrackerStatus;
 use crate::time::Instant;
 use crate::wire::PeerId;
-use crate::wire::tracker::{AnnounceEvent, AnnounceQuery, AnnounceReply, TrackerPeer};
-use crate::wire::tracker_http::scrape_url;
-use crate::wire::tracker_udp::Announce;
-
-/// What is added to the time that the driver has for an exchange before it is given up here as well.
-const HTTP_GRACE: Duration = Duration::from_secs(5);
-
-/// Doublings of the wait for a UDP tracker while others can be asked instead: 105 s in all.
-const PATIENCE: u32 = 2;
-
-/// Doublings of the wait for the only tracker: 465 s in all. BEP 15 goes on to two hours; by then the schedule's own
-/// backoff, which begins again with short waits, has found a tracker or a network that came back, and the user knows.
-const PATIENCE_ALONE: u32 = 4;
+use crate::wire::tracker::{AnnounceEvent, AnnounceReply, PeerName, TrackerPeer};
 
 /// What a torrent tells its trackers, and what else an announce depends on.
 #[derive(Clone, Debug)]
@@ -63,6 +56,15 @@ pub(crate) struct Facts {
     pub(crate) left: u64,
     /// Whether more peers are of use. None are asked for otherwise.
     pub(crate) want_peers: bool,
+    /// Whether one tracker is to be used at a time (BEP 27).
+    pub(crate) private: bool,
+}
+
+impl Facts {
+    /// Whether an answer that names nobody is not enough. Who has everything is looked for by others.
+    fn seeks_peers(&self) -> bool {
+        self.want_peers && self.left > 0 && !self.private
+    }
 }
 
 /// A torrent's trackers.
@@ -77,24 +79,18 @@ pub(crate) struct Announcer {
     key: u32,
     running: bool,
     /// Counts rounds, so that each asks a tracker once.
-    round: u32,
-    /// Whether a round is under way.
-    walking: bool,
-    /// When the next regular round begins.
-    regular: Instant,
-    /// When an announce between the regular ones is made.
+    rounds: u32,
+    /// The round under way, as long as there is somebody to ask.
+    round: Option<Round>,
+    /// When a round between the regular ones begins.
     early: Option<Early>,
-    /// The tracker that answered last, unless it has failed since.
+    /// The tracker in use that is told of what happens, and asked first between the regular rounds. There is one as long
+    /// as any is in use.
     current: Option<TrackerId>,
     completion: Completion,
     flights: Vec<Flight>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Early {
-    at: Instant,
-    /// The user asked for it: it is made whether peers are wanted or not.
-    forced: bool,
+    /// Lookups of peers' names that are under way.
+    lookups: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +109,7 @@ struct Flight {
     handle: Handle,
     tracker: TrackerId,
     purpose: Purpose,
+    asked: Instant,
     /// When it is given up here, whatever the driver or the UDP client do.
     deadline: Instant,
 }
@@ -129,12 +126,14 @@ enum Purpose {
     Scrape,
 }
 
+const STARTED: Purpose = Purpose::Announce(Some(AnnounceEvent::Started));
 const COMPLETED: Purpose = Purpose::Announce(Some(AnnounceEvent::Completed));
+const GOODBYE: Purpose = Purpose::Announce(Some(AnnounceEvent::Stopped));
 
 impl Announcer {
     /// The trackers of a torrent, at most [`limits::MAX_TRACKERS`]. White space around URLs goes, and so do empty and
     /// repeated ones. URLs that cannot be used stay, to be shown, and are never asked.
-    pub(crate) fn new(tiers: &[Vec<String>], rng: &mut Rng) -> Self {
+    pub(crate) fn new(tiers: &[Vec<String>], allow_local: bool, rng: &mut Rng) -> Self {
         let mut trackers: Vec<Tracker> = Vec::new();
         let mut tier = 0;
         for urls in tiers {
@@ -143,7 +142,7 @@ impl Announcer {
                 if trackers.len() >= limits::MAX_TRACKERS {
                     break;
                 }
-                let tracker = Tracker::new(TrackerId(trackers.len()), tier, text);
+                let tracker = Tracker::new(TrackerId(trackers.len()), tier, text, allow_local);
                 if !text.is_empty() && trackers.iter().all(|had| had.url != tracker.url) {
                     trackers.push(tracker);
                 }
@@ -157,13 +156,13 @@ impl Announcer {
             trackers,
             key: rng.u32(),
             running: false,
-            round: 0,
-            walking: false,
-            regular: Instant::FAR,
+            rounds: 0,
+            round: None,
             early: None,
             current: None,
             completion: Completion::Open,
             flights: Vec::new(),
+            lookups: 0,
         }
     }
 
@@ -174,8 +173,7 @@ impl Announcer {
             return;
         }
         self.running = true;
-        self.walking = false;
-        self.regular = ctx.now;
+        self.round = None;
         self.early = None;
         self.current = None;
         if facts.left == 0 {
@@ -202,7 +200,9 @@ impl Announcer {
             }
             let tiers = self.trackers.iter().map(|tracker| tracker.tier + 1);
             let tier = tiers.max().unwrap_or(0);
-            let mut tracker = Tracker::new(TrackerId(self.trackers.len()), tier, text);
+            let id = TrackerId(self.trackers.len());
+            let allow_local = ctx.config.allow_local_trackers;
+            let mut tracker = Tracker::new(id, tier, text, allow_local);
             if text.is_empty() || self.trackers.iter().any(|had| had.url == tracker.url) {
                 continue;
             }
@@ -211,8 +211,7 @@ impl Announcer {
             }
             self.trackers.push(tracker);
         }
-        if self.running && self.current.is_none() {
-            self.regular = self.regular.min(self.first_ready());
+        if self.running {
             self.proceed(ctx, udp, facts);
         }
     }
@@ -223,67 +222,6 @@ impl Announcer {
     pub(crate) fn complete(&mut self) {
         if self.running && self.completion == Completion::Open {
             self.completion = Completion::Owed;
-        }
-    }
-
-    /// The torrent pauses or goes. Trackers that acknowledged `started` are told, all at once and for no longer than
-    /// [`Config::goodbye_timeout`](crate::Config::goodbye_timeout); what else is under way is given up.
-    pub(crate) fn stop(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, facts: &Facts) {
-        if !self.running {
-            return;
-        }
-        self.running = false;
-        // That a download was completed is counted by some trackers: it comes before the goodbye, which
-        // follows when it is answered.
-        let owed = self.current_index().filter(|index| {
-            self.completion == Completion::Owed && self.trackers[*index].acknowledged
-        });
-        let kept = |flight: &mut Flight| owed.is_none() || flight.purpose != COMPLETED;
-        let given_up: Vec<Flight> = self.flights.extract_if(.., kept).collect();
-        for flight in given_up {
-            give_up(ctx, udp, flight.handle);
-        }
-        for index in 0..self.trackers.len() {
-            // Whom we cannot tell at once notices when we do not come back.
-            if Some(index) == owed {
-                if self.flights.is_empty() {
-                    let _ = self.launch(ctx, udp, facts, index, COMPLETED);
-                }
-            } else {
-                self.say_goodbye(ctx, udp, facts, index);
-            }
-        }
-        self.arm(ctx, facts);
-    }
-
-    /// Tells a tracker that knows of us that we go.
-    fn say_goodbye(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
-        facts: &Facts,
-        index: usize,
-    ) {
-        if core::mem::take(&mut self.trackers[index].acknowledged) {
-            let purpose = Purpose::Announce(Some(AnnounceEvent::Stopped));
-            let _ = self.launch(ctx, udp, facts, index, purpose);
-        }
-    }
-
-    /// After the end, the goodbye follows what had to come before it.
-    fn follow_up(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
-        facts: &Facts,
-        flight: &Flight,
-    ) {
-        let index = self
-            .trackers
-            .iter()
-            .position(|tracker| tracker.id == flight.tracker);
-        if let Some(index) = index.filter(|_| !self.running && flight.purpose == COMPLETED) {
-            self.say_goodbye(ctx, udp, facts, index);
         }
     }
 
@@ -298,24 +236,24 @@ impl Announcer {
         }
     }
 
-    /// The torrent wants more peers: the tracker that answered last is asked again as soon as it allows, unless no
-    /// peers are wanted any more by then. A tracker that names no minimum interval is left in peace for a minute, and
-    /// for twice as long after each further announce that came early.
+    /// The torrent wants more peers: those in use are asked again as soon as they allow, and those that are not in use as
+    /// well, unless no peers are wanted any more by then. A tracker that names no minimum interval allows nothing before
+    /// its interval is over.
     pub(crate) fn want_peers(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, facts: &Facts) {
-        self.ask_early(ctx.now, false);
+        self.ask_early(ctx.now, facts, Haste::Peers);
         self.proceed(ctx, udp, facts);
     }
 
-    /// The user wants the trackers asked: the one that answered last as soon as it allows; when all have failed, all
-    /// of them at once, without waiting out their backoff, except those that said themselves when to ask again.
+    /// The user wants the trackers asked: those in use as soon as they allow; when all have failed, all of them at
+    /// once, without waiting out their backoff, except those that said themselves when to ask again. A tracker that
+    /// names no minimum interval is left in peace for a minute.
     pub(crate) fn reannounce(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, facts: &Facts) {
         if self.running && self.current.is_none() {
             for tracker in &mut self.trackers {
                 tracker.forget_backoff(ctx.now);
             }
-            self.regular = self.regular.min(self.first_ready());
         }
-        self.ask_early(ctx.now, true);
+        self.ask_early(ctx.now, facts, Haste::User);
         self.proceed(ctx, udp, facts);
     }
 
@@ -385,6 +323,37 @@ impl Announcer {
         peers
     }
 
+    /// The lookup of a peer's name ended.
+    pub(crate) fn on_peer_resolved(
+        &mut self,
+        ctx: &Ctx<'_>,
+        port: u16,
+        result: OpResult,
+    ) -> Vec<SocketAddr> {
+        self.lookups = self.lookups.saturating_sub(1);
+        let OpResult::Resolved(Ok(found)) = result else {
+            return Vec::new();
+        };
+        found
+            .into_iter()
+            .take(limits::MAX_PEER_NAME_ADDRESSES)
+            .map(|ip| SocketAddr::new(ip, port))
+            .filter_map(|addr| usable_peer(addr, ctx.identity.listen, None))
+            .collect()
+    }
+
+    /// Looks up the peers that are known by a name; says how many.
+    fn look_up(&mut self, ctx: &mut Ctx<'_>, facts: &Facts, names: Vec<PeerName>) -> usize {
+        let room = limits::MAX_PEER_LOOKUPS.saturating_sub(self.lookups);
+        let count = names.len().min(room);
+        self.lookups += count;
+        for PeerName { host, port } in names.into_iter().take(room) {
+            let op = ctx.ops.insert(Op::TrackerPeerResolve(facts.torrent, port));
+            ctx.push(Action::Resolve { op, host });
+        }
+        count
+    }
+
     /// A request to a UDP tracker ended.
     pub(crate) fn on_udp_done(
         &mut self,
@@ -449,195 +418,24 @@ impl Announcer {
         if !self.running || !tracker.is_usable() {
             return None;
         }
-        let under_way = |f: &Flight| f.tracker == tracker.id && f.purpose != Purpose::Scrape;
-        if self.flights.iter().any(under_way) {
+        if self.is_asked(tracker) {
             return Some(now);
         }
-        if self.current == Some(tracker.id) {
-            return Some(self.due());
-        }
-        (tracker.failures > 0 && tracker.ready < Instant::FAR).then_some(tracker.ready)
-    }
-
-    fn ask_early(&mut self, now: Instant, forced: bool) {
-        if let Some(index) = self.current_index()
-            && self.running
-            && !self.walking
-        {
-            let at = self.trackers[index].ready.max(now);
-            let forced = forced || self.early.is_some_and(|early| early.forced);
-            self.early = Some(Early { at, forced });
-        }
-    }
-
-    fn due(&self) -> Instant {
-        self.early
-            .map_or(self.regular, |early| early.at.min(self.regular))
+        let early = self
+            .early
+            .filter(|_| self.current == Some(tracker.id))
+            .map_or(Instant::FAR, |early| early.at);
+        let known = tracker.in_use || tracker.failures > 0;
+        let at = tracker.at(Haste::None).min(early);
+        (known && at < Instant::FAR).then_some(at)
     }
 
     /// Sends the next announce, if one is due and none is under way, and sets the timer.
     fn proceed(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, facts: &Facts) {
-        if self.running && !self.is_announcing() {
-            self.walk(ctx, udp, facts);
+        if self.running {
+            self.go_round(ctx, udp, facts);
         }
         self.arm(ctx, facts);
-    }
-
-    /// Whether an announce is under way. A goodbye counts: `started` must not overtake it.
-    fn is_announcing(&self) -> bool {
-        self.flights.iter().any(|f| f.purpose != Purpose::Scrape)
-    }
-
-    fn walk(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, facts: &Facts) {
-        if !facts.want_peers && self.early.is_some_and(|early| !early.forced) {
-            self.early = None;
-        }
-        let tell = self.completion == Completion::Owed && self.current.is_some();
-        let between = self.regular > ctx.now;
-        if !self.walking && (tell || self.due() <= ctx.now) {
-            self.walking = true;
-            self.round = self.round.wrapping_add(1);
-        }
-        // Each pass asks a tracker that this round has not asked yet.
-        while self.walking {
-            let Some(index) = self.candidate(ctx.now, tell || between) else {
-                self.walking = false;
-                self.early = None;
-                self.regular = self.first_ready();
-                return;
-            };
-            let is_current = self.current == Some(self.trackers[index].id);
-            let tracker = &mut self.trackers[index];
-            tracker.round = self.round;
-            tracker.hurried = between && is_current && !tell;
-            let event = if !tracker.acknowledged {
-                Some(AnnounceEvent::Started)
-            } else if self.completion == Completion::Owed {
-                Some(AnnounceEvent::Completed)
-            } else {
-                None
-            };
-            match self.launch(ctx, udp, facts, index, Purpose::Announce(event)) {
-                Ok(()) => return,
-                Err(fault) => self.failed(ctx, facts, index, Refusal::new(fault)),
-            }
-        }
-    }
-
-    /// Whom this round asks next. That a download was completed need not wait for a minimum interval.
-    fn candidate(&self, now: Instant, prefer_current: bool) -> Option<usize> {
-        let fresh = |tracker: &Tracker| tracker.is_usable() && tracker.round != self.round;
-        self.current_index()
-            .filter(|index| prefer_current && fresh(&self.trackers[*index]))
-            .or_else(|| {
-                self.trackers
-                    .iter()
-                    .position(|tracker| fresh(tracker) && tracker.ready <= now)
-            })
-    }
-
-    fn first_ready(&self) -> Instant {
-        self.trackers
-            .iter()
-            .filter(|tracker| tracker.is_usable())
-            .map(|tracker| tracker.ready)
-            .min()
-            .unwrap_or(Instant::FAR)
-    }
-
-    fn launch(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
-        facts: &Facts,
-        index: usize,
-        purpose: Purpose,
-    ) -> Result<(), UdpFault> {
-        let goodbye = purpose == Purpose::Announce(Some(AnnounceEvent::Stopped));
-        let tracker = &self.trackers[index];
-        let (handle, deadline) = match &tracker.endpoint {
-            Ok(Endpoint::Http(url)) => {
-                let url = match purpose {
-                    Purpose::Announce(event) => {
-                        Some(self.query(ctx, facts, tracker, event).url(url))
-                    }
-                    Purpose::Scrape => scrape_url(url, &[*facts.info_hash.as_bytes()]),
-                };
-                let Some(url) = url else {
-                    return Ok(());
-                };
-                let timeout = if goodbye {
-                    ctx.config.goodbye_timeout
-                } else {
-                    limits::TRACKER_TIMEOUT
-                };
-                let op = ctx.ops.insert(Op::TrackerHttp(facts.torrent));
-                ctx.push(Action::Http {
-                    op,
-                    request: Box::new(HttpRequest {
-                        url,
-                        body_limit: limits::TRACKER_REPLY_LEN,
-                        redirects: limits::MAX_REDIRECTS,
-                        timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
-                    }),
-                });
-                (Handle::Http(op), ctx.now + timeout + HTTP_GRACE)
-            }
-            Ok(Endpoint::Udp(endpoint)) => {
-                let query = match purpose {
-                    Purpose::Announce(event) => {
-                        let query = self.query(ctx, facts, tracker, event);
-                        UdpQuery::Announce(udp_announce(query, self.key, endpoint))
-                    }
-                    Purpose::Scrape => UdpQuery::Scrape(*facts.info_hash.as_bytes()),
-                };
-                let usable = self.trackers.iter().filter(|t| t.is_usable()).count();
-                let patience = if usable > 1 { PATIENCE } else { PATIENCE_ALONE };
-                let id = udp.request(ctx, facts.torrent, endpoint, query, patience)?;
-                (Handle::Udp(id), Instant::FAR)
-            }
-            Err(_) => return Ok(()),
-        };
-        self.flights.push(Flight {
-            handle,
-            tracker: tracker.id,
-            purpose,
-            deadline: if goodbye {
-                ctx.now + ctx.config.goodbye_timeout
-            } else {
-                deadline
-            },
-        });
-        Ok(())
-    }
-
-    fn query(
-        &self,
-        ctx: &Ctx<'_>,
-        facts: &Facts,
-        tracker: &Tracker,
-        event: Option<AnnounceEvent>,
-    ) -> AnnounceQuery {
-        let num_want = if facts.want_peers && event != Some(AnnounceEvent::Stopped) {
-            ctx.config.tracker_numwant
-        } else {
-            0
-        };
-        AnnounceQuery {
-            info_hash: *facts.info_hash.as_bytes(),
-            peer_id: facts.peer_id,
-            port: facts.port,
-            uploaded: facts.uploaded,
-            downloaded: facts.downloaded,
-            left: facts.left,
-            event,
-            compact: true,
-            no_peer_id: true,
-            num_want: Some(num_want),
-            key: Some(self.key),
-            tracker_id: tracker.tracker_id.clone(),
-            ip: None,
-        }
     }
 
     /// A request ended.
@@ -674,24 +472,22 @@ impl Announcer {
         }
     }
 
-    /// A tracker answered an announce: it leads its tier, and the round is over.
+    /// A tracker answered an announce: it leads its tier. The round is over if it is of use.
     fn answered(
         &mut self,
         ctx: &mut Ctx<'_>,
         facts: &Facts,
         index: usize,
         event: Option<AnnounceEvent>,
-        reply: AnnounceReply,
+        mut reply: AnnounceReply,
     ) -> Vec<SocketAddr> {
         if event == Some(AnnounceEvent::Completed) {
             self.completion = Completion::Settled;
         }
         let peers = usable_peers(&reply, ctx.identity.listen);
+        let named = self.look_up(ctx, facts, core::mem::take(&mut reply.names));
         let tracker = &mut self.trackers[index];
-        self.regular = tracker.answered(ctx.now, &reply, peers.len());
-        self.current = Some(tracker.id);
-        self.early = None;
-        self.walking = false;
+        tracker.answered(ctx.now, &reply, peers.len() + named);
         ctx.notify(Notice::TrackerReplied {
             torrent: facts.torrent,
             url: url::shown(&tracker.url),
@@ -700,34 +496,38 @@ impl Announcer {
         });
         let tier = tracker.tier;
         let front = self.trackers.iter().position(|t| t.tier == tier);
-        if let Some(front) = front.filter(|front| *front < index) {
-            self.trackers[front..=index].rotate_right(1);
-        }
+        let index = match front.filter(|front| *front < index) {
+            Some(front) => {
+                self.trackers[front..=index].rotate_right(1);
+                front
+            }
+            None => index,
+        };
+        self.take_into_use(facts, index);
         peers
     }
 
     /// A tracker did not answer, or refused: the round goes on without it.
     fn failed(&mut self, ctx: &mut Ctx<'_>, facts: &Facts, index: usize, refusal: Refusal) {
-        let tracker = &mut self.trackers[index];
-        if self.current == Some(tracker.id) {
-            self.current = None;
+        // Nobody who has gone needs to know.
+        if !self.running {
+            return;
         }
+        let tracker = &mut self.trackers[index];
         tracker.failed(ctx.now, ctx.rng, refusal.retry, &refusal.text);
-        let retry_in = if tracker.ready == Instant::FAR {
-            u32::MAX
-        } else {
-            u32::try_from(tracker.ready.since(ctx.now).as_secs()).unwrap_or(u32::MAX)
-        };
+        let wait = tracker.at(Haste::None).since(ctx.now).as_secs();
+        let retry_in = (!tracker.is_done_with()).then(|| u32::try_from(wait).unwrap_or(u32::MAX));
         ctx.notify(Notice::TrackerFailed {
             torrent: facts.torrent,
             url: url::shown(&tracker.url),
             error: refusal.text,
             retry_in,
         });
+        self.put_out_of_use(index);
     }
 
     fn arm(&mut self, ctx: &mut Ctx<'_>, facts: &Facts) {
-        let round = (self.running && !self.is_announcing()).then(|| self.due());
+        let round = self.next_step(ctx.now, facts);
         let deadlines = self.flights.iter().map(|flight| flight.deadline);
         let at = deadlines.chain(round).min().unwrap_or(Instant::FAR);
         let timer = Timer::Tracker(facts.torrent);
@@ -760,7 +560,7 @@ fn begin(ctx: &mut Ctx<'_>, facts: &Facts, tracker: &mut Tracker) {
             torrent: facts.torrent,
             url: url::shown(&tracker.url),
             error: fault.to_string(),
-            retry_in: u32::MAX,
+            retry_in: None,
         });
     }
 }
@@ -769,22 +569,6 @@ fn give_up(ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, handle: Handle) {
     match handle {
         Handle::Http(op) => ctx.push(Action::Cancel { op }),
         Handle::Udp(id) => udp.cancel(ctx, id),
-    }
-}
-
-fn udp_announce(query: AnnounceQuery, key: u32, endpoint: &UdpEndpoint) -> Announce {
-    Announce {
-        info_hash: query.info_hash,
-        peer_id: query.peer_id,
-        downloaded: query.downloaded,
-        left: query.left,
-        uploaded: query.uploaded,
-        event: query.event,
-        ip: None,
-        key,
-        num_want: query.num_want,
-        port: query.port,
-        url_data: endpoint.url_data.as_bytes().to_vec(),
     }
 }
 

@@ -122,7 +122,7 @@ impl TrackerServer {
             Ok(body) => body,
             Err(reason) => encode_failure(&Failure {
                 reason,
-                retry: None,
+                ..Failure::default()
             }),
         };
         body.into()
@@ -150,7 +150,7 @@ impl TrackerServer {
             }
             Err(error) => encode_failure(&Failure {
                 reason: error.to_string(),
-                retry: None,
+                ..Failure::default()
             }),
         };
         body.into()

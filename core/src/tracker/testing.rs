@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::connections::Connections;
 use crate::ctx::{Ctx, Identity, Op, Timer};
 use crate::dht::contacts::Contacts;
-use crate::event::{ContactError, HttpReply, OpResult};
+use crate::event::{ContactError, HttpReply, OpResult, Undelivered};
 use crate::id::{OpId, TorrentId};
 use crate::lsd::Lsd;
 use crate::metainfo::InfoHash;
@@ -139,6 +139,8 @@ pub(super) struct Client {
     pub(super) exchanges: Vec<Exchange>,
     pub(super) datagrams: Vec<(SocketAddr, Bytes)>,
     pub(super) cancelled: Vec<OpId>,
+    /// Peers' names that wait to be looked up.
+    pub(super) lookups: Vec<(OpId, String)>,
     pub(super) notices: Vec<Notice>,
     pub(super) peers: Vec<SocketAddr>,
 }
@@ -151,7 +153,7 @@ impl Client {
             .map(|tier| tier.iter().map(ToString::to_string).collect())
             .collect();
         Self {
-            announcer: Announcer::new(&tiers, &mut world.rng),
+            announcer: Announcer::new(&tiers, false, &mut world.rng),
             world,
             udp: UdpTrackers::default(),
             facts: Facts {
@@ -163,10 +165,12 @@ impl Client {
                 downloaded: 2,
                 left: 3,
                 want_peers: true,
+                private: false,
             },
             exchanges: Vec::new(),
             datagrams: Vec::new(),
             cancelled: Vec::new(),
+            lookups: Vec::new(),
             notices: Vec::new(),
             peers: Vec::new(),
         }
@@ -244,7 +248,14 @@ impl Client {
     pub(super) fn reply_status(&mut self, status: u16, body: impl AsRef<[u8]>) -> Exchange {
         let exchange = self.take();
         let body = Bytes::copy_from_slice(body.as_ref());
-        self.http(exchange.op, OpResult::Http(Ok(HttpReply { status, body })));
+        self.http(
+            exchange.op,
+            OpResult::Http(Ok(HttpReply {
+                status,
+                body,
+                retry_after: None,
+            })),
+        );
         exchange
     }
 
@@ -253,6 +264,30 @@ impl Client {
         let exchange = self.take();
         self.http(exchange.op, OpResult::Http(Err(ContactError::NoSuchHost)));
         exchange
+    }
+
+    /// Ends the oldest exchange with a failure.
+    pub(super) fn refuse_first(&mut self) {
+        let exchange = self.exchanges.remove(0);
+        self.http(exchange.op, OpResult::Http(Err(ContactError::NoSuchHost)));
+    }
+
+    /// Ends the oldest lookup of a peer's name.
+    pub(super) fn resolved(&mut self, result: OpResult) {
+        let (op, _) = self.lookups.remove(0);
+        let Some(Op::TrackerPeerResolve(_, port)) = self.world.ops.remove(op) else {
+            panic!("no lookup of a peer's name");
+        };
+        let peers = self
+            .announcer
+            .on_peer_resolved(&self.world.ctx(), port, result);
+        self.peers.extend(peers);
+    }
+
+    pub(super) fn undelivered(&mut self, to: &str, reason: Undelivered) {
+        let to = to.parse().unwrap();
+        let outcomes = self.udp.on_undelivered(&mut self.world.ctx(), to, reason);
+        self.route(outcomes);
     }
 
     pub(super) fn datagram(&mut self, from: SocketAddr, data: &[u8]) -> bool {
@@ -273,7 +308,11 @@ impl Client {
                 } else {
                     server.announce_http(now, from.ip(), query)
                 };
-                let reply = HttpReply { status: 200, body };
+                let reply = HttpReply {
+                    status: 200,
+                    body,
+                    retry_after: None,
+                };
                 self.http(exchange.op, OpResult::Http(Ok(reply)));
             }
             for (to, data) in core::mem::take(&mut self.datagrams) {
@@ -284,7 +323,7 @@ impl Client {
         }
     }
 
-    pub(super) fn failures(&self) -> Vec<(String, String, u32)> {
+    pub(super) fn failures(&self) -> Vec<(String, String, Option<u32>)> {
         self.notices
             .iter()
             .filter_map(|notice| {
@@ -327,6 +366,7 @@ impl Client {
                     self.exchanges.retain(|exchange| exchange.op != op);
                     self.cancelled.push(op);
                 }
+                Action::Resolve { op, host } => self.lookups.push((op, host)),
                 Action::Notify(notice) => self.notices.push(notice),
                 other => panic!("nothing that a tracker is for: {other:?}"),
             }

@@ -4,7 +4,10 @@
 //! tracker has a connection id, is sent (at most [`limits::UDP_TRACKER_WINDOW`] of one tracker at a time), and ends
 //! with an answer or at its deadline. Whatever is not answered is sent again after 15·2ⁿ seconds. A tracker with
 //! addresses of both families is asked at the other one when a connect request stays without an answer, so that a
-//! machine with half a network loses 15 seconds and no more.
+//! machine with half a network loses 15 seconds and no more. Where the network says that a packet did not arrive,
+//! nobody waits: see `undelivered`.
+
+mod undelivered;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
@@ -17,7 +20,7 @@ use thiserror::Error;
 use super::url::UdpEndpoint;
 use crate::action::Action;
 use crate::ctx::{Ctx, Op, Timer};
-use crate::event::ContactError;
+use crate::event::{ContactError, Undelivered};
 use crate::id::{OpId, TorrentId};
 use crate::limits;
 use crate::time::Instant;
@@ -100,6 +103,8 @@ pub(crate) enum UdpFault {
     #[error("no answer")]
     TimedOut,
     #[error("{0}")]
+    Undelivered(Undelivered),
+    #[error("{0}")]
     Lookup(ContactError),
     #[error("the name has no usable address")]
     NoAddress,
@@ -170,6 +175,8 @@ struct Connecting {
     transaction: u32,
     /// Packets sent before the last one.
     tries: u32,
+    /// Addresses, one after the other, to which the network has no way.
+    dead_ends: u32,
     sent: Instant,
 }
 
@@ -243,6 +250,13 @@ impl UdpTrackers {
             self.advance(ctx, request.host);
             self.arm(ctx);
         }
+    }
+
+    /// Whether the tracker may have heard of a request: it has been sent, which takes a tracker that answers.
+    pub(crate) fn is_sent(&self, id: UdpId) -> bool {
+        self.requests
+            .get(&id)
+            .is_some_and(|request| request.transaction.is_some())
     }
 
     /// Ends all requests of a torrent without an outcome.
@@ -443,6 +457,7 @@ impl UdpTrackers {
         host.connecting = Some(Connecting {
             transaction,
             tries,
+            dead_ends: 0,
             sent: ctx.now,
         });
         self.send_connect(ctx, host_id);
@@ -483,6 +498,7 @@ impl UdpTrackers {
             return;
         };
         connecting.tries = connecting.tries.saturating_add(1);
+        connecting.dead_ends = 0;
         host.at = (host.at + 1) % host.addresses.len().max(1);
         self.send_connect(ctx, host_id);
     }

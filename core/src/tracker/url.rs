@@ -45,12 +45,19 @@ pub(super) enum UrlFault {
     Scheme,
     #[error("a URL without a usable host and port")]
     Host,
-    #[error("a path on the local network that is not one of a tracker")]
+    #[error(
+        "a path on this machine that is not one of a tracker (allow-local-trackers permits it)"
+    )]
     LocalPath,
 }
 
 /// Reads a tracker's URL. `text` has been trimmed.
-pub(super) fn parse(text: &str) -> Result<Endpoint, UrlFault> {
+///
+/// A torrent must not make us press buttons on services of this machine, which trust whoever reaches them, or fetch a
+/// cloud's secrets from its link-local address: over HTTP, only paths of trackers are asked there, unless
+/// `allow_local` says otherwise. Private networks are another matter. All of a torrent's trackers come from the user,
+/// with a file, a link or a command (peers have no say in them), and trackers of a house or a company have any path.
+pub(super) fn parse(text: &str, allow_local: bool) -> Result<Endpoint, UrlFault> {
     if text.len() > MAX_URL_LEN {
         return Err(UrlFault::TooLong);
     }
@@ -58,8 +65,7 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, UrlFault> {
     let host = url.host().ok_or(UrlFault::Host)?;
     match url.scheme() {
         "http" | "https" => {
-            // A torrent must not make us press buttons on the router or on services of this machine.
-            if is_local(&host) && !is_announce_path(url.path()) {
+            if is_this_machine(&host) && !allow_local && !is_announce_path(url.path()) {
                 return Err(UrlFault::LocalPath);
             }
             Ok(Endpoint::Http(url.to_string()))
@@ -114,28 +120,20 @@ pub(super) fn shown(text: &str) -> String {
         .collect()
 }
 
-fn is_local(host: &Host<&str>) -> bool {
-    match host {
+/// Whether a host is this machine by its name or address, or speaks for it: link-local addresses have services for
+/// machines, and no trackers.
+fn is_this_machine(host: &Host<&str>) -> bool {
+    let ip = match host {
         Host::Domain(name) => {
             let name = name.trim_end_matches('.');
-            name == "localhost" || name.ends_with(".localhost") || name.ends_with(".local")
+            return name == "localhost" || name.ends_with(".localhost");
         }
-        Host::Ipv4(ip) => is_local_ip(IpAddr::V4(*ip)),
-        Host::Ipv6(ip) => is_local_ip(IpAddr::V6(*ip)),
-    }
-}
-
-fn is_local_ip(ip: IpAddr) -> bool {
+        Host::Ipv4(ip) => IpAddr::V4(*ip),
+        Host::Ipv6(ip) => IpAddr::V6(*ip),
+    };
     match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified()
-        }
-        IpAddr::V6(ip) => {
-            ip.is_loopback()
-                || ip.is_unique_local()
-                || ip.is_unicast_link_local()
-                || ip.is_unspecified()
-        }
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified(),
     }
 }
 
@@ -151,6 +149,10 @@ mod tests {
     use quickcheck::quickcheck;
 
     use super::*;
+
+    fn parse(text: &str) -> Result<Endpoint, UrlFault> {
+        super::parse(text, false)
+    }
 
     fn udp(host: &str, port: u16, url_data: &str) -> Result<Endpoint, UrlFault> {
         Ok(Endpoint::Udp(UdpEndpoint {
@@ -196,23 +198,44 @@ mod tests {
     }
 
     #[test]
-    fn the_local_network_is_only_asked_on_paths_of_trackers() {
+    fn this_machine_is_only_asked_on_paths_of_trackers() {
         for host in [
             "127.0.0.1:9091",
             "localhost",
-            "192.168.1.1",
+            "tracker.localhost.",
             "[::1]",
             "[fe80::1]",
-            "[::ffff:10.0.0.1]",
+            "169.254.169.254",
+            "[::ffff:127.0.0.1]",
+            "0.0.0.0",
             "2130706433",
-            "printer.local",
         ] {
             let url = ["http://", host, "/shutdown?now=1"].concat();
             assert_eq!(parse(&url), Err(UrlFault::LocalPath), "{url}");
+            assert!(super::parse(&url, true).is_ok(), "{url}");
             let url = ["http://", host, "/key/announce"].concat();
             assert!(parse(&url).is_ok(), "{url}");
         }
         assert!(parse("http://t.example/shutdown").is_ok());
+        assert!(
+            UrlFault::LocalPath
+                .to_string()
+                .contains("allow-local-trackers")
+        );
+    }
+
+    #[test]
+    fn trackers_of_private_networks_have_any_path() {
+        for host in [
+            "192.168.1.1",
+            "10.0.0.1:80",
+            "172.16.0.1",
+            "[fd00::1]",
+            "box.local",
+        ] {
+            let url = ["http://", host, "/tracker.php?key=1"].concat();
+            assert!(parse(&url).is_ok(), "{url}");
+        }
     }
 
     #[test]

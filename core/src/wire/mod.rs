@@ -31,6 +31,7 @@ mod text;
 pub mod tracker;
 pub mod tracker_http;
 pub mod tracker_http_server;
+mod tracker_peers;
 pub mod tracker_udp;
 
 pub use self::{

@@ -70,12 +70,16 @@ pub enum Answer<T> {
 }
 
 /// Why a tracker refuses, and for how long.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Failure {
     /// The tracker's words, made fit to show.
     pub reason: String,
     /// When it may be asked again (BEP 31); the usual backoff where absent.
     pub retry: Option<Retry>,
+    /// Seconds until the next announce, as in a reply.
+    pub interval: Option<u32>,
+    /// Seconds in which no announce is welcome, as in a reply.
+    pub min_interval: Option<u32>,
 }
 
 /// When a tracker that refused may be asked again (BEP 31).
@@ -110,9 +114,21 @@ pub struct AnnounceReply {
     /// [`MAX_TRACKER_PEERS`](crate::limits::MAX_TRACKER_PEERS). Of more, neither address family
     /// loses what is within one half of that.
     pub peers: Vec<TrackerPeer>,
-    /// Peers that the reply had but that can't be used: past the bound, with port 0, or named by
-    /// something else than an address.
+    /// Peers that are named by a host name, none twice and none with port 0, at most
+    /// [`MAX_TRACKER_NAMES`](crate::limits::MAX_TRACKER_NAMES).
+    pub names: Vec<PeerName>,
+    /// Peers that the reply had but that can't be used: past a bound, with port 0, or nothing that
+    /// names a peer.
     pub dropped: u32,
+}
+
+/// A peer as a tracker gives it that knows no address of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerName {
+    /// Its host name, in ASCII and lower case.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
 }
 
 /// A peer as a tracker gives it.

@@ -5,30 +5,27 @@ use alloc::{
     collections::BTreeMap,
     format,
     string::{String, ToString},
-    vec::Vec,
 };
-use core::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-};
+use core::fmt;
 
 use bytes::Bytes;
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{MapAccess, Visitor},
 };
 
 use super::{
-    PeerId, WireError,
+    WireError,
     extended::packed_ip,
     guard::{self, Scalar},
     text::printable,
     tracker::{
         AnnounceQuery, AnnounceReply, Answer, Failure, MAX_SCRAPED, MAX_TRACKER_ID, Retry,
-        ScrapeReply, ScrapeStats, TrackerPeer, percent_encode, with_query,
+        ScrapeReply, ScrapeStats, percent_encode, with_query,
     },
+    tracker_peers::Peers,
 };
-use crate::limits::{MAX_FOREIGN_TEXT, MAX_TRACKER_PEERS};
+use crate::limits::{MAX_FOREIGN_TEXT, MAX_TRACKER_NAMES, MAX_TRACKER_PEERS};
 
 impl AnnounceQuery {
     /// The URL to ask: `announce` with the query appended. A query that is there already, such as a
@@ -108,13 +105,23 @@ pub fn scrape_url(announce: &str, info_hashes: &[[u8; 20]]) -> Option<String> {
 pub fn decode_announce(body: &[u8]) -> Result<Answer<AnnounceReply>, WireError> {
     let reply: IncomingAnnounce<'_> = guard::decode(body)?;
     if let Some(failure) = failure(reply.failure, reply.retry) {
-        return Ok(Answer::Failure(failure));
+        return Ok(Answer::Failure(Failure {
+            interval: reply.interval.count(),
+            min_interval: reply.min_interval.count(),
+            ..failure
+        }));
     }
     let (mut peers, mut peers6) = (reply.peers, reply.peers6);
     // Neither family crowds the other out of its half.
     peers.cut(MAX_TRACKER_PEERS - peers6.list.len().min(MAX_TRACKER_PEERS / 2));
     peers6.cut(MAX_TRACKER_PEERS - peers.list.len());
     peers.list.append(&mut peers6.list);
+    let mut names = peers.names;
+    for name in peers6.names {
+        if names.len() < MAX_TRACKER_NAMES && !names.contains(&name) {
+            names.push(name);
+        }
+    }
     Ok(Answer::Reply(AnnounceReply {
         interval: reply.interval.count(),
         min_interval: reply.min_interval.count(),
@@ -132,6 +139,7 @@ pub fn decode_announce(body: &[u8]) -> Result<Answer<AnnounceReply>, WireError> 
             .bytes()
             .map(|text| printable(text, MAX_FOREIGN_TEXT)),
         peers: peers.list,
+        names,
         dropped: peers.dropped.saturating_add(peers6.dropped),
     }))
 }
@@ -170,7 +178,11 @@ fn failure(reason: Scalar<'_>, retry: Scalar<'_>) -> Option<Failure> {
         Scalar::Int(_) => retry.count().map(Retry::Minutes),
         Scalar::Other => None,
     };
-    Some(Failure { reason, retry })
+    Some(Failure {
+        reason,
+        retry,
+        ..Failure::default()
+    })
 }
 
 #[derive(Deserialize)]
@@ -208,112 +220,6 @@ struct IncomingScrape<'a> {
     #[serde(default, borrow, rename = "retry in")]
     retry: Scalar<'a>,
     files: Option<Files>,
-}
-
-#[derive(Deserialize)]
-struct IncomingPeer<'a> {
-    #[serde(default, borrow)]
-    ip: Scalar<'a>,
-    #[serde(default, borrow)]
-    port: Scalar<'a>,
-    #[serde(default, borrow, rename = "peer id")]
-    peer_id: Scalar<'a>,
-}
-
-impl IncomingPeer<'_> {
-    /// `None` where the address is a name (or nonsense): a tracker can't make us look up names.
-    fn usable(self) -> Option<TrackerPeer> {
-        let ip: IpAddr = core::str::from_utf8(self.ip.bytes()?).ok()?.parse().ok()?;
-        let port = u16::try_from(self.port.int()?).ok()?;
-        let peer_id = self.peer_id.bytes().and_then(|id| id.try_into().ok());
-        Some(TrackerPeer {
-            addr: SocketAddr::new(ip, port),
-            peer_id: peer_id.map(PeerId),
-        })
-    }
-}
-
-/// A list of peers: compact with addresses of `N` bytes, or of dictionaries. Bounded by
-/// [`MAX_TRACKER_PEERS`].
-#[derive(Default)]
-struct Peers<const N: usize> {
-    list: Vec<TrackerPeer>,
-    dropped: u32,
-}
-
-impl<const N: usize> Peers<N> {
-    fn add(&mut self, peer: Option<TrackerPeer>) {
-        match peer {
-            Some(peer) if peer.addr.port() != 0 && self.list.len() < MAX_TRACKER_PEERS => {
-                self.list.push(peer);
-            }
-            Some(_) | None => self.dropped = self.dropped.saturating_add(1),
-        }
-    }
-
-    fn cut(&mut self, len: usize) {
-        let over = self.list.len().saturating_sub(len);
-        self.list.truncate(len);
-        self.dropped = self
-            .dropped
-            .saturating_add(u32::try_from(over).unwrap_or(u32::MAX));
-    }
-}
-
-/// One address and port of a compact list; `None` where it is not of that length.
-pub(super) fn compact_peer(bytes: &[u8]) -> Option<SocketAddr> {
-    let (ip, port) = bytes.split_last_chunk::<2>()?;
-    Some(SocketAddr::new(packed_ip(ip)?, u16::from_be_bytes(*port)))
-}
-
-impl<'de, const N: usize> Deserialize<'de> for Peers<N> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PeersVisitor::<N>)
-    }
-}
-
-struct PeersVisitor<const N: usize>;
-
-impl<'de, const N: usize> Visitor<'de> for PeersVisitor<N> {
-    type Value = Peers<N>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Peers<N>, E> {
-        let mut peers = Peers::default();
-        for peer in bytes.chunks(N + 2) {
-            // A cut-off last one counts as dropped.
-            let addr = compact_peer(peer).filter(|_| peer.len() == N + 2);
-            peers.add(addr.map(|addr| TrackerPeer {
-                addr,
-                peer_id: None,
-            }));
-        }
-        Ok(peers)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Peers<N>, A::Error> {
-        let mut peers = Peers::default();
-        while let Some(peer) = seq.next_element::<IncomingPeer<'de>>()? {
-            peers.add(peer.usable());
-        }
-        Ok(peers)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Peers<N>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Peers::default())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Peers<N>, E> {
-        Ok(Peers::default())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Peers<N>, E> {
-        Ok(Peers::default())
-    }
 }
 
 /// The `files` of a scrape, within their bound.
@@ -369,10 +275,11 @@ impl<'de> Visitor<'de> for FilesVisitor {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
+    use alloc::{vec, vec::Vec};
 
     use super::*;
-    use crate::wire::tracker::AnnounceEvent;
+    use crate::wire::PeerId;
+    use crate::wire::tracker::{AnnounceEvent, TrackerPeer};
 
     fn query() -> AnnounceQuery {
         AnnounceQuery {
@@ -478,18 +385,6 @@ mod tests {
     }
 
     #[test]
-    fn peers_as_dictionaries_are_read() {
-        let body = b"d5:peersld2:ip9:127.0.0.17:peer id20:-AB0100-abcdefghijkl4:porti6881eed2:ip3:::14:porti80eed2:ip7:a.local4:porti80eed2:ip9:127.0.0.14:porti65536eeee";
-        let reply = reply(body);
-        let first = TrackerPeer {
-            peer_id: Some(PeerId(*b"-AB0100-abcdefghijkl")),
-            ..peer("127.0.0.1:6881")
-        };
-        assert_eq!(reply.peers, [first, peer("[::1]:80")]);
-        assert_eq!(reply.dropped, 2);
-    }
-
-    #[test]
     fn all_the_rest_of_a_reply_is_read() {
         let body = b"d8:completei3e10:downloadedi7e11:external ip4:\x01\x02\x03\x0410:incompletei-1e8:intervali99999999999e12:min intervali60e5:peersle10:tracker id3:a\0b15:warning message5:slow\x07e";
         let expected = AnnounceReply {
@@ -502,6 +397,7 @@ mod tests {
             external_ip: Some("1.2.3.4".parse().unwrap()),
             warning: Some("slow\u{fffd}".into()),
             peers: vec![],
+            names: vec![],
             dropped: 0,
         };
         assert_eq!(reply(body), expected);
@@ -521,6 +417,7 @@ mod tests {
             let failure = Failure {
                 reason: "full".into(),
                 retry: expected,
+                ..Failure::default()
             };
             assert_eq!(
                 decode_announce(body.as_bytes()),
@@ -574,7 +471,7 @@ mod tests {
 
     #[test]
     fn what_is_no_reply_is_refused() {
-        for body in ["", "<html>", "le", "d5:peersli1eee", "d5:peersd"] {
+        for body in ["", "<html>", "le", "d5:peersd"] {
             assert!(decode_announce(body.as_bytes()).is_err(), "{body}");
         }
         let missing = WireError::Missing { key: "files" };

@@ -164,6 +164,8 @@ pub fn encode_scrape(reply: &ScrapeReply) -> Vec<u8> {
 pub fn encode_failure(failure: &Failure) -> Vec<u8> {
     guard::encode(&OutgoingFailure {
         reason: &failure.reason,
+        interval: failure.interval,
+        min_interval: failure.min_interval,
         retry: failure.retry.map(|retry| match retry {
             Retry::Minutes(minutes) => OutgoingRetry::Minutes(minutes),
             Retry::Never => OutgoingRetry::Never("never"),
@@ -236,6 +238,10 @@ struct OutgoingStats {
 struct OutgoingFailure<'a> {
     #[serde(rename = "failure reason")]
     reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interval: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "min interval")]
+    min_interval: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none", rename = "retry in")]
     retry: Option<OutgoingRetry>,
 }
@@ -377,6 +383,7 @@ mod tests {
                     .into_iter()
                     .take(MAX_TRACKER_PEERS)
                     .collect(),
+                names: Vec::new(),
                 dropped: 0,
             }
         }
@@ -448,6 +455,8 @@ mod tests {
                     1 => Some(Retry::Never),
                     _ => Some(Retry::Minutes(minutes)),
                 },
+                interval: (kind % 5 == 0).then_some(minutes),
+                min_interval: (kind % 7 == 0).then_some(minutes),
             };
             decode_announce(&encode_failure(&failure)) == Ok(Answer::Failure(failure))
         }

@@ -9,8 +9,8 @@ use super::{
     PeerId, WireError,
     text::printable,
     tracker::{AnnounceEvent, ScrapeStats},
-    tracker_http::compact_peer,
     tracker_http_server::put_compact,
+    tracker_peers::compact_peer,
 };
 use crate::limits::{MAX_FOREIGN_TEXT, MAX_TRACKER_PEERS};
 

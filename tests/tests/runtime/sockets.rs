@@ -7,13 +7,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use anabranch_driver::core::action::HttpRequest;
 use anabranch_driver::core::command::Reply;
-use anabranch_driver::core::event::{CloseReason, ContactError, OpResult};
+use anabranch_driver::core::event::{CloseReason, ContactError, OpResult, Undelivered};
 use anabranch_driver::core::{Action, Command, Event, Reason, Wake};
 use anabranch_driver::{Contact, Options};
 use anabranch_tests::subject::Subject;
@@ -278,7 +278,7 @@ pub(crate) fn every_dial_ends_once_and_for_the_right_reason<S: Subject>() {
     let nobody = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 9), to.port()));
     let options = {
         let mut options = Options::default();
-        options.policy = std::sync::Arc::new(
+        options.policy = Arc::new(
             |contact: &Contact<'_>| !matches!(contact, Contact::Connect(to) if to.port() == 1),
         );
         options
@@ -479,6 +479,49 @@ pub(crate) fn packets_go_both_ways_from_the_port_that_listens<S: Subject>() {
         let (got, from) = socket.recv_from(&mut buf).expect("an answer");
         assert_eq!((&buf[..got], from), (&data[..], running.address));
     }
+    running.stop();
+}
+
+pub(crate) fn packets_that_do_not_arrive_are_reported<S: Subject>() {
+    let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let free = taken.local_addr().expect("bound");
+    let listens = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listens.set_read_timeout(Some(PATIENCE)).expect("set");
+    drop(taken);
+    let refused = SocketAddr::from(([127, 0, 0, 9], 9));
+    let v6 = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9));
+    let packet = |to| Action::Datagram {
+        to,
+        data: pattern(10).into(),
+    };
+    let mut options = Options::default();
+    options.policy = Arc::new(move |contact: &Contact<'_>| *contact != Contact::Datagram(refused));
+    let last = listens.local_addr().expect("bound");
+    let actions = [refused, v6, free, free, last].map(packet);
+    let (running, events) = record::<S>(S::Runtime::default(), options, actions.into());
+    let mut missing = vec![
+        (refused, Undelivered::Denied),
+        (v6, Undelivered::Unreachable),
+    ];
+    if cfg!(target_os = "linux") {
+        missing.push((free, Undelivered::Refused));
+    }
+    while !missing.is_empty() {
+        let report = wait_for(&events, |event| match event {
+            Event::Undelivered { to, reason } => Some((to, reason)),
+            _ => None,
+        });
+        missing.retain(|expected| *expected != report);
+    }
+    // A report takes no packet's place.
+    let mut buf = [0; 100];
+    let (len, from) = listens.recv_from(&mut buf).expect("a packet");
+    assert_eq!((len, from), (40, running.address));
+    listens.send_to(&[1], running.address).expect("sent");
+    wait_for(&events, |event| match event {
+        Event::Datagram { from, .. } => (from == last).then_some(()),
+        _ => None,
+    });
     running.stop();
 }
 

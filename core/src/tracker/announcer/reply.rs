@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
 
 use crate::event::HttpReply;
 use crate::limits;
@@ -21,7 +22,14 @@ pub(super) enum Heard {
 pub(super) struct Refusal {
     pub(super) text: String,
     /// When it says that it may be asked again.
-    pub(super) retry: Option<Retry>,
+    pub(super) retry: Option<Comeback>,
+}
+
+/// When a tracker says that it may be asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Comeback {
+    After(Duration),
+    Never,
 }
 
 impl Refusal {
@@ -36,24 +44,51 @@ impl Refusal {
 }
 
 impl From<Failure> for Refusal {
+    /// BEP 31 has the word. Trackers that do not know of it name an interval as in any reply; one of 0 says nothing.
     fn from(failure: Failure) -> Self {
+        let named = |seconds: &u32| *seconds > 0;
+        let seconds = failure.interval.filter(named);
+        let seconds = seconds.or(failure.min_interval.filter(named));
+        let interval = seconds.map(|seconds| Duration::from_secs(u64::from(seconds)));
+        let retry = failure.retry.map(|retry| match retry {
+            Retry::Minutes(minutes) => {
+                Comeback::After(Duration::from_secs(u64::from(minutes) * 60))
+            }
+            Retry::Never => Comeback::Never,
+        });
+        let reason = match retry {
+            Some(Comeback::Never) => {
+                format!("{} (it does not want to be asked again)", failure.reason)
+            }
+            Some(Comeback::After(_)) | None => failure.reason,
+        };
         Self {
-            retry: failure.retry,
-            ..Self::new(failure.reason)
+            retry: retry.or(interval.map(Comeback::After)),
+            ..Self::new(reason)
         }
+    }
+}
+
+/// A refusal whose reply had a `Retry-After`, which counts where the tracker's own words say nothing.
+fn with_header(refusal: Refusal, reply: &HttpReply) -> Refusal {
+    let seconds = reply.retry_after.map(u64::from).map(Duration::from_secs);
+    Refusal {
+        retry: refusal.retry.or(seconds.map(Comeback::After)),
+        ..refusal
     }
 }
 
 /// A refusal counts whatever the status; anything else only with one of success.
 pub(super) fn read_announce(reply: &HttpReply) -> Result<Heard, Refusal> {
-    match (decode_announce(&reply.body), reply.status) {
+    let heard = match (decode_announce(&reply.body), reply.status) {
         (Ok(Answer::Failure(failure)), _) => Err(failure.into()),
         (Ok(Answer::Reply(announced)), 200..=299) => Ok(Heard::Announced(announced)),
         (Err(error), 200..=299) => Err(Refusal::new(error)),
         (Ok(Answer::Reply(_)) | Err(_), status) => {
             Err(Refusal::new(format!("HTTP status {status}")))
         }
-    }
+    };
+    heard.map_err(|refusal| with_header(refusal, reply))
 }
 
 pub(super) fn read_scrape(reply: &HttpReply, info_hash: &InfoHash) -> Result<Heard, Refusal> {
@@ -76,17 +111,25 @@ pub(super) fn usable_peers(reply: &AnnounceReply, listen: Option<SocketAddr>) ->
     reply
         .peers
         .iter()
-        .map(|peer| SocketAddr::new(peer.addr.ip().to_canonical(), peer.addr.port()))
-        .filter(|addr| {
-            let ip = addr.ip();
-            addr.port() != 0
-                && !ip.is_unspecified()
-                && !ip.is_multicast()
-                && ip != IpAddr::V4(Ipv4Addr::BROADCAST)
-                && !is_own(*addr, listen, reply.external_ip)
-        })
+        .filter_map(|peer| usable_peer(peer.addr, listen, reply.external_ip))
         .take(limits::MAX_TRACKER_PEERS)
         .collect()
+}
+
+/// A peer's address, if it can be dialled and is not our own.
+pub(super) fn usable_peer(
+    addr: SocketAddr,
+    listen: Option<SocketAddr>,
+    external: Option<IpAddr>,
+) -> Option<SocketAddr> {
+    let ip = addr.ip().to_canonical();
+    let addr = SocketAddr::new(ip, addr.port());
+    let usable = addr.port() != 0
+        && !ip.is_unspecified()
+        && !ip.is_multicast()
+        && ip != IpAddr::V4(Ipv4Addr::BROADCAST)
+        && !is_own(addr, listen, external);
+    usable.then_some(addr)
 }
 
 /// Our address as we know it, as a tracker on this machine sees it, or as this tracker says that it does (BEP 24).

@@ -6,11 +6,12 @@ use core::time::Duration;
 use quickcheck::quickcheck;
 
 use super::*;
-use crate::event::HttpReply;
+use crate::event::{HttpReply, Undelivered};
 use crate::rng::Seed;
 use crate::tracker::TrackerServer;
-use crate::tracker::testing::{Client, OWN};
-use crate::wire::tracker_udp::{Family, Request, Response};
+use crate::tracker::testing::{Client, Exchange, OWN};
+use crate::wire::tracker::AnnounceQuery;
+use crate::wire::tracker_udp::{Announce, Family, Request, Response};
 
 const A: &str = "http://a.example/announce";
 const B: &str = "http://b.example/announce";
@@ -19,6 +20,9 @@ const UDP: &str = "udp://192.0.2.9:6969/announce";
 
 /// A reply with an interval of half an hour and nobody to name.
 const NOBODY: &str = "d8:completei0e8:intervali1800e5:peers0:e";
+
+/// A reply with an interval of half an hour and one peer.
+const SOMEBODY: &[u8] = b"d8:completei1e8:intervali1800e5:peers6:\xc0\x00\x02\x63\x00\x50e";
 
 const REFUSED: &str = "d14:failure reason2:noe";
 
@@ -112,7 +116,7 @@ fn the_tracker_that_answered_moves_to_the_front_of_its_tier() {
     let before = hosts(&client);
     client.refuse();
     client.refuse();
-    assert_eq!(client.reply(NOBODY).host(), before[2]);
+    assert_eq!(client.reply(SOMEBODY).host(), before[2]);
     let after = hosts(&client);
     let expected = [2, 0, 1, 3].map(|index: usize| before[index].clone());
     assert_eq!(after, expected);
@@ -124,11 +128,11 @@ fn the_tracker_that_answered_moves_to_the_front_of_its_tier() {
 fn a_better_tier_is_come_back_to_once_its_backoff_is_over() {
     let mut client = Client::started(1, &[&[A], &[B]]);
     assert_eq!(client.refuse().host(), "a.example");
-    assert_eq!(client.reply(NOBODY).host(), "b.example");
+    assert_eq!(client.reply(SOMEBODY).host(), "b.example");
     client.pass(1_799);
     assert!(client.exchanges.is_empty());
     client.pass(1);
-    assert_eq!(client.reply(NOBODY).host(), "a.example");
+    assert_eq!(client.reply(SOMEBODY).host(), "a.example");
     assert!(client.exchanges.is_empty());
 }
 
@@ -140,10 +144,10 @@ fn a_tracker_is_left_out_until_its_backoff_is_over() {
         while client.exchanges[0].host() == "a.example" {
             client.refuse();
         }
-        client.reply("d8:completei0e8:intervali60e5:peers0:e");
+        client.reply("d8:completei0e8:intervali60e5:peers6:peers!e");
         client.pass(60);
     }
-    assert_eq!(client.reply(NOBODY).host(), "b.example");
+    assert_eq!(client.reply(SOMEBODY).host(), "b.example");
     let statuses = client.announcer.statuses(client.world.now);
     assert!(statuses[0].next_announce > Some(60), "{statuses:?}");
     assert_eq!(statuses[1].next_announce, Some(1_800));
@@ -152,10 +156,10 @@ fn a_tracker_is_left_out_until_its_backoff_is_over() {
 #[test]
 fn a_working_tracker_that_fails_is_replaced_at_once() {
     let mut client = Client::started(1, &[&[A], &[B]]);
-    client.reply(NOBODY);
+    client.reply(SOMEBODY);
     client.pass(1_800);
     assert_eq!(client.refuse().host(), "a.example");
-    let exchange = client.reply(NOBODY);
+    let exchange = client.reply(SOMEBODY);
     assert_eq!(exchange.host(), "b.example");
     assert_eq!(exchange.event(), Some(AnnounceEvent::Started));
 }
@@ -244,7 +248,7 @@ fn what_completes_before_the_first_answer_is_told_after_it() {
 fn stopped_goes_to_those_that_acknowledged_started() {
     let mut client = Client::started(1, &[&[A], &[B], &[C]]);
     client.refuse();
-    client.reply(NOBODY);
+    client.reply(SOMEBODY);
     client.call(Announcer::stop);
     let exchange = client.take();
     assert_eq!(exchange.host(), "b.example");
@@ -279,14 +283,15 @@ fn a_download_that_ends_when_it_is_complete_tells_both() {
 
 #[test]
 fn a_tracker_that_never_answered_is_not_told_goodbye() {
-    let mut client = Client::started(1, &[&[A]]);
-    let op = client.exchanges[0].op;
-    client.call(Announcer::stop);
-    assert_eq!(client.cancelled, [op]);
-    assert!(client.exchanges.is_empty());
-    assert!(client.announcer.is_idle());
-    client.http(op, OpResult::Cancelled);
-    assert!(client.failures().is_empty());
+    for tracker in [A, UDP] {
+        let mut client = Client::started(1, &[&[tracker]]);
+        client.pass(3);
+        client.call(Announcer::stop);
+        assert!(client.exchanges.is_empty());
+        assert!(client.announcer.is_idle());
+        assert_eq!(client.cancelled.len(), usize::from(tracker == A));
+        assert!(client.failures().is_empty());
+    }
 }
 
 #[test]
@@ -347,15 +352,17 @@ fn backoff_grows_from_five_seconds_to_an_hour() {
 #[test]
 fn a_round_does_not_ask_a_tracker_twice() {
     let mut client = Client::started(1, &[&[A], &[B], &[C]]);
-    let mut asked = Vec::new();
-    for _ in 0..3 {
-        let exchange = client.take();
-        asked.push(exchange.host());
-        // Longer than the first backoff.
-        client.pass(20);
-        client.http(exchange.op, OpResult::Http(Err(ContactError::TimedOut)));
-    }
-    assert_eq!(asked, ["a.example", "b.example", "c.example"]);
+    client.pass(20);
+    let hosts: Vec<String> = client.exchanges.iter().map(Exchange::host).collect();
+    assert_eq!(hosts, ["a.example", "b.example", "c.example"]);
+    // They fail one by one; the first one is left alone for its backoff.
+    client.refuse_first();
+    client.pass(4);
+    client.refuse_first();
+    client.refuse_first();
+    assert!(client.exchanges.is_empty());
+    client.pass(3);
+    assert_eq!(client.take().host(), "a.example");
 }
 
 #[test]
@@ -363,13 +370,18 @@ fn a_tracker_that_says_when_to_come_back_is_obeyed() {
     let mut client = Client::started(1, &[&[A]]);
     client.reply("d14:failure reason4:busy8:retry ini20ee");
     let (url, error, retry_in) = client.failures().remove(0);
-    assert_eq!((url.as_str(), error.as_str(), retry_in), (A, "busy", 1_200));
+    assert_eq!(
+        (url.as_str(), error.as_str(), retry_in),
+        (A, "busy", Some(1_200))
+    );
     client.call(Announcer::reannounce);
     client.pass(1_199);
     assert!(client.exchanges.is_empty());
     client.pass(1);
     client.reply("d14:failure reason4:gone8:retry in5:nevere");
-    assert_eq!(client.failures()[1].2, u32::MAX);
+    let (_, error, retry_in) = client.failures().remove(1);
+    assert_eq!(error, "gone (it does not want to be asked again)");
+    assert_eq!(retry_in, None);
     client.pass(1_000_000);
     client.call(Announcer::reannounce);
     assert!(client.exchanges.is_empty());
@@ -389,23 +401,24 @@ fn more_peers_are_asked_for_after_the_minimum_interval() {
 }
 
 #[test]
-fn a_tracker_without_a_minimum_interval_is_asked_ever_less_often() {
+fn a_tracker_without_a_minimum_interval_is_not_asked_before_its_interval() {
     let mut client = Client::started(1, &[&[A]]);
-    let mut last = client.world.now;
-    let mut gaps = Vec::new();
-    for _ in 0..7 {
-        client.reply("d8:completei0e8:intervali1000e5:peers0:e");
-        for _ in 0..1_000 {
-            if client.exchanges.is_empty() {
-                client.call(Announcer::want_peers);
-                client.pass(1);
-            }
+    for _ in 0..3 {
+        client.reply(NOBODY);
+        for _ in 0..1_799 {
+            client.call(Announcer::want_peers);
+            client.pass(1);
         }
-        gaps.push(client.world.now.since(last).as_secs());
-        last = client.world.now;
+        assert!(client.exchanges.is_empty());
+        client.pass(1);
     }
-    // A regular announce counts as no haste, so it begins anew.
-    assert_eq!(gaps, [60, 120, 240, 480, 960, 1_000, 60]);
+    // The user may ask once a minute.
+    client.reply(NOBODY);
+    client.pass(59);
+    client.call(Announcer::reannounce);
+    assert!(client.exchanges.is_empty());
+    client.pass(1);
+    assert_eq!(client.take().event(), None);
 }
 
 #[test]
@@ -510,6 +523,46 @@ fn unusable_peers_and_ourselves_are_left_out() {
 }
 
 #[test]
+fn peers_with_names_are_looked_up_within_bounds() {
+    let mut client = Client::started(1, &[&[A], &[B]]);
+    let entry = |n: u32| format!("d2:ip{}:{n}.example4:porti6881ee", n.to_string().len() + 8);
+    let body = |range: core::ops::Range<u32>| {
+        let entries: String = range.map(entry).collect();
+        format!("d8:completei0e8:intervali60e5:peersl{entries}ee")
+    };
+    // Who names somebody by a name has named somebody.
+    client.reply(body(0..3));
+    assert!(client.exchanges.is_empty());
+    assert_eq!(client.lookups.len(), 3);
+    assert_eq!(client.lookups[0].1, "0.example");
+    let found = |ips: &[&str]| {
+        let ips = ips.iter().map(|ip| ip.parse().unwrap()).collect();
+        OpResult::Resolved(Ok(ips))
+    };
+    client.resolved(found(&[
+        "192.0.2.7",
+        "0.0.0.0",
+        "192.0.2.1",
+        "::ffff:192.0.2.8",
+    ]));
+    client.resolved(OpResult::Resolved(Err(ContactError::Denied)));
+    let expected = ["192.0.2.7:6881", "192.0.2.8:6881"].map(|addr| addr.parse().unwrap());
+    assert_eq!(client.peers, expected, "neither nonsense nor ourselves");
+    client.resolved(found(&["192.0.2.9"; 100]));
+    assert_eq!(client.peers.len(), 2 + limits::MAX_PEER_NAME_ADDRESSES);
+    // What is under way counts.
+    for _ in 0..3 {
+        client.pass(60);
+        client.reply(body(0..10));
+    }
+    assert_eq!(client.lookups.len(), limits::MAX_PEER_LOOKUPS);
+    client.resolved(OpResult::Cancelled);
+    client.pass(60);
+    client.reply(body(0..10));
+    assert_eq!(client.lookups.len(), limits::MAX_PEER_LOOKUPS);
+}
+
+#[test]
 fn a_tracker_on_this_machine_does_not_send_us_to_ourselves() {
     let mut client = Client::new(1, &[&[A]]);
     client.listen(Some("0.0.0.0:6881".parse().unwrap()));
@@ -553,19 +606,24 @@ fn an_error_page_is_a_failure() {
 #[test]
 fn an_exchange_that_never_ends_is_given_up() {
     let mut client = Client::started(1, &[&[A], &[B]]);
-    let op = client.take().op;
-    client.pass(34);
+    let op = client.exchanges[0].op;
+    client.pass(3);
+    client.exchanges.remove(0);
+    assert_eq!(client.refuse().host(), "b.example");
+    client.pass(31);
     assert!(client.cancelled.is_empty());
+    client.exchanges.clear();
     client.pass(1);
-    assert_eq!(client.cancelled, [op]);
-    assert_eq!(client.exchanges[0].host(), "b.example");
+    assert!(client.cancelled.contains(&op));
+    assert_eq!(client.failures()[1].0, A);
     // Its end, when it comes, is of no more interest.
     let reply = HttpReply {
         status: 200,
-        body: NOBODY.into(),
+        body: SOMEBODY.into(),
+        retry_after: None,
     };
     client.http(op, OpResult::Http(Ok(reply)));
-    assert_eq!(client.reply(NOBODY).host(), "b.example");
+    assert!(client.peers.is_empty());
 }
 
 #[test]
@@ -578,8 +636,8 @@ fn trackers_of_other_schemes_are_reported_and_skipped() {
     let (url, error, retry_in) = client.failures().remove(0);
     assert_eq!(url, "wss://a.example/announce");
     assert!(error.contains("udp"), "{error}");
-    assert_eq!(retry_in, u32::MAX);
-    assert_eq!(client.reply(NOBODY).host(), "b.example");
+    assert_eq!(retry_in, None);
+    assert_eq!(client.reply(SOMEBODY).host(), "b.example");
     let statuses = client.announcer.statuses(client.world.now);
     assert_eq!(statuses.len(), 2);
     assert!(!statuses[0].working && statuses[0].message.is_some());
@@ -595,7 +653,7 @@ fn trackers_are_bounded_and_not_repeated() {
         .map(|number| format!("http://t{}.example/announce", number / 2))
         .collect();
     let mut rng = Rng::new(Seed([1; 32]));
-    let announcer = Announcer::new(&vec![many; 3], &mut rng);
+    let announcer = Announcer::new(&vec![many; 3], false, &mut rng);
     assert_eq!(announcer.trackers.len(), limits::MAX_TRACKERS);
     let mut ids: Vec<usize> = announcer.trackers.iter().map(|t| t.id.0).collect();
     ids.sort_unstable();
@@ -612,7 +670,7 @@ fn trackers_that_come_later_are_asked_after_the_others() {
     let mut client = Client::started(1, &[]);
     assert!(client.exchanges.is_empty());
     add(&mut client, &[" ", B, B, "nonsense"]);
-    assert_eq!(client.reply(NOBODY).host(), "b.example");
+    assert_eq!(client.reply(SOMEBODY).host(), "b.example");
     assert_eq!(client.failures().len(), 1);
     assert_eq!(client.announcer.statuses(client.world.now).len(), 2);
     // One answers: another one is asked when it fails.
@@ -620,7 +678,7 @@ fn trackers_that_come_later_are_asked_after_the_others() {
     assert!(client.exchanges.is_empty());
     client.pass(1_800);
     assert_eq!(client.refuse().host(), "b.example");
-    assert_eq!(client.reply(NOBODY).host(), "a.example");
+    assert_eq!(client.reply(SOMEBODY).host(), "a.example");
     // Before the start nobody is asked.
     let mut client = Client::new(1, &[&[A]]);
     add(&mut client, &[C]);
@@ -653,11 +711,260 @@ fn a_torrent_without_usable_trackers_is_at_rest() {
 #[test]
 fn a_udp_tracker_that_is_silent_is_left_for_another_one() {
     let mut client = Client::started(1, &[&[UDP], &[A]]);
-    client.pass(104);
+    client.pass(2);
     assert!(client.exchanges.is_empty());
     client.pass(1);
+    assert_eq!(client.reply(SOMEBODY).host(), "a.example");
+    // It has not failed yet: packets get lost.
+    client.pass(101);
+    assert!(client.failures().is_empty());
+    client.pass(1);
     assert_eq!(client.failures()[0].1, "no answer");
+}
+
+#[test]
+fn ten_silent_trackers_cost_some_seconds() {
+    let dead: Vec<String> = (1..=10).map(|n| format!("udp://192.0.2.{n}:1/")).collect();
+    let mut tiers: Vec<Vec<&str>> = dead.iter().map(|url| [url.as_str()].into()).collect();
+    for (count, seconds) in [(10, 12), (2, 4)] {
+        tiers.truncate(count);
+        let mut all: Vec<&[&str]> = tiers.iter().map(Vec::as_slice).collect();
+        all.push(&[A]);
+        let mut client = Client::started(1, &all);
+        client.pass(seconds - 1);
+        assert!(client.exchanges.is_empty());
+        client.pass(1);
+        client.reply(SOMEBODY);
+        assert_eq!(client.peers.len(), 1, "after {seconds} s");
+    }
+}
+
+#[test]
+fn an_answer_that_comes_late_counts() {
+    let mut client = Client::started(1, &[&[A], &[B]]);
+    client.pass(3);
+    let late = client.exchanges.remove(0);
+    assert_eq!(client.reply(SOMEBODY).host(), "b.example");
+    client.pass(10);
+    let reply = HttpReply {
+        status: 200,
+        body: b"d8:completei1e8:intervali900e5:peers6:\xc0\x00\x02\x64\x00\x50e"[..].into(),
+        retry_after: None,
+    };
+    client.http(late.op, OpResult::Http(Ok(reply)));
+    assert_eq!(client.peers.len(), 2);
+    // It is of a better tier: from now on it is the one to ask, and the other one is let be.
+    client.pass(899);
+    assert!(client.exchanges.is_empty());
+    client.pass(1);
+    assert_eq!(client.reply(SOMEBODY).host(), "a.example");
+    client.pass(1_000);
+    assert!(client.exchanges.is_empty());
+    // Both know of us, and both are told that we go.
+    client.call(Announcer::stop);
+    assert_eq!(client.exchanges.len(), 2);
+}
+
+#[test]
+fn a_tracker_that_the_network_cannot_reach_is_left_at_once() {
+    let mut client = Client::started(1, &[&[UDP], &["udp://192.0.2.8:1/"], &[A]]);
+    client.undelivered("192.0.2.9:6969", Undelivered::Refused);
+    assert_eq!(client.failures()[0].1, "port unreachable");
+    client.undelivered("192.0.2.8:1", Undelivered::Unreachable);
+    assert_eq!(client.failures()[1].1, "network unreachable");
+    assert_eq!(client.reply(SOMEBODY).host(), "a.example");
+    // Nobody waits for these.
+    client.undelivered("192.0.2.9:6969", Undelivered::Refused);
+    client.undelivered("192.0.2.7:1", Undelivered::Denied);
+    assert_eq!(client.failures().len(), 2);
+}
+
+#[test]
+fn no_more_trackers_are_asked_at_a_time_than_the_limit() {
+    let urls: Vec<String> = (0..40)
+        .map(|n| format!("http://{n}.example/announce"))
+        .collect();
+    let tiers: Vec<[&str; 1]> = urls.iter().map(|url| [url.as_str()]).collect();
+    let tiers: Vec<&[&str]> = tiers.iter().map(<[&str; 1]>::as_slice).collect();
+    let mut client = Client::started(1, &tiers);
+    let mut asked: Vec<String> = Vec::new();
+    for _ in 0..45 {
+        assert!(client.exchanges.len() <= limits::MAX_TRACKERS_ASKED);
+        asked.extend(client.exchanges.iter().map(Exchange::host));
+        client.pass(1);
+    }
+    asked.sort_unstable();
+    asked.dedup();
+    assert_eq!(
+        asked.len(),
+        40,
+        "nobody is left out for the silence of others"
+    );
+}
+
+#[test]
+fn a_tracker_that_knows_nobody_does_not_end_the_search() {
+    let mut client = Client::started(1, &[&[A], &[B], &[C]]);
     assert_eq!(client.reply(NOBODY).host(), "a.example");
+    let exchange = client.reply("d8:completei1e8:intervali900e5:peers6:peers!e");
+    assert_eq!(exchange.host(), "b.example");
+    assert_eq!(exchange.event(), Some(AnnounceEvent::Started));
+    assert!(client.exchanges.is_empty());
+    // Both are asked from now on, each after its own interval.
+    client.pass(900);
+    assert_eq!(client.reply(SOMEBODY).host(), "b.example");
+    client.pass(900);
+    assert_eq!(client.reply(NOBODY).host(), "a.example");
+    client.pass(900);
+    assert_eq!(client.reply(SOMEBODY).host(), "b.example");
+    client.call(Announcer::stop);
+    assert_eq!(client.exchanges.len(), 2);
+}
+
+#[test]
+fn when_all_know_nobody_each_is_asked_after_its_interval() {
+    let mut client = Client::started(1, &[&[A, B], &[C]]);
+    for _ in 0..3 {
+        client.reply(NOBODY);
+    }
+    client.pass(1_799);
+    assert!(client.exchanges.is_empty());
+    client.pass(1);
+    for _ in 0..3 {
+        assert_eq!(client.reply(NOBODY).event(), None);
+    }
+    assert!(client.exchanges.is_empty());
+}
+
+#[test]
+fn who_seeds_is_content_with_the_first_answer() {
+    let mut client = Client::new(1, &[&[A], &[B]]);
+    client.facts.left = 0;
+    client.call(Announcer::start);
+    client.reply(NOBODY);
+    assert!(client.exchanges.is_empty());
+}
+
+#[test]
+fn who_still_wants_peers_asks_the_others_as_well() {
+    let mut client = Client::started(1, &[&[A], &[B]]);
+    client.reply(SOMEBODY);
+    client.call(Announcer::want_peers);
+    assert_eq!(client.reply(SOMEBODY).host(), "b.example");
+    client.call(Announcer::want_peers);
+    assert!(client.exchanges.is_empty());
+    // One is enough for the regular announces.
+    client.pass(1_800);
+    assert_eq!(client.reply(SOMEBODY).host(), "a.example");
+}
+
+#[test]
+fn a_private_torrent_uses_one_tracker_at_a_time() {
+    let mut client = Client::new(1, &[&[A], &[B], &[C]]);
+    client.facts.private = true;
+    client.call(Announcer::start);
+    client.pass(14);
+    assert_eq!(client.exchanges.len(), 1);
+    client.pass(1);
+    // Whoever is silent is given up before another one is asked.
+    assert_eq!(client.cancelled.len(), 1);
+    assert_eq!(client.exchanges.len(), 1);
+    assert_eq!(client.refuse().host(), "b.example");
+    // Whoever answers is stayed with.
+    assert_eq!(client.reply(NOBODY).host(), "c.example");
+    client.call(Announcer::want_peers);
+    assert!(client.exchanges.is_empty());
+    // A slow one is given more time when it is asked again.
+    client.pass(1_800);
+    assert_eq!(client.exchanges[0].host(), "a.example");
+    client.pass(29);
+    assert_eq!(client.exchanges.len(), 1);
+    assert_eq!(client.exchanges[0].host(), "a.example");
+    client.pass(1);
+    assert_eq!(client.exchanges[0].host(), "b.example");
+}
+
+#[test]
+fn a_refusal_that_names_an_interval_is_obeyed() {
+    for (body, retry_after, seconds) in [
+        ("d14:failure reason2:no8:intervali1800ee", None, 1_800),
+        ("d14:failure reason2:no12:min intervali1800ee", None, 1_800),
+        (
+            "d14:failure reason2:no8:intervali0e12:min intervali600ee",
+            None,
+            600,
+        ),
+        (
+            "d14:failure reason2:no8:intervali4000000000ee",
+            None,
+            86_400,
+        ),
+        (
+            "d14:failure reason2:no8:intervali900e8:retry ini2ee",
+            None,
+            120,
+        ),
+        (REFUSED, Some(300), 300),
+        ("<html>", Some(300), 300),
+        ("d14:failure reason2:no8:intervali900ee", Some(300), 900),
+    ] {
+        let mut client = Client::started(1, &[&[A]]);
+        let exchange = client.take();
+        let reply = HttpReply {
+            status: 503,
+            body: body.into(),
+            retry_after,
+        };
+        client.http(exchange.op, OpResult::Http(Ok(reply)));
+        assert_eq!(client.failures()[0].2, Some(seconds), "{body}");
+        client.call(Announcer::want_peers);
+        client.call(Announcer::reannounce);
+        client.pass(seconds.into());
+        assert!(client.take().event().is_some(), "{body}");
+    }
+}
+
+#[test]
+fn what_a_refusal_names_does_not_shorten_the_backoff() {
+    let mut client = Client::started(1, &[&[A]]);
+    fail_for(&mut client, 7_000);
+    while client.exchanges.is_empty() {
+        client.pass(1);
+    }
+    client.reply("d14:failure reason2:no8:intervali60ee");
+    assert!(client.failures().last().unwrap().2 > Some(1_000));
+}
+
+#[test]
+fn a_torrent_that_ends_before_the_first_answer_says_stopped_after_it() {
+    let mut client = Client::new(1, &[&[A]]);
+    client.facts.left = 0;
+    client.call(Announcer::start);
+    client.call(Announcer::stop);
+    assert_eq!(client.reply(NOBODY).event(), Some(AnnounceEvent::Started));
+    assert_eq!(client.reply(NOBODY).event(), Some(AnnounceEvent::Stopped));
+    assert!(client.announcer.is_idle());
+    // One that fails knows nothing of us.
+    let mut client = Client::started(1, &[&[A]]);
+    client.call(Announcer::stop);
+    client.refuse();
+    assert!(client.announcer.is_idle() && client.failures().is_empty());
+}
+
+#[test]
+fn a_udp_announce_that_was_sent_is_followed_by_stopped() {
+    let mut client = Client::started(1, &[&[UDP]]);
+    let mut server = TrackerServer::new(Seed([1; 32]), Duration::from_secs(1_800));
+    let (to, connect) = client.datagrams.remove(0);
+    let from = OWN.parse().unwrap();
+    let answer = server.udp(client.world.now, from, &connect).unwrap();
+    assert!(client.datagram(to, &answer));
+    assert_eq!(client.datagrams.len(), 1);
+    client.call(Announcer::stop);
+    client.serve(&mut server, from);
+    assert!(client.announcer.is_idle());
+    let swarm = server.scrape_http(client.world.now, "");
+    assert!(!swarm.windows(13).any(|part| part == b"incompletei1e"));
 }
 
 #[test]
@@ -747,6 +1054,7 @@ fn a_tracker_whose_answer_has_no_counts_is_scraped() {
     let reply = HttpReply {
         status: 200,
         body: body.into(),
+        retry_after: None,
     };
     client.http(exchange.op, OpResult::Http(Ok(reply)));
     let status = client.announcer.statuses(client.world.now).remove(0);
@@ -807,7 +1115,7 @@ quickcheck! {
                 let exchange = client.exchanges.remove(0);
                 let status = statuses.get(index).copied().unwrap_or(200);
                 let body = body.clone().into();
-                client.http(exchange.op, OpResult::Http(Ok(HttpReply { status, body })));
+                client.http(exchange.op, OpResult::Http(Ok(HttpReply { status, body, retry_after: None })));
             }
             client.pass(50);
         }
@@ -816,7 +1124,7 @@ quickcheck! {
         client.announcer.is_idle()
     }
 
-    fn any_order_of_calls_leaves_one_announce_under_way_at_most(calls: Vec<u8>) -> bool {
+    fn any_order_of_calls_asks_a_tracker_one_thing_at_a_time(calls: Vec<u8>) -> bool {
         let mut client = Client::new(1, &[&[A, B], &[C]]);
         for call in calls {
             match call % 10 {
@@ -834,13 +1142,14 @@ quickcheck! {
                 }
                 7 | 8 if !client.exchanges.is_empty() => {
                     let op = client.exchanges.remove(0).op;
-                    let reply = HttpReply { status: 200, body: NOBODY.into() };
+                    let reply = HttpReply { status: 200, body: NOBODY.into(), retry_after: None };
                     client.http(op, OpResult::Http(Ok(reply)));
                 }
                 _ => client.pass(u64::from(call)),
             }
-            let announces = client.exchanges.iter();
-            if announces.filter(|e| e.event() != Some(AnnounceEvent::Stopped)).count() > 1 {
+            let mut hosts: Vec<String> = client.exchanges.iter().map(Exchange::host).collect();
+            hosts.sort_unstable();
+            if hosts.windows(2).any(|pair| pair[0] == pair[1]) {
                 return false;
             }
         }

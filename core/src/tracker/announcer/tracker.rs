@@ -5,12 +5,13 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::reply::Comeback;
 use crate::limits;
 use crate::rng::Rng;
 use crate::status::TrackerStatus;
 use crate::time::Instant;
 use crate::tracker::url::{self, Endpoint, UrlFault};
-use crate::wire::tracker::{AnnounceReply, Retry};
+use crate::wire::tracker::AnnounceReply;
 
 /// No tracker is asked regularly more often than this, whatever it says.
 pub(super) const FLOOR: Duration = Duration::from_secs(60);
@@ -27,6 +28,17 @@ const FIRST_BACKOFF: Duration = Duration::from_secs(5);
 /// The longest wait after a failure.
 const MAX_BACKOFF: Duration = Duration::from_secs(60 * 60);
 
+/// Why a tracker is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Haste {
+    /// It is time.
+    None,
+    /// The torrent wants more peers.
+    Peers,
+    /// The user wants so, whether peers are wanted or not.
+    User,
+}
+
 /// Which tracker, whatever its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TrackerId(pub(super) usize);
@@ -40,14 +52,18 @@ pub(super) struct Tracker {
     pub(super) endpoint: Result<Endpoint, UrlFault>,
     /// The round that asked it last.
     pub(super) round: u32,
-    /// Whether the request under way was made before its time.
-    pub(super) hurried: bool,
     /// It has acknowledged `started`.
     pub(super) acknowledged: bool,
+    /// It is asked regularly: it answered last, and no better one has peers.
+    pub(super) in_use: bool,
     /// Given back to it in each announce.
     pub(super) tracker_id: Option<Bytes>,
-    /// When it may be asked again: its minimum interval, or a backoff, is over.
-    pub(super) ready: Instant,
+    /// When it is asked regularly: its interval, or a backoff, is over.
+    due: Instant,
+    /// When it may be asked because peers are wanted: the minimum interval is over that it named, otherwise the interval.
+    ready: Instant,
+    /// When it may be asked because the user wants so.
+    user_ready: Instant,
     pub(super) scrape_ready: Instant,
     /// Its last answer had no counts.
     pub(super) uncounted: bool,
@@ -55,8 +71,6 @@ pub(super) struct Tracker {
     pub(super) failures: u32,
     /// It said itself when it may be asked again.
     told_off: bool,
-    /// Announces before their time since the last regular one.
-    early: u32,
     pub(super) working: bool,
     pub(super) message: Option<String>,
     pub(super) seeds: Option<u32>,
@@ -65,8 +79,8 @@ pub(super) struct Tracker {
 }
 
 impl Tracker {
-    pub(super) fn new(id: TrackerId, tier: u32, text: &str) -> Self {
-        let endpoint = url::parse(text);
+    pub(super) fn new(id: TrackerId, tier: u32, text: &str, allow_local: bool) -> Self {
+        let endpoint = url::parse(text, allow_local);
         let message = endpoint.as_ref().err().map(ToString::to_string);
         Self {
             id,
@@ -78,15 +92,16 @@ impl Tracker {
             },
             endpoint,
             round: 0,
-            hurried: false,
             acknowledged: false,
+            in_use: false,
             tracker_id: None,
+            due: Instant::ZERO,
             ready: Instant::ZERO,
+            user_ready: Instant::ZERO,
             scrape_ready: Instant::ZERO,
             uncounted: false,
             failures: 0,
             told_off: false,
-            early: 0,
             working: false,
             message,
             seeds: None,
@@ -100,40 +115,48 @@ impl Tracker {
         self.endpoint.is_ok()
     }
 
-    /// The torrent starts: the tracker is new to us again.
-    pub(super) fn begin(&mut self, now: Instant) {
-        self.acknowledged = false;
-        self.failures = 0;
-        self.early = 0;
-        if !self.told_off {
-            self.ready = now;
+    /// When it may be asked.
+    pub(super) fn at(&self, haste: Haste) -> Instant {
+        match haste {
+            Haste::None => self.due,
+            Haste::Peers => self.ready,
+            Haste::User => self.user_ready,
         }
     }
 
-    /// It answered. Returns when it is to be asked next.
-    pub(super) fn answered(
-        &mut self,
-        now: Instant,
-        reply: &AnnounceReply,
-        peers: usize,
-    ) -> Instant {
+    /// Whether it said itself that it must not be asked again.
+    pub(super) fn is_done_with(&self) -> bool {
+        self.due == Instant::FAR
+    }
+
+    fn wait_until(&mut self, at: Instant) {
+        (self.due, self.ready, self.user_ready) = (at, at, at);
+    }
+
+    /// The torrent starts: the tracker is new to us again.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.acknowledged = false;
+        self.in_use = false;
+        self.failures = 0;
+        if !self.told_off {
+            self.wait_until(now);
+        }
+    }
+
+    /// It answered.
+    pub(super) fn answered(&mut self, now: Instant, reply: &AnnounceReply, peers: usize) {
         let seconds = |number: u32| Duration::from_secs(u64::from(number)).clamp(FLOOR, CEILING);
-        self.early = if self.hurried {
-            self.early.saturating_add(1)
-        } else {
-            0
-        };
+        let min_interval = reply.min_interval.map(seconds);
         let interval = reply.interval.map_or(DEFAULT_INTERVAL, seconds);
-        let min_interval = match reply.min_interval {
-            Some(min) => seconds(min),
-            // At most 60 << 11, which is past the ceiling.
-            None => (FLOOR * (1 << self.early.min(11))).min(interval),
-        };
+        let interval = interval.max(min_interval.unwrap_or(FLOOR));
+        self.due = now + interval;
+        self.ready = now + min_interval.unwrap_or(interval);
+        self.user_ready = now + min_interval.unwrap_or(FLOOR);
         self.acknowledged = true;
+        self.in_use = true;
         self.failures = 0;
         self.told_off = false;
         self.working = true;
-        self.ready = now + min_interval;
         self.message.clone_from(&reply.warning);
         if reply.tracker_id.is_some() {
             self.tracker_id.clone_from(&reply.tracker_id);
@@ -142,28 +165,34 @@ impl Tracker {
         self.seeds = reply.complete.or(self.seeds);
         self.leechers = reply.incomplete.or(self.leechers);
         self.peers = u32::try_from(peers).unwrap_or(u32::MAX);
-        now + interval.max(min_interval)
     }
 
     /// It did not answer, or refused.
-    pub(super) fn failed(&mut self, now: Instant, rng: &mut Rng, retry: Option<Retry>, text: &str) {
+    pub(super) fn failed(
+        &mut self,
+        now: Instant,
+        rng: &mut Rng,
+        retry: Option<Comeback>,
+        text: &str,
+    ) {
         self.working = false;
+        self.in_use = false;
         self.message = Some(String::from(text));
         self.told_off = retry.is_some();
-        self.ready = match retry {
-            Some(Retry::Never) => Instant::FAR,
-            Some(Retry::Minutes(minutes)) => {
-                now + Duration::from_secs(u64::from(minutes) * 60).clamp(FLOOR, CEILING)
-            }
-            None => now + backoff(self.failures, rng),
-        };
+        let backoff = backoff(self.failures, rng);
+        self.wait_until(match retry {
+            Some(Comeback::Never) => Instant::FAR,
+            // What it asks for shortens nothing: who fails again and again is asked ever less often.
+            Some(Comeback::After(wait)) => now + wait.clamp(FLOOR, CEILING).max(backoff),
+            None => now + backoff,
+        });
         self.failures = self.failures.saturating_add(1);
     }
 
     /// The user does not want to wait; but what the tracker itself asked for stands.
     pub(super) fn forget_backoff(&mut self, now: Instant) {
         if self.failures > 0 && !self.told_off {
-            self.ready = self.ready.min(now);
+            self.wait_until(self.due.min(now));
         }
     }
 

@@ -107,6 +107,13 @@ impl Rig {
         ours
     }
 
+    fn undelivered(&mut self, to: &str, reason: Undelivered) {
+        let to = to.parse().unwrap();
+        let outcomes = self.udp.on_undelivered(&mut self.world.ctx(), to, reason);
+        self.outcomes.extend(outcomes);
+        self.collect();
+    }
+
     fn answer(&mut self, from: &str, response: &Response) {
         let mut data = Vec::new();
         response.encode(Family::of(from.parse().unwrap()), &mut data);
@@ -480,6 +487,46 @@ fn the_other_family_is_tried_when_the_first_does_not_answer() {
 }
 
 #[test]
+fn an_address_out_of_reach_is_left_for_the_other_at_once() {
+    let mut rig = Rig::new();
+    rig.ask("t.example");
+    rig.resolve(&["2001:db8::9", "192.0.2.9"]);
+    rig.undelivered(V6, Undelivered::Unreachable);
+    assert_eq!(rig.datagrams.last().unwrap().1, V4.parse().unwrap());
+    assert_eq!(rig.times(), [0, 0]);
+    // The first one again is no news.
+    rig.undelivered(V6, Undelivered::Unreachable);
+    assert_eq!(rig.datagrams.len(), 2);
+    // After the silence of the second one the first is tried once more, which costs nothing.
+    rig.pass(15);
+    assert_eq!(rig.datagrams.last().unwrap().1, V6.parse().unwrap());
+    rig.undelivered(V6, Undelivered::Unreachable);
+    assert_eq!(rig.datagrams.last().unwrap().1, V4.parse().unwrap());
+    assert!(rig.outcomes.is_empty());
+    rig.undelivered("[::ffff:192.0.2.9]:6969", Undelivered::Refused);
+    let fault = UdpFault::Undelivered(Undelivered::Refused);
+    assert_eq!(rig.outcomes[0].result, Err(fault));
+    assert_eq!(rig.udp.len(), 0);
+    rig.pass(1_000);
+    assert_eq!(rig.datagrams.len(), 4);
+}
+
+#[test]
+fn a_tracker_that_vanishes_fails_what_it_was_sent() {
+    let mut rig = Rig::new();
+    rig.ask("192.0.2.9");
+    rig.connect(V4, 1);
+    rig.ask("192.0.2.9");
+    rig.undelivered("192.0.2.9:6970", Undelivered::Refused);
+    assert!(rig.outcomes.is_empty());
+    rig.undelivered(V4, Undelivered::Refused);
+    assert_eq!(rig.outcomes.len(), 2);
+    // Its connection id is of no use any more.
+    rig.ask("192.0.2.9");
+    assert!(matches!(rig.last(), Query::Connect { .. }));
+}
+
+#[test]
 fn peers_over_ipv6_are_read() {
     let mut rig = Rig::new();
     rig.ask("2001:db8::9");
@@ -669,6 +716,7 @@ quickcheck! {
                 }
                 3 if !rig.lookups.is_empty() => rig.resolved(Err(ContactError::Denied)),
                 4 => rig.pass(u64::from(number) * 4),
+                5 if number % 3 == 0 => rig.undelivered(from, Undelivered::Refused),
                 5 => {
                     rig.raw(from, &data);
                 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::bencode::{self, Limits, dict_value_spans, list_items};
 use crate::metainfo::InfoHash;
-use crate::wire::tracker_http::compact_peer;
+use crate::wire::tracker_peers::compact_peer;
 use crate::wire::{BencodeFault, WireError};
 
 /// An item may be nested as its author likes, but not without an end; and nothing in a message of this length needs

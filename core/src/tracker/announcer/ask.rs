@@ -1,0 +1,145 @@
+//! BEP 3, 15, 48: what a tracker is asked, over either protocol.
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use super::tracker::Tracker;
+use super::{Announcer, Facts, Flight, Handle, Purpose};
+use crate::action::{Action, HttpRequest};
+use crate::ctx::{Ctx, Op};
+use crate::limits;
+use crate::time::Instant;
+use crate::tracker::udp::{UdpFault, UdpQuery, UdpTrackers};
+use crate::tracker::url::{Endpoint, UdpEndpoint};
+use crate::wire::tracker::{AnnounceEvent, AnnounceQuery};
+use crate::wire::tracker_http::scrape_url;
+use crate::wire::tracker_udp::Announce;
+
+/// What is added to the time that the driver has for an exchange before it is given up here as well.
+const HTTP_GRACE: Duration = Duration::from_secs(5);
+
+/// Doublings of the wait for a UDP tracker while others can be asked instead: 105 s in all.
+const PATIENCE: u32 = 2;
+
+/// Doublings of the wait for the only tracker: 465 s in all. BEP 15 goes on to two hours; by then the schedule's own
+/// backoff, which begins again with short waits, has found a tracker or a network that came back, and the user knows.
+const PATIENCE_ALONE: u32 = 4;
+
+impl Announcer {
+    /// Begins a request. Nothing is begun where the tracker cannot be asked for that.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`UdpTrackers::request`].
+    pub(super) fn launch(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        udp: &mut UdpTrackers,
+        facts: &Facts,
+        index: usize,
+        purpose: Purpose,
+    ) -> Result<(), UdpFault> {
+        let goodbye = !self.running && purpose != Purpose::Scrape;
+        let tracker = &self.trackers[index];
+        let (handle, deadline) = match &tracker.endpoint {
+            Ok(Endpoint::Http(url)) => {
+                let url = match purpose {
+                    Purpose::Announce(event) => {
+                        Some(self.query(ctx, facts, tracker, event).url(url))
+                    }
+                    Purpose::Scrape => scrape_url(url, &[*facts.info_hash.as_bytes()]),
+                };
+                let Some(url) = url else {
+                    return Ok(());
+                };
+                let timeout = if goodbye {
+                    ctx.config.goodbye_timeout
+                } else {
+                    limits::TRACKER_TIMEOUT
+                };
+                let op = ctx.ops.insert(Op::TrackerHttp(facts.torrent));
+                ctx.push(Action::Http {
+                    op,
+                    request: Box::new(HttpRequest {
+                        url,
+                        body_limit: limits::TRACKER_REPLY_LEN,
+                        redirects: limits::MAX_REDIRECTS,
+                        timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
+                    }),
+                });
+                (Handle::Http(op), ctx.now + timeout + HTTP_GRACE)
+            }
+            Ok(Endpoint::Udp(endpoint)) => {
+                let query = match purpose {
+                    Purpose::Announce(event) => {
+                        let query = self.query(ctx, facts, tracker, event);
+                        UdpQuery::Announce(udp_announce(query, self.key, endpoint))
+                    }
+                    Purpose::Scrape => UdpQuery::Scrape(*facts.info_hash.as_bytes()),
+                };
+                let usable = self.trackers.iter().filter(|t| t.is_usable()).count();
+                let patience = if usable > 1 { PATIENCE } else { PATIENCE_ALONE };
+                let id = udp.request(ctx, facts.torrent, endpoint, query, patience)?;
+                (Handle::Udp(id), Instant::FAR)
+            }
+            Err(_) => return Ok(()),
+        };
+        self.flights.push(Flight {
+            handle,
+            tracker: tracker.id,
+            purpose,
+            asked: ctx.now,
+            deadline: if goodbye {
+                ctx.now + ctx.config.goodbye_timeout
+            } else {
+                deadline
+            },
+        });
+        Ok(())
+    }
+
+    fn query(
+        &self,
+        ctx: &Ctx<'_>,
+        facts: &Facts,
+        tracker: &Tracker,
+        event: Option<AnnounceEvent>,
+    ) -> AnnounceQuery {
+        let num_want = if facts.want_peers && event != Some(AnnounceEvent::Stopped) {
+            ctx.config.tracker_numwant
+        } else {
+            0
+        };
+        AnnounceQuery {
+            info_hash: *facts.info_hash.as_bytes(),
+            peer_id: facts.peer_id,
+            port: facts.port,
+            uploaded: facts.uploaded,
+            downloaded: facts.downloaded,
+            left: facts.left,
+            event,
+            compact: true,
+            no_peer_id: true,
+            num_want: Some(num_want),
+            key: Some(self.key),
+            tracker_id: tracker.tracker_id.clone(),
+            ip: None,
+        }
+    }
+}
+
+fn udp_announce(query: AnnounceQuery, key: u32, endpoint: &UdpEndpoint) -> Announce {
+    Announce {
+        info_hash: query.info_hash,
+        peer_id: query.peer_id,
+        downloaded: query.downloaded,
+        left: query.left,
+        uploaded: query.uploaded,
+        event: query.event,
+        ip: None,
+        key,
+        num_want: query.num_want,
+        port: query.port,
+        url_data: endpoint.url_data.as_bytes().to_vec(),
+    }
+}
