@@ -16,6 +16,7 @@ pub(crate) mod candidates;
 pub(crate) mod choker;
 mod disk;
 mod download;
+mod endgame;
 mod extended;
 pub(crate) mod handout;
 mod magnet;
