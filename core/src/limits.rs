@@ -47,7 +47,7 @@ pub const MAX_PARTIAL_PIECES: usize = 2_048;
 /// A single piece may have more.
 pub const MAX_PARTIAL_BLOCKS: usize = 131_072;
 
-/// Peers asked for the same block at the end of a download.
+/// Peers asked for the same block at the end of a download, when one after the other is late with it.
 pub const ENDGAME_COPIES: usize = 3;
 
 /// Failed copies of pieces whose block digests are kept to find out who lied: 64 × 20 bytes a block.

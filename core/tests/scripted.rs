@@ -27,6 +27,9 @@ const PIECE: u32 = 16 * 1024;
 /// So many pieces of that size a seed suggests to a peer before it asks for them.
 const AHEAD: usize = 8;
 
+/// After so long a peer is late that has delivered nothing yet.
+const LATE: Duration = Duration::from_millis(2_100);
+
 /// An engine with one torrent of twenty pieces, and what it did.
 struct Rig {
     engine: Engine,
@@ -230,6 +233,7 @@ const INTERESTED: u8 = 2;
 const NOT_INTERESTED: u8 = 3;
 const HAVE: u8 = 4;
 const REQUEST: u8 = 6;
+const CANCEL: u8 = 8;
 const SUGGEST: u8 = 13;
 const REJECT: u8 = 16;
 const ALLOWED_FAST: u8 = 17;
@@ -516,17 +520,128 @@ fn a_block_is_asked_for_twice_only_when_nothing_else_can_be_had() {
                 Message::HaveNone
             },
         );
-        let asked: Vec<bool> = [3, 4]
-            .into_iter()
-            .map(|octet| {
-                let peer = rig.peer(octet, true);
-                rig.say(peer, &Message::Bitfield(first.to_wire()));
-                rig.say(peer, &Message::Unchoke);
-                rig.sent(peer).contains(&REQUEST)
-            })
-            .collect();
-        assert_eq!(asked, [true, !others_have_more]);
+        let [asked, other] = [3, 4].map(|octet| {
+            let peer = rig.peer(octet, true);
+            rig.say(peer, &Message::Bitfield(first.to_wire()));
+            rig.say(peer, &Message::Unchoke);
+            peer
+        });
+        assert!(rig.sent(asked).contains(&REQUEST));
+        // As long as the first may still deliver it in time, nobody else is asked.
+        rig.pass(LATE / 2);
+        assert!(!rig.sent(other).contains(&REQUEST));
+        rig.pass(LATE);
+        assert_eq!(rig.sent(other).contains(&REQUEST), !others_have_more);
+        // It is not taken back: it may be on its way.
+        assert!(!rig.sent(asked).contains(&CANCEL));
     }
+}
+
+#[test]
+fn what_a_peer_is_late_with_is_taken_over_from_the_end() {
+    let mut rig = Rig::new(false);
+    let mut few = Bitfield::new(PIECES);
+    (0..4).for_each(|piece| {
+        few.insert(piece);
+    });
+    let [silent, other] = [2, 3].map(|octet| {
+        let peer = rig.peer(octet, true);
+        rig.say(peer, &Message::Bitfield(few.to_wire()));
+        rig.say(peer, &Message::Unchoke);
+        peer
+    });
+    let asked = rig.pieces(silent, REQUEST);
+    assert_eq!(asked.len(), 4);
+    assert_eq!(rig.pieces(other, REQUEST), []);
+    rig.pass(LATE);
+    // One block shows what the other can do.
+    let first = rig.pieces(other, REQUEST);
+    assert_eq!(first, asked[3..]);
+    rig.deliver(other, first[0]);
+    assert_eq!(rig.pieces(other, REQUEST), [asked[2], asked[1]]);
+    rig.deliver(other, asked[2]);
+    assert_eq!(rig.pieces(other, REQUEST), asked[..1]);
+    // What the silent one was asked first is left with it as well, until it has come.
+    assert_eq!(rig.pieces(silent, CANCEL), [asked[3], asked[2], asked[1]]);
+    rig.deliver(silent, asked[0]);
+    assert_eq!(rig.pieces(other, CANCEL), asked[..1]);
+    rig.deliver(other, asked[1]);
+    assert_eq!(rig.engine.stats().wasted, 0);
+}
+
+#[test]
+fn little_is_asked_for_ahead_when_little_is_left() {
+    let mut rig = Rig::new(false);
+    let seed = rig.peer(2, true);
+    rig.say(seed, &Message::HaveAll);
+    rig.say(seed, &Message::Unchoke);
+    let mut waiting = std::collections::VecDeque::from(rig.pieces(seed, REQUEST));
+    assert_eq!(waiting.len(), 8);
+    let mut missing = PIECES as usize;
+    while let Some(piece) = waiting.pop_front() {
+        rig.pass(Duration::from_millis(400));
+        rig.deliver(seed, piece);
+        waiting.extend(rig.pieces(seed, REQUEST));
+        missing -= 1;
+        // Twelve come in five seconds, so that the rate is known, and depth alone would ask for all.
+        if missing <= 8 {
+            assert!(
+                waiting.len() <= (missing / 2).max(2) && waiting.len() >= missing.min(2),
+                "{} are asked for of {missing}",
+                waiting.len()
+            );
+        }
+    }
+    assert_eq!(missing, 0);
+}
+
+#[test]
+fn who_would_hold_up_the_others_is_not_asked_for_the_last_blocks() {
+    let mut rig = Rig::new(false);
+    let [quick, slow] = [2, 3].map(|octet| rig.peer(octet, true));
+    let mut waiting = Vec::new();
+    for peer in [quick, slow] {
+        rig.say(peer, &Message::HaveAll);
+        rig.say(peer, &Message::Unchoke);
+        waiting.push(std::collections::VecDeque::from(rig.pieces(peer, REQUEST)));
+    }
+    let (mut missing, mut last_of_slow) = (PIECES as usize, PIECES as usize);
+    // The one delivers ten blocks in the time in which the other delivers one.
+    for tenth in 1..200 {
+        let peers = if tenth % 10 == 0 { 2 } else { 1 };
+        rig.pass(Duration::from_millis(300));
+        for (peer, waiting) in [quick, slow].into_iter().zip(&mut waiting).take(peers) {
+            if let Some(piece) = waiting.pop_front() {
+                rig.deliver(peer, piece);
+                missing -= 1;
+            }
+        }
+        for (peer, waiting) in [quick, slow].into_iter().zip(&mut waiting) {
+            for (id, payload) in rig.messages(peer) {
+                let Some(piece) = payload.first_chunk().copied().map(u32::from_be_bytes) else {
+                    continue;
+                };
+                match id {
+                    REQUEST => {
+                        waiting.push_back(piece);
+                        if peer == slow {
+                            last_of_slow = missing;
+                        }
+                    }
+                    CANCEL => waiting.retain(|other| *other != piece),
+                    _ => {}
+                }
+            }
+        }
+        if missing == 0 {
+            // Ten would take the slow one as long as all of the twenty take the quick one.
+            assert!(tenth <= 24, "it took {tenth} times a block");
+            assert!(last_of_slow > 8, "asked with {last_of_slow} left");
+            assert_eq!(rig.engine.stats().wasted, 0);
+            return;
+        }
+    }
+    panic!("{missing} are missing");
 }
 
 #[test]

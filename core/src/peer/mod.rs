@@ -88,6 +88,8 @@ pub(crate) struct Peer {
     pub(crate) offered: Vec<u32>,
 
     pub(crate) pipeline: Pipeline,
+    /// Whether it is asked for nothing because others finish sooner: see `Torrent::share_of_rest`.
+    pub(crate) waits_for_rest: bool,
     pub(crate) uploads: UploadQueue,
     /// How many requests the peer takes from us.
     pub(crate) allowed_requests: u32,
@@ -196,6 +198,7 @@ impl Peer {
             suggested: Vec::new(),
             offered: Vec::new(),
             pipeline: Pipeline::new(now),
+            waits_for_rest: false,
             uploads: UploadQueue::default(),
             allowed_requests: default_reqq,
             down: Rate::default(),

@@ -165,12 +165,24 @@ impl Torrent {
         if peer.interesting == 0 || (peer.peer_choking && peer.allowed_to_us.is_empty()) {
             return;
         }
-        let mut room = peer.pipeline.room(peer.allowed_requests, peer.snubbed);
-        let depth = peer.pipeline.depth().min(peer.allowed_requests);
-        if room == 0 || (room < depth / REFILL_SHARE && !peer.pipeline.is_empty()) {
+        let room = peer.pipeline.room(peer.allowed_requests, peer.snubbed);
+        if room == 0 {
             return;
         }
-        let was_empty = peer.pipeline.is_empty();
+        let mut depth = peer.pipeline.depth().min(peer.allowed_requests);
+        let len = peer.pipeline.len();
+        let mut room = match self.share_of_rest(ctx.now, conn) {
+            Some(share) => {
+                depth = depth.min(share);
+                room.min(share.saturating_sub(len))
+            }
+            None => room,
+        };
+        let was_empty = len == 0;
+        if room == 0 || (room < depth / REFILL_SHARE && !was_empty) {
+            return;
+        }
+        let pace = self.pace(ctx.now, conn);
         while room > 0 {
             let Some(block) = self.choose_block(ctx, conn) else {
                 break;
@@ -178,7 +190,7 @@ impl Torrent {
             let Some(peer) = self.peers.get_mut(&conn) else {
                 return;
             };
-            peer.pipeline.push(block, ctx.now);
+            peer.pipeline.push(block, pace, ctx.now);
             peer.send(ctx, &Message::Request(block));
             room -= 1;
         }
@@ -202,7 +214,7 @@ impl Torrent {
         }
     }
 
-    fn request_blocks_of_all_but(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    pub(super) fn request_blocks_of_all_but(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
         let conns: Vec<ConnId> = self
             .peers
             .values()
@@ -464,12 +476,7 @@ impl Torrent {
         if let Some(block) = self.partials.request_shared(conn, &peer.have) {
             return Some(block);
         }
-        // Near the end everything is asked for already; the slowest must not hold up the rest. Before
-        // that, a peer that has nothing for us but what others are asked for is no reason to ask twice.
-        if self.picker.has_obtainable() || self.partials.has_open() {
-            return None;
-        }
-        self.partials.request_again(conn, &peer.have)
+        self.take_over(ctx, conn)
     }
 
     /// The piece that a peer would rather give than the one that was picked, if it serves us as well: it
@@ -578,7 +585,12 @@ impl Torrent {
     }
 
     /// A block came that was asked of another peer as well.
-    fn cancel_elsewhere(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, block: BlockRequest) {
+    pub(super) fn cancel_elsewhere(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        conn: ConnId,
+        block: BlockRequest,
+    ) {
         if let Some(peer) = self.peers.get_mut(&conn)
             && peer.pipeline.withdraw(block)
         {

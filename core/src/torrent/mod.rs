@@ -17,6 +17,7 @@ pub(crate) mod candidates;
 pub(crate) mod choker;
 mod disk;
 mod download;
+mod endgame;
 mod extended;
 mod goal;
 pub(crate) mod handout;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::action::Segment;
 use crate::bitfield::Bitfield;
 use crate::id::ConnId;
-use crate::limits::{BLOCK_LEN, ENDGAME_COPIES, MAX_PARTIAL_BLOCKS, MAX_PARTIAL_PIECES};
+use crate::limits::{BLOCK_LEN, MAX_PARTIAL_BLOCKS, MAX_PARTIAL_PIECES};
 use crate::torrent::blame::{Contributor, Contributors, UNKNOWN};
 use crate::torrent::piece::{Askers, Block, Partial};
 use crate::wire::BlockRequest;
@@ -29,9 +29,9 @@ pub(crate) struct Partials<D> {
     workers: BTreeMap<ConnId, Worker>,
     /// Pieces with blocks that nobody is asked for; those that no peer has for itself first.
     open: BTreeSet<(bool, u32)>,
-    /// Pieces with blocks that so many peers are asked for, fewer than may be.
-    requested: BTreeSet<(usize, u32)>,
     blocks: usize,
+    /// Those of them that have not come.
+    missing: usize,
     in_memory: u64,
     spare: Vec<Vec<Block<D>>>,
 }
@@ -98,8 +98,8 @@ impl<D> Default for Partials<D> {
             pieces: BTreeMap::new(),
             workers: BTreeMap::new(),
             open: BTreeSet::new(),
-            requested: BTreeSet::new(),
             blocks: 0,
+            missing: 0,
             in_memory: 0,
             spare: Vec::new(),
         }
@@ -125,6 +125,7 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         let mut blocks = self.spare.pop().unwrap_or_default();
         blocks.resize_with(count, Block::default);
         self.blocks += count;
+        self.missing += count;
         self.pieces.insert(
             piece,
             Partial {
@@ -134,7 +135,7 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
                 who: Vec::new(),
                 first_open: 0,
                 open: count,
-                requested: [0; ENDGAME_COPIES],
+                requested: 0,
                 in_memory: 0,
                 writing: 0,
                 abandoned: false,
@@ -184,25 +185,22 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         !self.open.is_empty()
     }
 
-    /// A block that others are asked for already, but not this peer; the one that fewest are asked
-    /// for. For the end of a download, when nothing is open.
-    pub(crate) fn request_again(&mut self, conn: ConnId, map: &Bitfield) -> Option<BlockRequest> {
-        let (piece, block) = self
-            .requested
-            .iter()
-            .filter(|(_, piece)| map.contains(*piece))
-            .find_map(|(copies, piece)| {
-                let blocks = &self.pieces.get(piece)?.blocks;
-                let block = blocks.iter().position(|block| match block {
-                    Block::Requested(askers) => askers.count() == *copies && !askers.contains(conn),
-                    Block::Open
-                    | Block::Memory { .. }
-                    | Block::Writing { .. }
-                    | Block::Stored { .. } => false,
-                })?;
-                Some((*piece, block))
-            })?;
-        self.ask(conn, piece, block)
+    /// A copy of a block that others are asked for already, but not this peer, and fewer of them than
+    /// may be. It counts as asked for.
+    pub(crate) fn request_copy(
+        &mut self,
+        conn: ConnId,
+        piece: u32,
+        begin: u32,
+    ) -> Option<BlockRequest> {
+        let partial = self.pieces.get(&piece)?;
+        let index = partial.index(begin)?;
+        match partial.blocks.get(index)? {
+            Block::Requested(_) => self.ask(conn, piece, index),
+            Block::Open | Block::Memory { .. } | Block::Writing { .. } | Block::Stored { .. } => {
+                None
+            }
+        }
     }
 
     /// The lowest open block of a piece, whoever has it for itself. It counts as asked for.
@@ -445,6 +443,7 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
     /// Keeps the list of a piece's blocks, which hold nothing any more, for another piece.
     fn retire(&mut self, mut partial: Partial<D>) {
         self.blocks -= partial.blocks.len();
+        self.missing -= partial.missing();
         if self.pieces.is_empty() {
             self.spare = Vec::new();
         } else if self.spare.len() < SPARE_LISTS && partial.blocks.capacity() <= SPARE_BLOCKS {
@@ -530,6 +529,11 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         self.in_memory
     }
 
+    /// Blocks that have not come, of all pieces.
+    pub(crate) fn missing(&self) -> usize {
+        self.missing
+    }
+
     /// The pieces under way, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.pieces.keys().copied()
@@ -612,6 +616,8 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         };
         let len = u64::from(partial.id(piece, index).len);
         let before = mem::replace(&mut partial.blocks[index], block);
+        self.missing += usize::from(before.has_come());
+        self.missing -= usize::from(partial.blocks[index].has_come());
         match &before {
             Block::Open => {
                 partial.open -= 1;
@@ -621,14 +627,7 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
                     self.open.remove(&(owned, piece));
                 }
             }
-            Block::Requested(askers) => {
-                let copies = askers.count();
-                let counter = &mut partial.requested[copies - 1];
-                *counter -= 1;
-                if *counter == 0 {
-                    self.requested.remove(&(copies, piece));
-                }
-            }
+            Block::Requested(_) => partial.requested -= 1,
             Block::Memory { .. } => {
                 partial.in_memory -= 1;
                 self.in_memory -= len;
@@ -644,14 +643,7 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
                     self.open.insert((partial.owner.is_some(), piece));
                 }
             }
-            Block::Requested(askers) => {
-                let copies = askers.count();
-                let counter = &mut partial.requested[copies - 1];
-                *counter += 1;
-                if *counter == 1 && copies < ENDGAME_COPIES {
-                    self.requested.insert((copies, piece));
-                }
-            }
+            Block::Requested(_) => partial.requested += 1,
             Block::Memory { .. } => {
                 partial.in_memory += 1;
                 self.in_memory += len;
@@ -664,17 +656,15 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
 
     /// Panics unless all parts agree.
     pub(crate) fn check(&self) {
-        let (mut blocks, mut in_memory, mut requests) = (0, 0, 0);
+        let (mut blocks, mut missing, mut in_memory, mut requests) = (0, 0, 0, 0);
         let mut open = BTreeSet::new();
-        let mut requested = BTreeSet::new();
         for (piece, partial) in &self.pieces {
             assert_eq!(
                 partial.blocks.len(),
                 partial.len.div_ceil(BLOCK_LEN) as usize
             );
             blocks += partial.blocks.len();
-            let (mut opens, mut writing, mut memory) = (0, 0, 0);
-            let mut copies = [0; ENDGAME_COPIES];
+            let (mut opens, mut requested, mut writing, mut memory) = (0, 0, 0, 0);
             for (index, block) in partial.blocks.iter().enumerate() {
                 match block {
                     Block::Open => {
@@ -685,7 +675,7 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
                         let distinct: BTreeSet<ConnId> = askers.iter().collect();
                         assert_eq!(distinct.len(), askers.count());
                         assert_ne!(distinct.len(), 0);
-                        copies[distinct.len() - 1] += 1;
+                        requested += 1;
                         requests += distinct.len();
                         for asker in distinct {
                             let request = (*piece, index as u32);
@@ -703,20 +693,18 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
                 }
             }
             assert_eq!(
-                (partial.open, partial.writing, partial.in_memory),
-                (opens, writing, memory)
+                (
+                    partial.open,
+                    partial.requested,
+                    partial.writing,
+                    partial.in_memory
+                ),
+                (opens, requested, writing, memory)
             );
-            assert_eq!(partial.requested, copies);
-            assert!(
-                !partial.abandoned || writing != 0 && memory == 0 && copies == [0; ENDGAME_COPIES]
-            );
+            missing += opens + requested;
+            assert!(!partial.abandoned || writing != 0 && memory == 0 && requested == 0);
             if opens != 0 && !partial.abandoned {
                 open.insert((partial.owner.is_some(), *piece));
-            }
-            for (fewer, count) in copies[..ENDGAME_COPIES - 1].iter().enumerate() {
-                if *count != 0 {
-                    requested.insert((fewer + 1, *piece));
-                }
             }
             if let Some(owner) = partial.owner {
                 assert_ne!(opens, 0);
@@ -729,8 +717,11 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
             .map(|worker| worker.requests.len())
             .sum();
         assert_eq!(listed, requests);
-        assert_eq!((self.blocks, self.in_memory), (blocks, in_memory));
-        assert_eq!((&self.open, &self.requested), (&open, &requested));
+        assert_eq!(
+            (self.blocks, self.missing, self.in_memory),
+            (blocks, missing, in_memory)
+        );
+        assert_eq!(self.open, open);
         assert!(self.pieces.len() <= MAX_PARTIAL_PIECES && self.spare.len() <= SPARE_LISTS);
         assert!(self.blocks <= MAX_PARTIAL_BLOCKS || self.pieces.len() == 1);
     }
@@ -742,6 +733,7 @@ mod tests {
     use std::vec;
 
     use super::*;
+    use crate::limits::ENDGAME_COPIES;
     use crate::slab::Key;
     use crate::wire::BlockData;
 
@@ -896,8 +888,6 @@ mod tests {
             pieces.request(conn(2), &only(3), false, |_| true),
             Some(block(3, 0))
         );
-        assert_eq!(pieces.request_again(conn(1), &only(4)), None);
-        assert_eq!(pieces.request_again(conn(1), &only(3)), Some(block(3, 0)));
     }
 
     #[test]
@@ -928,16 +918,20 @@ mod tests {
     }
 
     #[test]
-    fn at_the_end_others_are_asked_too_the_least_asked_block_first() {
-        let map = everything();
+    fn copies_are_asked_of_others_and_of_so_many_only() {
         let mut pieces = with_blocks(&[2, 3]);
-        assert_eq!(pieces.request_again(conn(1), &map), None);
-        assert_eq!(pieces.request_again(conn(2), &map), Some(block(0, 0)));
-        assert_eq!(pieces.request_again(conn(3), &map), Some(block(0, 1)));
-        assert_eq!(pieces.request_again(conn(3), &map), Some(block(0, 0)));
-        assert_eq!(pieces.request_again(conn(3), &map), None);
-        assert_eq!(pieces.request_again(conn(4), &map), Some(block(0, 1)));
-        assert_eq!(pieces.request_again(conn(5), &map), None);
+        let mut copy = |number, index| {
+            let asked = pieces.request_copy(conn(number), 0, index * BLOCK_LEN);
+            assert!(asked.is_none_or(|asked| asked == block(0, index)));
+            asked.is_some()
+        };
+        assert!(!copy(1, 0) && copy(2, 0) && copy(3, 0) && !copy(4, 0));
+        assert!(copy(3, 1) && !copy(3, 1));
+        // What has come, and what is not there.
+        assert!(!copy(2, 2) && !copy(2, 4));
+        assert_eq!(pieces.request_copy(conn(2), 0, 1), None);
+        assert_eq!(pieces.request_copy(conn(2), 1, 0), None);
+        assert_eq!(pieces.missing(), 2);
         pieces.check();
         let Arrival::Accepted { cancel, complete } = deliver(&mut pieces, 2, block(0, 0)) else {
             panic!("refused");
@@ -1047,7 +1041,7 @@ mod tests {
     #[test]
     fn an_abandoned_piece_names_who_is_to_be_told() {
         let mut pieces = with_blocks(&[0]);
-        pieces.request_again(conn(2), &everything());
+        pieces.request_copy(conn(2), 0, BLOCK_LEN);
         let (cancel, gone) = pieces.abandon(0);
         let expected = [(1, 1), (2, 1), (1, 2), (1, 3)];
         assert_eq!(
@@ -1070,7 +1064,7 @@ mod tests {
         assert_eq!(pieces.request(conn(1), &map, true, |_| true), None);
         assert_eq!(pieces.request_open(conn(1), 0), None);
         assert_eq!(pieces.request_shared(conn(1), &map), None);
-        assert_eq!(pieces.request_again(conn(1), &map), None);
+        assert_eq!(pieces.request_copy(conn(2), 0, BLOCK_LEN), None);
         let data = BlockData::from(content(block(0, 1)));
         let late = pieces.receive(from(1), 0, BLOCK_LEN, BLOCK_LEN, data, true);
         assert_eq!(late, Arrival::Superfluous);
@@ -1165,16 +1159,12 @@ mod tests {
                         model.ask(number, block, false);
                     }
                     9 | 10 => {
-                        let block = pieces.request_again(conn(number), &map);
-                        if let Some(block) = block {
-                            let fewest = model.asked.iter();
-                            let fewest = fewest
-                                .filter(|(_, block)| !model.asked.contains(&(number, *block)))
-                                .map(|(_, block)| model.askers(*block))
-                                .min();
-                            assert_eq!(Some(model.askers(block)), fewest);
-                        }
-                        model.ask(number, block, true);
+                        let copy = pieces.request_copy(conn(number), piece, some.begin);
+                        let copies = model.askers(some);
+                        let may = (1..ENDGAME_COPIES).contains(&copies)
+                            && !model.asked.contains(&(number, some));
+                        assert_eq!(copy, may.then_some(some));
+                        model.ask(number, copy, true);
                     }
                     11 => {
                         let block = pieces.request_open(conn(number), piece);

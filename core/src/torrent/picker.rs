@@ -222,6 +222,11 @@ impl Picker {
             })
     }
 
+    /// How many pieces may be started.
+    pub(crate) fn open_pieces(&self) -> u32 {
+        self.lines.iter().map(|line| line.open.count()).sum()
+    }
+
     /// Whether any open piece is with a counted peer.
     pub(crate) fn has_obtainable(&self) -> bool {
         self.lines.iter().any(|line| {

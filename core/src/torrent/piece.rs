@@ -22,8 +22,8 @@ pub(super) struct Partial<D> {
     pub(super) first_open: usize,
     /// Blocks that nobody is asked for.
     pub(super) open: usize,
-    /// By number of peers asked, from one: how many blocks.
-    pub(super) requested: [usize; ENDGAME_COPIES],
+    /// Blocks that somebody is asked for.
+    pub(super) requested: usize,
     pub(super) in_memory: usize,
     pub(super) writing: usize,
     /// Not wanted any more, but a write is under way: until it ends the piece must not be begun
@@ -88,7 +88,7 @@ impl<D> Partial<D> {
 
     /// Blocks that have not come.
     pub(super) fn missing(&self) -> usize {
-        self.open + self.requested.iter().sum::<usize>()
+        self.open + self.requested
     }
 
     pub(super) fn is_complete(&self) -> bool {

@@ -260,6 +260,7 @@ impl Torrent {
         {
             self.snub(ctx, conn);
         }
+        self.offer_late(ctx, conn);
         self.request_blocks(ctx, conn);
         self.feed(ctx, conn);
         let Some(peer) = self.peers.get(&conn) else {
@@ -269,8 +270,15 @@ impl Torrent {
         let keep_alive = peer.last_sent + ctx.config.keep_alive;
         let idle = peer.last_useful + ctx.config.idle_timeout;
         let mut next = silence.min(keep_alive).min(idle);
-        if !peer.pipeline.is_empty() {
+        if !peer.pipeline.is_empty() || peer.waits_for_rest {
             next = next.min(now + Duration::from_secs(1));
+        }
+        // At the end others are waiting to take over.
+        if let Some(late_at) = peer.pipeline.late_at()
+            && late_at > now
+            && self.is_all_asked()
+        {
+            next = next.min(late_at);
         }
         ctx.timers.set(
             Timer::Conn(conn),
