@@ -368,7 +368,7 @@ mod tests {
         let names = ODD.iter().copied().chain(long.iter().map(String::as_str));
         let files: Vec<(&str, u64)> = names.map(|name| (name, 3_000)).collect();
         let len = files.len() * 3_000;
-        let data: Vec<u8> = (0..len).map(|at| (at * at >> 5) as u8).collect();
+        let data: Vec<u8> = (0..len).map(|at| ((at * at) >> 5) as u8).collect();
         Torrent::with_data(name, PIECE, &files, data.into())
     }
 
