@@ -101,7 +101,8 @@ fn scan(input: &[u8]) -> Result<usize, WireError> {
     }
 }
 
-fn string_end(input: &[u8], start: usize) -> Result<usize, WireError> {
+/// Where the string that starts at `start` ends.
+pub(super) fn string_end(input: &[u8], start: usize) -> Result<usize, WireError> {
     let (len, colon) = digits(input, start)?;
     let fault = |fault| WireError::Bencode { at: start, fault };
     match input.get(colon) {

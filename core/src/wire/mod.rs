@@ -24,6 +24,7 @@ mod guard;
 pub mod handshake;
 pub mod krpc;
 pub mod lsd;
+mod mend;
 pub mod message;
 pub mod metadata;
 pub mod pex;

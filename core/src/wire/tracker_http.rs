@@ -18,6 +18,7 @@ use super::{
     WireError,
     extended::packed_ip,
     guard::{self, Scalar},
+    mend::mended,
     text::printable,
     tracker::{
         AnnounceQuery, AnnounceReply, Answer, Failure, MAX_SCRAPED, MAX_TRACKER_ID, Retry,
@@ -95,15 +96,18 @@ pub fn scrape_url(announce: &str, info_hashes: &[[u8; 20]]) -> Option<String> {
     Some(with_query(&url, &query))
 }
 
-/// Reads the body of a reply to an announce, unpacked already. What is behind the bencoding is
-/// ignored.
+/// Reads the body of a reply to an announce, unpacked already. A byte order mark and white space in
+/// front of the bencoding and whatever is behind it are ignored; of a key that is there twice the first
+/// counts; numbers out of range are the largest or the smallest there are, and those that are none
+/// count as absent.
 ///
 /// # Errors
 ///
 /// [`WireError::Bencode`] or [`WireError::Shape`]: the body is not a bencoded dictionary, or goes
 /// over a limit of nesting or count.
 pub fn decode_announce(body: &[u8]) -> Result<Answer<AnnounceReply>, WireError> {
-    let reply: IncomingAnnounce<'_> = guard::decode(body)?;
+    let body = mended(body);
+    let reply: IncomingAnnounce<'_> = guard::decode(&body)?;
     if let Some(failure) = failure(reply.failure, reply.retry) {
         return Ok(Answer::Failure(Failure {
             interval: reply.interval.count(),
@@ -144,15 +148,15 @@ pub fn decode_announce(body: &[u8]) -> Result<Answer<AnnounceReply>, WireError> 
     }))
 }
 
-/// Reads the body of a reply to a scrape, unpacked already. What is behind the bencoding is
-/// ignored.
+/// Reads the body of a reply to a scrape, as leniently as [`decode_announce`].
 ///
 /// # Errors
 ///
 /// As [`decode_announce`], and [`WireError::Missing`] where there are neither `files` nor a
 /// failure.
 pub fn decode_scrape(body: &[u8]) -> Result<Answer<ScrapeReply>, WireError> {
-    let reply: IncomingScrape<'_> = guard::decode(body)?;
+    let body = mended(body);
+    let reply: IncomingScrape<'_> = guard::decode(&body)?;
     if let Some(failure) = failure(reply.failure, reply.retry) {
         return Ok(Answer::Failure(failure));
     }
@@ -467,6 +471,56 @@ mod tests {
         );
         let reply = self::reply(list.as_bytes());
         assert_eq!((reply.peers.len(), reply.dropped), (MAX_TRACKER_PEERS, 1));
+    }
+
+    #[test]
+    fn a_reply_is_understood_whatever_stands_in_front_of_it() {
+        let whole = "d8:intervali1800e5:peers6:\x7f\0\0\x01\x1a\x51e";
+        for front in ["\u{feff}", "\r\n", " \t\n", "\u{feff}\r\n", "\r\n\u{feff}"] {
+            let reply = reply([front, whole].concat().as_bytes());
+            assert_eq!(reply.interval, Some(1800), "{front:?}");
+            assert_eq!(reply.peers.len(), 1, "{front:?}");
+        }
+        let scrape = "\u{feff}d5:filesd20:xxxxxxxxxxxxxxxxxxxxd8:completei11eeee";
+        assert!(decode_scrape(scrape.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn of_a_key_that_is_there_twice_the_first_counts() {
+        let body = b"d8:intervali60e8:intervali70e5:peers6:\x7f\0\0\x01\0\x505:peersd1:al1:bee8:completei3e8:completei4ee";
+        let twice = reply(body);
+        assert_eq!((twice.interval, twice.complete), (Some(60), Some(3)));
+        assert_eq!(twice.peers, [peer("127.0.0.1:80")]);
+        let body = b"d5:peersld2:ip9:127.0.0.12:ip9:127.0.0.24:porti80e4:porti81eeee";
+        assert_eq!(reply(body).peers, [peer("127.0.0.1:80")]);
+        let body = b"d5:filesd20:xxxxxxxxxxxxxxxxxxxxd8:completei1e8:completei2ee20:xxxxxxxxxxxxxxxxxxxxd8:completei3eeee";
+        let Ok(Answer::Reply(ScrapeReply { files })) = decode_scrape(body) else {
+            panic!("no reply");
+        };
+        assert_eq!(files[&[b'x'; 20]].complete, 1);
+    }
+
+    #[test]
+    fn a_number_that_is_odd_does_not_spoil_the_rest() {
+        for (number, expected) in [
+            ("1800", Some(1800)),
+            ("007", Some(7)),
+            ("99999999999999999999999999", Some(u32::MAX)),
+            ("18446744073709551616", Some(u32::MAX)),
+            ("-99999999999999999999999999", None),
+            ("-9223372036854775808", None),
+            ("-9223372036854775809", None),
+            ("1800.0", None),
+            ("1.8E+3", None),
+            ("", None),
+            ("-", None),
+            (" 60", None),
+        ] {
+            let body = format!("d8:completei{number}e10:incompletei5ee");
+            let reply = reply(body.as_bytes());
+            assert_eq!(reply.complete, expected, "{number}");
+            assert_eq!(reply.incomplete, Some(5), "{number}");
+        }
     }
 
     #[test]
