@@ -156,7 +156,7 @@ impl Client {
 
     fn perform(&mut self, action: Action) -> Result<(), Box<dyn Error>> {
         match action {
-            Action::Connect { conn, to } => self.watch(conn, TcpStream::connect(to), false),
+            Action::Connect { conn, to, .. } => self.watch(conn, TcpStream::connect(to), false),
             Action::Accept { ticket, conn } => {
                 let stream = self.callers.take(ticket);
                 self.watch(conn, stream, true);
@@ -175,18 +175,18 @@ impl Client {
             }
             Action::Close { conn } => self.close(conn_token(conn), CloseReason::Local),
             // A packet may get lost, here as anywhere.
-            Action::Datagram { to, data } => drop(self.udp.send_to(&data, to)),
+            Action::Datagram { to, data, .. } => drop(self.udp.send_to(&data, to)),
             // The disk and the names are all that blocks this loop. A client that cannot have that
             // lets threads work on them, which put `Done` on a queue and wake the loop (`mio::Waker`).
             Action::Disk { op, job, .. } => {
                 let result = OpResult::Disk(self.files.perform(job));
                 self.events.push_back(Event::Done { op, result });
             }
-            Action::Resolve { op, host } => {
+            Action::Resolve { op, host, .. } => {
                 let result = common::resolve(&host);
                 self.events.push_back(Event::Done { op, result });
             }
-            Action::Http { op, request } => self.ask(op, *request),
+            Action::Http { op, request, .. } => self.ask(op, *request),
             Action::Cancel { op } => self.finish(op, OpResult::Cancelled),
             Action::Reply { result, .. } => drop(result?),
             Action::Notify(notice) => {

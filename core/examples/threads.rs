@@ -143,7 +143,7 @@ impl Client {
 
     fn perform(&mut self, action: Action) -> Result<(), Box<dyn Error>> {
         match action {
-            Action::Connect { conn, to } => {
+            Action::Connect { conn, to, .. } => {
                 self.conns.insert(conn, None);
                 // The engine's patience ends before the system's: it closes, and this goes nowhere.
                 let dial = move || News::Dialled(conn, TcpStream::connect(to));
@@ -168,14 +168,14 @@ impl Client {
             }
             Action::Close { conn } => self.close(conn, CloseReason::Local),
             // A packet may get lost, here as anywhere.
-            Action::Datagram { to, data } => drop(self.udp.send_to(&data, to)),
+            Action::Datagram { to, data, .. } => drop(self.udp.send_to(&data, to)),
             // The simplest way: everything else waits. Threads would tell `Done` as those below do.
             Action::Disk { op, job, .. } => {
                 let result = OpResult::Disk(self.files.perform(job));
                 self.events.push_back(Event::Done { op, result });
             }
-            Action::Resolve { op, host } => self.begin(op, move || common::resolve(&host)),
-            Action::Http { op, request } => self.begin(op, move || fetch(*request)),
+            Action::Resolve { op, host, .. } => self.begin(op, move || common::resolve(&host)),
+            Action::Http { op, request, .. } => self.begin(op, move || fetch(*request)),
             Action::Cancel { op } => self.finish(op, OpResult::Cancelled),
             Action::Reply { result, .. } => drop(result?),
             Action::Notify(notice) => {

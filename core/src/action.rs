@@ -39,6 +39,8 @@ pub enum Action {
         conn: ConnId,
         /// Where to.
         to: SocketAddr,
+        /// For which torrent.
+        torrent: TorrentId,
     },
     /// Keep a connection that came in. It stands: there is no [`Connected`](Event::Connected) for it.
     ///
@@ -97,6 +99,9 @@ pub enum Action {
         to: SocketAddr,
         /// The payload.
         data: Bytes,
+        /// For which torrent; none for what is for none or for several: the DHT, the local discovery, and the connection
+        /// that torrents share to a UDP tracker.
+        torrent: Option<TorrentId>,
     },
     /// Work on a torrent's storage.
     ///
@@ -118,6 +123,8 @@ pub enum Action {
         op: OpId,
         /// The name, or an address in text.
         host: String,
+        /// For which torrent; none for what is for none or for several: the DHT, and a UDP tracker.
+        torrent: Option<TorrentId>,
     },
     /// Make an HTTP exchange.
     ///
@@ -127,6 +134,8 @@ pub enum Action {
         op: OpId,
         /// The request.
         request: Box<HttpRequest>,
+        /// For which torrent; none for what the driver asks on its own.
+        torrent: Option<TorrentId>,
     },
     /// The outcome of an operation is of no more interest.
     ///

@@ -65,7 +65,7 @@ impl Connections {
         let conn = self.insert(Greeting::new(to, Stage::Dialling(torrent)));
         self.half_open += 1;
         self.begun += 1;
-        actions.push(Action::Connect { conn, to });
+        actions.push(Action::Connect { conn, to, torrent });
         conn
     }
 

@@ -407,7 +407,7 @@ impl Engine {
                 {
                     let mut ctx = ctx!(self, actions);
                     if let Some(torrent) = self.torrents.get_mut(torrent) {
-                        torrent.dial_failed(&mut ctx, greeting.address);
+                        torrent.dial_ended(&mut ctx, greeting.address, reason);
                     }
                 }
             }

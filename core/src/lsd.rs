@@ -128,6 +128,7 @@ impl Lsd {
                 actions.push(Action::Datagram {
                     to: *group,
                     data: Bytes::from(announce.encode(*group)),
+                    torrent: None,
                 });
             }
             self.open_at = now + PAUSE;
@@ -214,7 +215,7 @@ mod tests {
                 .announce(self.now, 6881, hash, &mut self.timers, &mut actions);
             let said: Vec<Action> = actions.drain().collect();
             let [
-                Action::Datagram { to, data },
+                Action::Datagram { to, data, .. },
                 Action::Datagram { to: other, .. },
             ] = &said[..]
             else {

@@ -116,6 +116,9 @@ pub enum Hindrance {
     /// Peers are known, and none is connected (any more, or so far).
     #[error("connecting to peers")]
     Connecting,
+    /// Peers are known, and the embedder's policy forbids to dial them.
+    #[error("refused by policy")]
+    Denied,
     /// No connected peer has what is missing.
     #[error("no connected peer has what is missing")]
     NothingToGet,

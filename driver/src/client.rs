@@ -169,6 +169,7 @@ impl<R: Runtime> ClientBuilder<R> {
             self.runtime.clone(),
             Arc::clone(&self.options.policy),
             self.options.from,
+            None,
             fetch::request(url),
         );
         let (reply, answer) = async_channel::bounded(1);

@@ -112,7 +112,11 @@ mod tests {
     fn only_a_whole_file_is_one() {
         let reply = |status| {
             let body = Bytes::from_static(b"de");
-            file(Ok(HttpReply { status, body, retry_after: None }))
+            file(Ok(HttpReply {
+                status,
+                body,
+                retry_after: None,
+            }))
         };
         assert_eq!(reply(200), Ok(Bytes::from_static(b"de")));
         for status in [201, 204, 206, 304, 404, 500] {

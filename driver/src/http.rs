@@ -33,15 +33,16 @@ use std::time::{Duration, Instant};
 
 use anabranch_core::action::HttpRequest;
 use anabranch_core::event::{ContactError, HttpReply};
+use anabranch_core::id::TorrentId;
 #[cfg(not(feature = "tls"))]
 use no_tls as tls;
 use url::{Host, Url};
 
-use self::retry_after::retry_after;
 pub use self::get::get;
+use self::retry_after::retry_after;
 pub use self::tls::Tls;
 use crate::net;
-use crate::policy::{Contact, Policy};
+use crate::policy::{Contact, ContactKind, Policy};
 use crate::runtime::{HttpHop, Runtime, Timer};
 
 /// Addresses of one host that are tried, each for its share of the time that is left.
@@ -56,6 +57,7 @@ pub(crate) async fn exchange<R: Runtime>(
     runtime: R,
     policy: Arc<dyn Policy>,
     from: Option<IpAddr>,
+    torrent: Option<TorrentId>,
     request: HttpRequest,
 ) -> Result<HttpReply, ContactError> {
     let deadline = Instant::now() + Duration::from_millis(u64::from(request.timeout_ms));
@@ -63,6 +65,7 @@ pub(crate) async fn exchange<R: Runtime>(
         runtime,
         policy,
         from,
+        torrent,
         body_limit: request.body_limit,
         deadline,
         was_public: false,
@@ -99,6 +102,7 @@ struct Exchange<R> {
     runtime: R,
     policy: Arc<dyn Policy>,
     from: Option<IpAddr>,
+    torrent: Option<TorrentId>,
     body_limit: u32,
     deadline: Instant,
     /// Whether a public address had a say in where the next hop leads.
@@ -150,7 +154,8 @@ impl<R: Runtime> Exchange<R> {
             Some(Host::Ipv4(address)) => vec![IpAddr::V4(address)],
             Some(Host::Ipv6(address)) => vec![IpAddr::V6(address)],
             Some(Host::Domain(name)) => {
-                if !self.policy.allows(&Contact::Resolve(name)) {
+                let contact = Contact::new(ContactKind::Resolve(name), self.torrent);
+                if !self.policy.allows(&contact) {
                     return Err(ContactError::Denied);
                 }
                 let lookup = self.runtime.resolve(name.to_owned());
@@ -181,10 +186,11 @@ impl<R: Runtime> Exchange<R> {
         let allowed: Vec<SocketAddr> = followed
             .into_iter()
             .filter(|to| {
-                self.policy.allows(&Contact::Http {
+                let kind = ContactKind::Http {
                     url: url.as_str(),
                     address: *to,
-                })
+                };
+                self.policy.allows(&Contact::new(kind, self.torrent))
             })
             .take(MAX_ADDRESSES)
             .collect();
@@ -430,7 +436,13 @@ mod tests {
                 redirects: 3,
                 timeout_ms: 60_000,
             };
-            let mut exchange = pin!(exchange(self.clone(), Arc::new(policy), from, request));
+            let mut exchange = pin!(exchange(
+                self.clone(),
+                Arc::new(policy),
+                from,
+                None,
+                request
+            ));
             let mut cx = Context::from_waker(Waker::noop());
             match exchange.as_mut().poll(&mut cx) {
                 Poll::Ready(result) => result,
@@ -519,17 +531,17 @@ mod tests {
             .name("b", &["8.8.4.4"])
             .page("http://a/", Some("http://b/"))
             .page("http://b/", None);
-        let no_b = |contact: &Contact<'_>| !matches!(contact, Contact::Resolve("b"));
+        let no_b = |contact: &Contact<'_>| contact.kind != ContactKind::Resolve("b");
         assert_eq!(
             web.try_with("http://a/", no_b, None),
             Err(ContactError::Denied)
         );
-        let not_first = |contact: &Contact<'_>| match contact {
-            Contact::Http { address, .. } => address.ip().to_string() != PUBLIC,
-            Contact::Connect(_)
-            | Contact::Accept(_)
-            | Contact::Datagram(_)
-            | Contact::Resolve(_) => true,
+        let not_first = |contact: &Contact<'_>| match contact.kind {
+            ContactKind::Http { address, .. } => address.ip().to_string() != PUBLIC,
+            ContactKind::Connect(_)
+            | ContactKind::Accept(_)
+            | ContactKind::Datagram(_)
+            | ContactKind::Resolve(_) => true,
         };
         web.try_with("http://a/", not_first, None)
             .expect("over the other address");

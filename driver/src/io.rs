@@ -19,7 +19,7 @@ use crate::conns::Conns;
 use crate::http;
 use crate::net::{self, Bound};
 use crate::notices::Readers;
-use crate::policy::{AllowAll, Contact, Policy};
+use crate::policy::{AllowAll, Contact, ContactKind, Policy};
 use crate::pool::{Completion, Pool};
 use crate::ready::{Ready, Signal};
 use crate::remote::{Fetch, ReplyTo};
@@ -347,7 +347,8 @@ impl<R: Runtime> Io<R> {
             return;
         };
         let turn = socket.accept(&mut self.queue, |stream, from| {
-            if !self.policy.allows(&Contact::Accept(from)) {
+            let contact = Contact::new(ContactKind::Accept(from), None);
+            if !self.policy.allows(&contact) {
                 return;
             }
             let ticket = Ticket(self.next_ticket);
@@ -416,7 +417,7 @@ impl<R: Runtime> Io<R> {
 
     pub(crate) fn perform(&mut self, action: Action) {
         match action {
-            Action::Connect { conn, to } => self.connect(conn, to),
+            Action::Connect { conn, to, torrent } => self.connect(conn, to, torrent),
             Action::Accept { ticket, conn } => match self.tickets.remove(&ticket) {
                 Some(stream) => self.conns.open(conn, stream),
                 None => self.closed(conn, CloseReason::Failed),
@@ -432,8 +433,9 @@ impl<R: Runtime> Io<R> {
                     self.closed(conn, CloseReason::Local);
                 }
             }
-            Action::Datagram { to, data } => {
-                if !self.policy.allows(&Contact::Datagram(to)) {
+            Action::Datagram { to, data, torrent } => {
+                let contact = Contact::new(ContactKind::Datagram(to), torrent);
+                if !self.policy.allows(&contact) {
                     return self.undelivered(to, Undelivered::Denied);
                 }
                 if to.ip().is_multicast() {
@@ -445,8 +447,12 @@ impl<R: Runtime> Io<R> {
                 }
             }
             Action::Disk { op, torrent, job } => self.disk(op, torrent, job),
-            Action::Resolve { op, host } => self.resolve(op, host),
-            Action::Http { op, request } => self.http(op, *request),
+            Action::Resolve { op, host, torrent } => self.resolve(op, host, torrent),
+            Action::Http {
+                op,
+                request,
+                torrent,
+            } => self.http(op, *request, torrent),
             Action::Cancel { op } => {
                 if self.tasks.cancel(TaskKey::Op(op)) {
                     self.done(op, OpResult::Cancelled);
@@ -473,8 +479,9 @@ impl<R: Runtime> Io<R> {
         self.tickets.clear();
     }
 
-    fn connect(&mut self, conn: ConnId, to: SocketAddr) {
-        if !self.policy.allows(&Contact::Connect(to)) {
+    fn connect(&mut self, conn: ConnId, to: SocketAddr, torrent: TorrentId) {
+        let contact = Contact::new(ContactKind::Connect(to), Some(torrent));
+        if !self.policy.allows(&contact) {
             return self.closed(conn, CloseReason::Denied);
         }
         if self.from.is_some_and(|from| from.is_ipv4() != to.is_ipv4()) {
@@ -489,7 +496,7 @@ impl<R: Runtime> Io<R> {
         );
     }
 
-    fn resolve(&mut self, op: OpId, host: String) {
+    fn resolve(&mut self, op: OpId, host: String, torrent: Option<TorrentId>) {
         let unbracketed = host
             .strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'))
@@ -497,7 +504,8 @@ impl<R: Runtime> Io<R> {
         if let Ok(address) = unbracketed.parse::<IpAddr>() {
             return self.done(op, OpResult::Resolved(Ok(vec![address])));
         }
-        if !self.policy.allows(&Contact::Resolve(&host)) {
+        let contact = Contact::new(ContactKind::Resolve(&host), torrent);
+        if !self.policy.allows(&contact) {
             return self.done(op, OpResult::Resolved(Err(ContactError::Denied)));
         }
         let lookup = self.runtime.resolve(host);
@@ -507,11 +515,12 @@ impl<R: Runtime> Io<R> {
             });
     }
 
-    fn http(&mut self, op: OpId, request: HttpRequest) {
+    fn http(&mut self, op: OpId, request: HttpRequest, torrent: Option<TorrentId>) {
         let exchange = http::exchange(
             self.runtime.clone(),
             Arc::clone(&self.policy),
             self.from,
+            torrent,
             request,
         );
         self.tasks
@@ -526,6 +535,7 @@ impl<R: Runtime> Io<R> {
             self.runtime.clone(),
             Arc::clone(&self.policy),
             self.from,
+            None,
             fetch.request,
         );
         let key = TaskKey::Fetch(self.next_fetch);

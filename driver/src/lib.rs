@@ -44,7 +44,7 @@ pub use crate::error::{Error, StartError};
 pub use crate::fetch::{FETCH_TIMEOUT, FetchError, MAX_FETCHES};
 pub use crate::io::Options;
 pub use crate::notices::{NOTICE_QUEUE, Notices};
-pub use crate::policy::{AllowAll, Contact, Policy};
+pub use crate::policy::{AllowAll, Contact, ContactKind, Policy};
 pub use crate::record::{FLUSH_INTERVAL, Recording};
 pub use crate::remote::{MESSAGE_QUEUE, Remote};
 pub use crate::run::{Clock, EngineMachine, Loop, Machine};

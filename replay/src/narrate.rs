@@ -82,7 +82,7 @@ impl Narrator {
     /// An action in a line, such as `send conn#0.0 (10.0.0.2:6881) 17 B: request of piece 8`.
     pub fn action(&mut self, action: &Action) -> String {
         match action {
-            Action::Connect { conn, to } => {
+            Action::Connect { conn, to, .. } => {
                 self.peers.insert(*conn, Peer::new(Some(*to)));
                 format!("connect {conn} to {to}")
             }
@@ -106,12 +106,14 @@ impl Narrator {
                 format!("read {} up to {credit} B more", self.name(*conn))
             }
             Action::Close { conn } => format!("close {}", self.name(*conn)),
-            Action::Datagram { to, data } => format!("datagram to {to}, {} B", data.len()),
+            Action::Datagram { to, data, .. } => format!("datagram to {to}, {} B", data.len()),
             Action::Disk { op, torrent, job } => {
                 format!("disk {op} of {torrent}: {}", describe_job(job))
             }
-            Action::Resolve { op, host } => format!("resolve {op}: {}", host.escape_debug()),
-            Action::Http { op, request } => format!("http {op}: {}", request.url.escape_debug()),
+            Action::Resolve { op, host, .. } => format!("resolve {op}: {}", host.escape_debug()),
+            Action::Http { op, request, .. } => {
+                format!("http {op}: {}", request.url.escape_debug())
+            }
             Action::Cancel { op } => format!("cancel {op}"),
             Action::Reply { request, result } => match result {
                 Ok(reply) => format!("reply to {}: {reply:?}", request.0),

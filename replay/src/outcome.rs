@@ -54,7 +54,7 @@ impl Outcomes {
         };
         out.push(ActionKind::of(action) as u8);
         match action {
-            Action::Connect { conn, to } => {
+            Action::Connect { conn, to, .. } => {
                 self.sent.insert(*conn, Follower::new());
                 put(out, &[conn.to_bits()]);
                 write(out, to);
@@ -75,7 +75,7 @@ impl Outcomes {
             }
             Action::Read { conn, credit } => put(out, &[conn.to_bits(), u64::from(*credit)]),
             Action::Close { conn } => put(out, &[conn.to_bits()]),
-            Action::Datagram { to, data } => {
+            Action::Datagram { to, data, .. } => {
                 write(out, to);
                 put(out, &[data.len() as u64]);
                 out.extend_from_slice(data);
@@ -84,11 +84,11 @@ impl Outcomes {
                 put(out, &[op.to_bits(), torrent.to_bits()]);
                 disk(out, job);
             }
-            Action::Resolve { op, host } => {
+            Action::Resolve { op, host, .. } => {
                 put(out, &[op.to_bits()]);
                 write(out, host);
             }
-            Action::Http { op, request } => {
+            Action::Http { op, request, .. } => {
                 put(out, &[op.to_bits()]);
                 write(out, request);
             }

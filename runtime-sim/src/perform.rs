@@ -153,7 +153,7 @@ impl World {
 
     fn perform(&mut self, host: u32, action: Action) {
         match action {
-            Action::Connect { conn, to } => {
+            Action::Connect { conn, to, .. } => {
                 let at = self.dial(host, Local::Engine(conn), to);
                 let side = Side::Dialler;
                 if self.net_fails(host, NetKind::Connect) {
@@ -228,18 +228,18 @@ impl World {
                     self.close(attached.at, attached.side);
                 }
             }
-            Action::Datagram { to, data } => {
+            Action::Datagram { to, data, .. } => {
                 if !self.net_fails(host, NetKind::Datagram) {
                     self.datagram(host, to, data);
                 }
             }
             Action::Disk { op, torrent, job } => self.disk_job(host, op, torrent, job),
-            Action::Resolve { op, host: name } => {
+            Action::Resolve { op, host: name, .. } => {
                 self.begin_contact(host, op);
                 let fails = self.net_fails(host, NetKind::Resolve);
                 self.look_up(host, op, &name, fails);
             }
-            Action::Http { op, request } => {
+            Action::Http { op, request, .. } => {
                 self.begin_contact(host, op);
                 let fails = self.net_fails(host, NetKind::Http);
                 self.exchange(host, Asker::Engine(op), (*request).into(), fails);

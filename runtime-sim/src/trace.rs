@@ -80,7 +80,7 @@ impl Trace {
 
     pub(crate) fn action(&mut self, action: &Action) {
         match action {
-            Action::Connect { conn, to } => {
+            Action::Connect { conn, to, .. } => {
                 self.numbers([21, conn.to_bits(), u64::from(to.port())]);
             }
             Action::Accept { ticket, conn } => self.numbers([22, ticket.0, conn.to_bits()]),
@@ -93,18 +93,18 @@ impl Trace {
                 self.numbers([25, conn.to_bits(), u64::from(*credit)]);
             }
             Action::Close { conn } => self.numbers([26, conn.to_bits()]),
-            Action::Datagram { to, data } => {
+            Action::Datagram { to, data, .. } => {
                 self.numbers([27, u64::from(to.port())]);
                 self.bytes(data);
             }
             Action::Disk { op, torrent, .. } => {
                 self.numbers([28, op.to_bits(), torrent.to_bits()]);
             }
-            Action::Resolve { op, host } => {
+            Action::Resolve { op, host, .. } => {
                 self.numbers([29, op.to_bits()]);
                 self.bytes(host.as_bytes());
             }
-            Action::Http { op, request } => {
+            Action::Http { op, request, .. } => {
                 self.numbers([30, op.to_bits()]);
                 self.bytes(request.url.as_bytes());
             }
@@ -150,16 +150,16 @@ pub(crate) fn describe_event(event: &Event) -> String {
 /// An action in a line.
 pub(crate) fn describe_action(action: &Action) -> String {
     match action {
-        Action::Connect { conn, to } => format!("> connect {conn} {to}"),
+        Action::Connect { conn, to, .. } => format!("> connect {conn} {to}"),
         Action::Accept { ticket, conn } => format!("> accept {} {conn}", ticket.0),
         Action::Refuse { ticket } => format!("> refuse {}", ticket.0),
         Action::Send { conn, data } => format!("> send {conn} {} B", data.len()),
         Action::Read { conn, credit } => format!("> read {conn} {credit} B"),
         Action::Close { conn } => format!("> close {conn}"),
-        Action::Datagram { to, data } => format!("> datagram {to} {} B", data.len()),
+        Action::Datagram { to, data, .. } => format!("> datagram {to} {} B", data.len()),
         Action::Disk { op, job, .. } => format!("> disk {op} {}", describe_job(job)),
-        Action::Resolve { op, host } => format!("> resolve {op} {host}"),
-        Action::Http { op, request } => format!("> http {op} {}", request.url),
+        Action::Resolve { op, host, .. } => format!("> resolve {op} {host}"),
+        Action::Http { op, request, .. } => format!("> http {op} {}", request.url),
         Action::Cancel { op } => format!("> cancel {op}"),
         Action::Reply { request, result } => match result {
             Ok(_) => format!("> reply {}", request.0),

@@ -19,8 +19,8 @@ mod net;
 mod runtime;
 
 pub use anabranch_driver::{
-    AddOptions, AllowAll, Client, Contact, DhtOptions, Error, Notices, Policy, Recording, Source,
-    StartError, Torrent, core, storage,
+    AddOptions, AllowAll, Client, Contact, ContactKind, DhtOptions, Error, Notices, Policy,
+    Recording, Source, StartError, Torrent, core, storage,
     storage::{Preallocation, Storage},
 };
 

@@ -10,7 +10,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anabranch_core::metainfo::{Creation, Creator};
-use anabranch_driver::{AddOptions, Client, ClientBuilder, Contact, Runtime, StartError};
+use anabranch_driver::{
+    AddOptions, Client, ClientBuilder, Contact, ContactKind, Runtime, StartError,
+};
 use smol::channel::Receiver;
 
 use crate::args::Demo;
@@ -155,12 +157,12 @@ impl Setup for Local {
     fn start<R: Runtime>(self, builder: ClientBuilder<R>) -> Result<Client, StartError> {
         builder
             .listen([HERE])
-            .policy(|contact: &Contact<'_>| match contact {
-                Contact::Connect(address)
-                | Contact::Accept(address)
-                | Contact::Datagram(address)
-                | Contact::Http { address, .. } => address.ip().is_loopback(),
-                Contact::Resolve(_) | _ => false,
+            .policy(|contact: &Contact<'_>| match contact.kind {
+                ContactKind::Connect(address)
+                | ContactKind::Accept(address)
+                | ContactKind::Datagram(address)
+                | ContactKind::Http { address, .. } => address.ip().is_loopback(),
+                ContactKind::Resolve(_) | _ => false,
             })
             .start()
     }

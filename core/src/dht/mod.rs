@@ -488,7 +488,11 @@ impl Dht {
                 let op = ctx.ops.insert(Op::DhtResolve);
                 router.lookup = Some(op);
                 let host: String = router.node.host.clone();
-                ctx.push(Action::Resolve { op, host });
+                ctx.push(Action::Resolve {
+                    op,
+                    host,
+                    torrent: None,
+                });
             }
         }
         if literals {

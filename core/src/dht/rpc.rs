@@ -87,7 +87,11 @@ impl Dht {
         self.counters.sent += data.len() as u64;
         self.counters.queries_sent += 1;
         let data = Bytes::from(data);
-        ctx.push(Action::Datagram { to, data });
+        ctx.push(Action::Datagram {
+            to,
+            data,
+            torrent: None,
+        });
         self.queries.insert(
             transaction,
             Pending {

@@ -88,7 +88,11 @@ impl Dht {
         self.counters.sent += data.len() as u64;
         self.counters.served += 1;
         let data = Bytes::from(data);
-        ctx.push(Action::Datagram { to: from, data });
+        ctx.push(Action::Datagram {
+            to: from,
+            data,
+            torrent: None,
+        });
         if !message.read_only {
             self.on_querier(ctx, query.sender, from);
         }

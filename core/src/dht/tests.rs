@@ -124,7 +124,7 @@ impl Network {
         for action in actions.drain() {
             match action {
                 Action::Datagram { .. } if self.down => {}
-                Action::Datagram { to, data } => {
+                Action::Datagram { to, data, .. } => {
                     self.sequence += 1;
                     self.packets
                         .insert((self.now + LATENCY, self.sequence), (from, to, data));

@@ -113,7 +113,8 @@ impl Engine {
             } => {
                 if self.torrents.contains(torrent) {
                     let op = self.ops.insert(Op::PeerResolve(torrent, port));
-                    actions.push(Action::Resolve { op, host });
+                    let torrent = Some(torrent);
+                    actions.push(Action::Resolve { op, host, torrent });
                     Ok(Reply::Done)
                 } else {
                     Err(CommandError::NoSuchTorrent(torrent))
@@ -215,7 +216,8 @@ impl Engine {
         let Node { host, port } = peer;
         let Ok(ip) = host.parse::<IpAddr>() else {
             let op = self.ops.insert(Op::PeerResolve(id, port));
-            actions.push(Action::Resolve { op, host });
+            let torrent = Some(id);
+            actions.push(Action::Resolve { op, host, torrent });
             return;
         };
         let mut ctx = ctx!(self, actions);

@@ -82,6 +82,8 @@ pub(crate) struct Candidates {
     /// Those of them that are known from one peer's word alone, by peer.
     introduced: BTreeMap<ConnId, u32>,
     connecting: u32,
+    /// Whether the embedder's policy refused the last one that was dialled.
+    denied: bool,
     /// How many ports of one address are known at most, but for those that the user names: nobody's
     /// list makes us knock at all doors of a house.
     per_address: usize,
@@ -156,6 +158,7 @@ impl Candidates {
             waiting: BTreeSet::new(),
             introduced: BTreeMap::new(),
             connecting: 0,
+            denied: false,
             per_address: per_address as usize,
             own_v4: SocketAddrV4::new(Ipv4Addr::from(salt), 0),
             own_v6: SocketAddrV6::new(Ipv6Addr::from(octets), 0, 0, 0),
@@ -359,12 +362,25 @@ impl Candidates {
 
     /// There is a peer at the address, and we are connected.
     pub(crate) fn on_connected(&mut self, address: SocketAddr) {
+        self.denied = false;
         self.change(canonical(address), |entry| entry.state = State::Connected);
+    }
+
+    /// The embedder's policy forbids an address that was picked.
+    pub(crate) fn on_denied(&mut self, address: SocketAddr, now: Instant) {
+        self.on_failed(address, now);
+        self.denied = true;
+    }
+
+    /// Whether it is the embedder's policy that keeps peers away.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.denied
     }
 
     /// An address that was picked could not be connected to, or no peer answered there.
     pub(crate) fn on_failed(&mut self, address: SocketAddr, now: Instant) {
         let address = canonical(address);
+        self.denied = false;
         if self.state(address) == Some(State::Connecting) {
             self.fail(address, now, RETRY);
         }

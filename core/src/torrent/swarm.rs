@@ -330,6 +330,21 @@ impl Torrent {
         Some(address)
     }
 
+    /// A connection that was dialled ended by itself before the handshake was complete.
+    pub(crate) fn dial_ended(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        address: SocketAddr,
+        reason: crate::event::CloseReason,
+    ) {
+        if reason == crate::event::CloseReason::Denied {
+            self.candidates.on_denied(address, ctx.now);
+            self.seek_peers(ctx);
+        } else {
+            self.dial_failed(ctx, address);
+        }
+    }
+
     /// Dialling, or the handshake after it, came to nothing.
     pub(crate) fn dial_failed(&mut self, ctx: &mut Ctx<'_>, address: SocketAddr) {
         self.candidates.on_failed(address, ctx.now);

@@ -178,7 +178,10 @@ impl TorrentView<'_> {
             return None;
         }
         if torrent.candidates.len() > 0 || torrent.candidates.connecting() > 0 {
-            return Some(Hindrance::Connecting);
+            return Some(match torrent.candidates.is_denied() {
+                true => Hindrance::Denied,
+                false => Hindrance::Connecting,
+            });
         }
         Some(match torrent.announcer.last_error() {
             Some(error) => Hindrance::Tracker(error.to_string()),

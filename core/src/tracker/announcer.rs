@@ -349,7 +349,8 @@ impl Announcer {
         self.lookups += count;
         for PeerName { host, port } in names.into_iter().take(room) {
             let op = ctx.ops.insert(Op::TrackerPeerResolve(facts.torrent, port));
-            ctx.push(Action::Resolve { op, host });
+            let torrent = Some(facts.torrent);
+            ctx.push(Action::Resolve { op, host, torrent });
         }
         count
     }

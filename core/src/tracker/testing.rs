@@ -356,17 +356,17 @@ impl Client {
         assert!(self.world.timers.is_consistent());
         for action in self.world.drain() {
             match action {
-                Action::Http { op, request } => self.exchanges.push(Exchange {
+                Action::Http { op, request, .. } => self.exchanges.push(Exchange {
                     op,
                     url: request.url,
                     timeout_ms: request.timeout_ms,
                 }),
-                Action::Datagram { to, data } => self.datagrams.push((to, data)),
+                Action::Datagram { to, data, .. } => self.datagrams.push((to, data)),
                 Action::Cancel { op } => {
                     self.exchanges.retain(|exchange| exchange.op != op);
                     self.cancelled.push(op);
                 }
-                Action::Resolve { op, host } => self.lookups.push((op, host)),
+                Action::Resolve { op, host, .. } => self.lookups.push((op, host)),
                 Action::Notify(notice) => self.notices.push(notice),
                 other => panic!("nothing that a tracker is for: {other:?}"),
             }

@@ -444,7 +444,11 @@ impl UdpTrackers {
                 let op = ctx.ops.insert(Op::TrackerResolve);
                 host.lookup = Lookup::UnderWay(op);
                 let host = host.name.clone();
-                ctx.push(Action::Resolve { op, host });
+                ctx.push(Action::Resolve {
+                    op,
+                    host,
+                    torrent: None,
+                });
                 return;
             }
         }
@@ -486,7 +490,7 @@ impl UdpTrackers {
             let transaction = connecting.transaction;
             let at = ctx.now + wait(connecting.tries / count);
             self.timers.set(Due::Host(host_id), at);
-            push_query(ctx, to, &Query::Connect { transaction });
+            push_query(ctx, to, &Query::Connect { transaction }, None);
         }
     }
 
@@ -519,11 +523,12 @@ impl UdpTrackers {
             self.transactions.insert(transaction, Waiter::Request(id));
             request.transaction = Some(transaction);
             let query = request.query(connection, transaction);
+            let torrent = Some(request.torrent);
             self.timers.set(
                 Due::Request(id),
                 request.deadline.min(ctx.now + wait(request.unanswered)),
             );
-            push_query(ctx, to, &query);
+            push_query(ctx, to, &query, torrent);
         }
     }
 
@@ -541,10 +546,11 @@ impl UdpTrackers {
         let host = self.hosts.get_mut(&host_id)?;
         if let Some(connection) = host.connection_at(ctx.now) {
             let query = request.query(connection, transaction);
+            let torrent = Some(request.torrent);
             let at = request.deadline.min(ctx.now + wait(request.unanswered));
             self.timers.set(Due::Request(id), at);
             if let Some(&to) = host.addresses.get(host.at) {
-                push_query(ctx, to, &query);
+                push_query(ctx, to, &query, torrent);
             }
         } else {
             self.requeue(id);
@@ -777,12 +783,13 @@ fn fresh_transaction(ctx: &mut Ctx<'_>, taken: &BTreeMap<u32, Waiter>) -> u32 {
     }
 }
 
-fn push_query(ctx: &mut Ctx<'_>, to: SocketAddr, query: &Query) {
+fn push_query(ctx: &mut Ctx<'_>, to: SocketAddr, query: &Query, torrent: Option<TorrentId>) {
     let mut data = Vec::new();
     query.encode(&mut data);
     ctx.push(Action::Datagram {
         to,
         data: data.into(),
+        torrent,
     });
 }
 

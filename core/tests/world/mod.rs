@@ -387,7 +387,7 @@ impl World {
 
     fn perform(&mut self, host: usize, action: Action) {
         match action {
-            Action::Connect { conn, to } => {
+            Action::Connect { conn, to, .. } => {
                 self.hosts[host].conns.insert(conn, Pipe::default());
                 match self.hosts.iter().position(|other| other.address == to) {
                     Some(other) => {

@@ -169,7 +169,7 @@ impl Bench {
     fn sent(&mut self) -> Vec<(SocketAddr, Bytes)> {
         let drained = self.actions.drain();
         let sent = drained.filter_map(|action| {
-            if let Action::Datagram { to, data } = action {
+            if let Action::Datagram { to, data, .. } = action {
                 Some((to, data))
             } else {
                 None
@@ -277,7 +277,7 @@ impl Bench {
         for (from, data) in asked {
             self.feed(Event::Datagram { from, data });
             for action in self.actions.drain() {
-                if let Action::Datagram { to, data } = action
+                if let Action::Datagram { to, data, .. } = action
                     && to == from
                 {
                     answers += 1;

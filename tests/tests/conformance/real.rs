@@ -18,7 +18,7 @@ use anabranch_driver::core::status::{FileStatus, PeerStatus, TorrentStatus, Trac
 use anabranch_driver::core::{Bitfield, Notice};
 use anabranch_driver::storage::{FileOptions, FileStorage};
 use anabranch_driver::{
-    AddOptions, Client, ClientBuilder, Contact, Error, Notices, Storage, Torrent,
+    AddOptions, Client, ClientBuilder, Contact, ContactKind, Error, Notices, Storage, Torrent,
 };
 use anabranch_tests::net::free_port;
 use anabranch_tests::scripted::{self, Gate, Listener};
@@ -38,11 +38,11 @@ use crate::stage::Stage;
 pub(crate) fn builder<S: Subject>() -> ClientBuilder<S::Runtime> {
     ClientBuilder::new()
         .listen([SocketAddr::from((Ipv4Addr::LOCALHOST, 0))])
-        .policy(|contact: &Contact<'_>| match contact {
-            Contact::Connect(to) | Contact::Accept(to) | Contact::Datagram(to) => {
+        .policy(|contact: &Contact<'_>| match contact.kind {
+            ContactKind::Connect(to) | ContactKind::Accept(to) | ContactKind::Datagram(to) => {
                 to.ip().is_loopback()
             }
-            Contact::Http { address, .. } => address.ip().is_loopback(),
+            ContactKind::Http { address, .. } => address.ip().is_loopback(),
             _ => false,
         })
 }

@@ -11,7 +11,7 @@ use anabranch_driver::core::error::CommandError;
 use anabranch_driver::core::event::{ContactError, HttpReply, OpResult};
 use anabranch_driver::core::{Action, Event};
 use anabranch_driver::{
-    AddOptions, ClientBuilder, Contact, Error, FetchError, MAX_FETCHES, Options,
+    AddOptions, ClientBuilder, Contact, ContactKind, Error, FetchError, MAX_FETCHES, Options,
 };
 use anabranch_tests::subject::Subject;
 use bytes::Bytes;
@@ -181,6 +181,7 @@ pub(crate) fn fetch_on<S: Subject>(
     let first = vec![Action::Http {
         op: op(0),
         request: Box::new(request),
+        torrent: None,
     }];
     let (running, events) = record::<S>(runtime, Options::default(), first);
     loop {
@@ -281,7 +282,7 @@ pub(crate) fn a_client_fetches_torrent_files_as_its_policy_allows<S: Subject>() 
     let port = plain();
     let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
     let forbidden = url("/echo");
-    let policy = move |contact: &Contact<'_>| !matches!(contact, Contact::Http { url, .. } if *url == forbidden);
+    let policy = move |contact: &Contact<'_>| !matches!(contact.kind, ContactKind::Http { url, .. } if url == forbidden);
     let builder = ClientBuilder::on(S::Runtime::default())
         .listen([(Ipv4Addr::LOCALHOST, 0).into()])
         .policy(policy);

@@ -15,11 +15,11 @@ use anabranch_driver::core::action::HttpRequest;
 use anabranch_driver::core::command::Reply;
 use anabranch_driver::core::event::{CloseReason, ContactError, OpResult, Undelivered};
 use anabranch_driver::core::{Action, Command, Event, Reason, Wake};
-use anabranch_driver::{Contact, Options};
+use anabranch_driver::{Contact, ContactKind, Options};
 use anabranch_tests::subject::Subject;
 use smol::block_on;
 
-use crate::support::{PATIENCE, conn, op, record, report, start, wait, wait_for};
+use crate::support::{PATIENCE, conn, op, record, report, start, torrent, wait, wait_for};
 
 const WINDOW: u32 = 1 << 20;
 
@@ -279,7 +279,7 @@ pub(crate) fn every_dial_ends_once_and_for_the_right_reason<S: Subject>() {
     let options = {
         let mut options = Options::default();
         options.policy = Arc::new(
-            |contact: &Contact<'_>| !matches!(contact, Contact::Connect(to) if to.port() == 1),
+            |contact: &Contact<'_>| !matches!(contact.kind, ContactKind::Connect(to) if to.port() == 1),
         );
         options
     };
@@ -288,14 +288,24 @@ pub(crate) fn every_dial_ends_once_and_for_the_right_reason<S: Subject>() {
         Action::Connect {
             conn: conn(0),
             to: nobody,
+            torrent: torrent(),
         },
-        Action::Connect { conn: conn(1), to },
-        Action::Connect { conn: conn(2), to },
+        Action::Connect {
+            conn: conn(1),
+            to,
+            torrent: torrent(),
+        },
+        Action::Connect {
+            conn: conn(2),
+            to,
+            torrent: torrent(),
+        },
         Action::Close { conn: conn(2) },
         Action::Close { conn: conn(2) },
         Action::Connect {
             conn: conn(3),
             to: denied,
+            torrent: torrent(),
         },
     ];
     let (seen, events) = mpsc::channel();
@@ -364,18 +374,22 @@ pub(crate) fn operations_end_once_also_when_cancelled<S: Subject>() {
         Action::Http {
             op: op(0),
             request: request(60_000),
+            torrent: None,
         },
         Action::Http {
             op: op(1),
             request: request(100),
+            torrent: None,
         },
         Action::Resolve {
             op: op(2),
             host: "[::1]".into(),
+            torrent: None,
         },
         Action::Resolve {
             op: op(3),
             host: "localhost".into(),
+            torrent: None,
         },
         Action::Cancel { op: op(0) },
         Action::Cancel { op: op(0) },
@@ -464,7 +478,11 @@ pub(crate) fn packets_go_both_ways_from_the_port_that_listens<S: Subject>() {
     let running = start::<S, _>(
         move |_, event, actions| {
             if let Event::Datagram { from, data } = event {
-                actions.push(Action::Datagram { to: from, data });
+                actions.push(Action::Datagram {
+                    to: from,
+                    data,
+                    torrent: None,
+                });
             }
             Wake::Idle
         },
@@ -493,9 +511,11 @@ pub(crate) fn packets_that_do_not_arrive_are_reported<S: Subject>() {
     let packet = |to| Action::Datagram {
         to,
         data: pattern(10).into(),
+        torrent: None,
     };
     let mut options = Options::default();
-    options.policy = Arc::new(move |contact: &Contact<'_>| *contact != Contact::Datagram(refused));
+    options.policy =
+        Arc::new(move |contact: &Contact<'_>| contact.kind != ContactKind::Datagram(refused));
     let last = listens.local_addr().expect("bound");
     let actions = [refused, v6, free, free, last].map(packet);
     let (running, events) = record::<S>(S::Runtime::default(), options, actions.into());

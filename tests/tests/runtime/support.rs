@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use anabranch_driver::core::id::{ConnId, OpId};
+use anabranch_driver::core::id::{ConnId, OpId, TorrentId};
 use anabranch_driver::core::{Action, Event, Instant, Wake};
 use anabranch_driver::{Clock, Loop, Machine, Options, Remote, Runtime as _};
 use anabranch_tests::net::free_port;
@@ -51,6 +51,10 @@ fn id<T: for<'a> Deserialize<'a>>(slot: u32) -> T {
 
 pub(crate) fn conn(slot: u32) -> ConnId {
     id(slot)
+}
+
+pub(crate) fn torrent() -> TorrentId {
+    id(0)
 }
 
 pub(crate) fn op(slot: u32) -> OpId {

@@ -60,6 +60,7 @@ impl Announcer {
                 let op = ctx.ops.insert(Op::TrackerHttp(facts.torrent));
                 ctx.push(Action::Http {
                     op,
+                    torrent: Some(facts.torrent),
                     request: Box::new(HttpRequest {
                         url,
                         body_limit: limits::TRACKER_REPLY_LEN,

@@ -150,12 +150,12 @@ impl Rig {
     fn collect(&mut self) {
         for action in self.world.drain() {
             match action {
-                Action::Datagram { to, data } => self.datagrams.push((
+                Action::Datagram { to, data, .. } => self.datagrams.push((
                     self.world.now.since(self.begin).as_secs(),
                     to,
                     Query::decode(&data).unwrap(),
                 )),
-                Action::Resolve { op, host } => {
+                Action::Resolve { op, host, .. } => {
                     assert_eq!(host, "t.example");
                     self.lookups.push(op);
                 }
