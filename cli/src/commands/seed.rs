@@ -23,7 +23,7 @@ pub(crate) fn run(args: &Seed) -> Result<Exit, Failure> {
 }
 
 fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
-    let torrents = read_torrents(&args.torrents)?;
+    let torrents = read_torrents(&args.torrents, args.network.contacts.runtime)?;
     let dir = absolute(&args.dir)?;
     // What is not there at all is found out at once, before anything is created or offered.
     for (_, metainfo) in &torrents {
@@ -48,6 +48,7 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
                     .add(Task {
                         work: Work::Torrent(bytes, Box::new(metainfo)),
                         save_torrent: false,
+                        choice: None,
                         options: AddOptions {
                             dir: Some(dir.clone()),
                             recheck: args.recheck,
