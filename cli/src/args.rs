@@ -1,14 +1,17 @@
 //! The command line.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use anabranch_core::dht::NodeId;
+use anabranch_core::metainfo::magnet::{Surplus, is_magnet};
 use anabranch_core::metainfo::{InfoHash, Magnet as Link, ParseMagnetError, SafePath};
 use anabranch_driver::storage::system_names;
-use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
@@ -69,8 +72,9 @@ pub(crate) enum Command {
 /// the cause is gone.
 #[derive(Debug, Args)]
 pub(crate) struct Download {
-    /// Torrent files and magnet links. Quote a link: shells take its `&` for something else.
-    #[arg(required = true, value_name = "SOURCE", value_hint = ValueHint::FilePath)]
+    /// Torrent files, their http:// or https:// URLs, magnet links, and info-hashes; `-` is a torrent file
+    /// on standard input. Quote a link: shells take its `&` for something else.
+    #[arg(required = true, value_name = "SOURCE", value_parser = origin(), value_hint = ValueHint::FilePath)]
     pub(crate) sources: Vec<Origin>,
 
     /// The folder to download to; created if it is not there.
@@ -85,10 +89,15 @@ pub(crate) struct Download {
     #[command(flatten)]
     pub(crate) network: Network,
 
-    /// Which files: numbers as `anabranch show` prints them, ranges and patterns, such as
-    /// `1,3-5,*.txt`. Needs a single SOURCE; of a magnet link, numbers and ranges only.
+    /// Which files: numbers as `anabranch show` prints them, ranges, names and patterns, such as
+    /// `1,3-5,*.txt`; with ! before it, what is not wanted, such as `!*sample*`. May be given several
+    /// times; a comma in a name is `\\,` unless the name is all of LIST. Needs a single SOURCE.
     #[arg(long, short = 'f', value_name = "LIST")]
-    pub(crate) files: Option<FileList>,
+    pub(crate) files: Vec<FileList>,
+
+    /// Take capital and small letters for the same in --files.
+    #[arg(long, requires = "files")]
+    pub(crate) ignore_case: bool,
 
     /// Download in the order of the data, to use it while it arrives.
     #[arg(long)]
@@ -139,8 +148,8 @@ pub(crate) struct Download {
 /// until Ctrl-C.
 #[derive(Debug, Args)]
 pub(crate) struct Seed {
-    /// Torrent files.
-    #[arg(required = true, value_name = "TORRENT", value_hint = ValueHint::FilePath)]
+    /// Torrent files, or their http:// or https:// URLs; `-` is standard input.
+    #[arg(required = true, value_name = "TORRENT", value_parser = source(), value_hint = ValueHint::FilePath)]
     pub(crate) torrents: Vec<Source>,
 
     /// The folder that holds the data: the one that contains the torrent's file or folder.
@@ -412,13 +421,15 @@ pub(crate) struct Create {
     #[arg(value_name = "PATH", value_parser = path(), value_hint = ValueHint::AnyPath)]
     pub(crate) path: PathBuf,
 
-    /// Where to write the torrent. Default: the name of PATH with .torrent, in the current folder.
+    /// Where to write the torrent; `-` is standard output. Default: the name of PATH with .torrent, in
+    /// the current folder.
     #[arg(long, short = 'o', value_name = "FILE", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
 
-    /// A tracker's URL (http, https or udp); may be given several times, in order of preference.
-    #[arg(long = "tracker", short = 't', value_name = "URL", value_parser = parse_tracker)]
-    pub(crate) trackers: Vec<String>,
+    /// A tracker's URL (http, https or udp); may be given several times, in order of preference. Several
+    /// with commas between them are equals: one of them is asked.
+    #[arg(long = "tracker", short = 't', value_name = "URL", value_parser = parse_trackers)]
+    pub(crate) trackers: Vec<Urls>,
 
     /// The length of a piece, a power of two such as 1MiB. Default: by the size of the data.
     #[arg(long, value_name = "N", value_parser = parse_piece_length)]
@@ -433,10 +444,11 @@ pub(crate) struct Create {
     pub(crate) comment: Option<String>,
 
     /// The URL of a web server that has the data; may be given several times.
-    #[arg(long = "web-seed", short = 'w', value_name = "URL", value_parser = parse_web_seed)]
-    pub(crate) web_seeds: Vec<String>,
+    #[arg(long = "web-seed", short = 'w', value_name = "URL", value_parser = parse_web_seeds)]
+    pub(crate) web_seeds: Vec<Urls>,
 
-    /// Leave the date of creation out, so that the same input gives the same file.
+    /// Leave the date of creation out, so that the same input gives the same file. Without it, the date
+    /// is the environment's SOURCE_DATE_EPOCH, in seconds since 1970, if it is set, and else now.
     #[arg(long)]
     pub(crate) no_date: bool,
 
@@ -454,8 +466,9 @@ pub(crate) struct Create {
 /// Of a magnet link, the torrent is fetched from peers, for as long as it takes; none of its data is.
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// The torrent file or magnet link.
-    #[arg(value_name = "SOURCE", value_hint = ValueHint::FilePath)]
+    /// The torrent file, its http:// or https:// URL, magnet link or info-hash; `-` is a torrent file on
+    /// standard input.
+    #[arg(value_name = "SOURCE", value_parser = origin(), value_hint = ValueHint::FilePath)]
     pub(crate) source: Origin,
 
     #[command(flatten)]
@@ -473,8 +486,8 @@ pub(crate) struct Show {
 /// Print the magnet link of a torrent.
 #[derive(Debug, Args)]
 pub(crate) struct Magnet {
-    /// The torrent file.
-    #[arg(value_name = "TORRENT", value_hint = ValueHint::FilePath)]
+    /// The torrent file, or its http:// or https:// URL; `-` is standard input.
+    #[arg(value_name = "TORRENT", value_parser = source(), value_hint = ValueHint::FilePath)]
     pub(crate) torrent: Source,
 
     /// A peer to name in the link; may be given several times.
@@ -488,8 +501,8 @@ pub(crate) struct Magnet {
 /// Exit code 0 means that all is there and matches, 3 that something does not.
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The torrent file.
-    #[arg(value_name = "TORRENT", value_hint = ValueHint::FilePath)]
+    /// The torrent file, or its http:// or https:// URL; `-` is standard input.
+    #[arg(value_name = "TORRENT", value_parser = source(), value_hint = ValueHint::FilePath)]
     pub(crate) torrent: Source,
 
     /// The folder that holds the data: the one that contains the torrent's file or folder.
@@ -644,36 +657,51 @@ pub(crate) struct Completions {
 #[derive(Debug, Args)]
 pub(crate) struct Man {}
 
-/// A torrent file's path, as typed.
+/// Where a torrent file is, as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Source(pub(crate) PathBuf);
+pub(crate) enum Source {
+    Path(PathBuf),
+    /// On the web.
+    Url(String),
+    /// On standard input.
+    Stdin,
+}
 
-impl FromStr for Source {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let is = |scheme: &str| {
-            text.get(..scheme.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+impl Source {
+    /// What is typed is a path, unless it is something else. Paths are bytes where the system has them so.
+    fn read(text: OsString) -> Result<Self, String> {
+        let Some(known) = text.to_str() else {
+            return Ok(Self::Path(text.into()));
         };
-        if is("magnet:") {
+        if is_magnet(known) {
             return Err(
                 "this needs the .torrent file; `anabranch show --save-torrent` fetches that of a magnet \
                  link"
                     .to_owned(),
             );
         }
+        let is = |scheme: &str| {
+            let start = known.get(..scheme.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        };
         if is("http://") || is("https://") {
-            return Err(
-                "this version reads torrents from files only; fetch it first, for example with \
-                 curl -LO, and give the file"
-                    .to_owned(),
-            );
+            return Ok(Self::Url(known.to_owned()));
         }
-        if text.is_empty() {
-            return Err("give the path of a .torrent file".to_owned());
+        match known {
+            "" => Err("give the path of a .torrent file".to_owned()),
+            "-" => Ok(Self::Stdin),
+            _ => Ok(Self::Path(text.into())),
         }
-        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Url(url) => f.write_str(url),
+            Self::Stdin => f.write_str("standard input"),
+        }
     }
 }
 
@@ -681,22 +709,42 @@ impl FromStr for Source {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     File(Source),
-    Magnet(Box<Link>),
+    /// A magnet link, or what is as good as one, and what of it was left out.
+    Magnet(Box<Link>, Surplus),
 }
 
-impl FromStr for Origin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse::<Link>() {
-            Ok(link) => Ok(Self::Magnet(Box::new(link))),
-            Err(ParseMagnetError::NotMagnet) if !text.starts_with("magnet:") => {
-                text.parse().map(Self::File)
-            }
+impl Origin {
+    fn read(text: OsString) -> Result<Self, String> {
+        let Some(known) = text.to_str() else {
+            return Source::read(text).map(Self::File);
+        };
+        match Link::parse_counted(known) {
+            Ok((link, surplus)) => Ok(Self::Magnet(Box::new(link), surplus)),
+            Err(ParseMagnetError::NotMagnet) => match parse_info_hash(known) {
+                // A file of such a name was given by who has it.
+                Some(info_hash) if !Path::new(known).exists() => Ok(Self::Magnet(
+                    Box::new(Link::new(info_hash)),
+                    Surplus::default(),
+                )),
+                Some(_) | None => Source::read(text).map(Self::File),
+            },
+            Err(ParseMagnetError::Version2) => Err(ParseMagnetError::Version2.to_string()),
             Err(error) => Err(format!("{error}; quote the whole link")),
         }
     }
 }
+
+fn source() -> impl TypedValueParser<Value = Source> {
+    OsStringValueParser::new().try_map(Source::read)
+}
+
+fn origin() -> impl TypedValueParser<Value = Origin> {
+    OsStringValueParser::new().try_map(Origin::read)
+}
+
+/// URLs, as typed with commas between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Urls(pub(crate) Vec<String>);
 
 /// A peer's address as typed: a name or an address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -810,13 +858,21 @@ fn path() -> impl TypedValueParser<Value = PathBuf> {
 fn parse_torrent_id(text: &str) -> Result<InfoHash, String> {
     match text.parse::<Link>() {
         Ok(link) => Ok(link.info_hash),
-        Err(ParseMagnetError::NotMagnet) => text.parse().map_err(|_| {
+        Err(ParseMagnetError::NotMagnet) => parse_info_hash(text).ok_or_else(|| {
             "neither 40 hexadecimal digits nor a magnet link; `anabranch magnet TORRENT` prints that of \
              a torrent file"
                 .to_owned()
         }),
         Err(error) => Err(format!("{error}; quote the whole link")),
     }
+}
+
+/// Reads an info-hash alone, in the two ways in which magnet links have it.
+fn parse_info_hash(text: &str) -> Option<InfoHash> {
+    let text = text.trim();
+    let plain = matches!(text.len(), 32 | 40) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    let link = plain.then(|| format!("magnet:?xt=urn:btih:{text}"))?;
+    Some(link.parse::<Link>().ok()?.info_hash)
 }
 
 fn parse_item_id(text: &str) -> Result<ItemId, String> {
@@ -854,12 +910,36 @@ fn parse_seed(text: &str) -> Result<u64, String> {
     }
 }
 
-fn parse_tracker(text: &str) -> Result<String, String> {
-    parse_url(text, &["http", "https", "udp"])
+fn parse_trackers(text: &str) -> Result<Urls, String> {
+    parse_urls(text, &["http", "https", "udp"])
 }
 
-fn parse_web_seed(text: &str) -> Result<String, String> {
-    parse_url(text, &["http", "https", "ftp"])
+fn parse_web_seeds(text: &str) -> Result<Urls, String> {
+    parse_urls(text, &["http", "https", "ftp"])
+}
+
+/// Reads URLs of these schemes. A comma is between two of them if another one follows; else it is in one.
+fn parse_urls(text: &str, schemes: &[&str]) -> Result<Urls, String> {
+    let begins = |text: &str| {
+        text.split_once("://").is_some_and(|(scheme, _)| {
+            schemes
+                .iter()
+                .any(|known| scheme.eq_ignore_ascii_case(known))
+        })
+    };
+    let mut urls: Vec<String> = Vec::new();
+    for part in text.split(',') {
+        match urls.last_mut() {
+            Some(last) if !begins(part.trim_start()) => {
+                last.push(',');
+                last.push_str(part);
+            }
+            Some(_) | None => urls.push(part.trim_start().to_owned()),
+        }
+    }
+    let urls: Result<Vec<String>, String> =
+        urls.iter().map(|url| parse_url(url, schemes)).collect();
+    urls.map(Urls)
 }
 
 /// Accepts a URL of one of these schemes with a host; what is typed is kept as it is.
@@ -955,7 +1035,7 @@ mod tests {
             panic!("not a download");
         };
         assert!(matches!(download.sources[0], Origin::File(_)));
-        assert!(matches!(download.sources[1], Origin::Magnet(_)));
+        assert!(matches!(download.sources[1], Origin::Magnet(..)));
         assert!(download.network.contacts.no_pex && download.network.contacts.no_lsd);
         assert!(download.network.contacts.allow_local_trackers);
         assert!(parse(&format!("anabranch show {link}")).is_ok());
@@ -1009,8 +1089,8 @@ mod tests {
                 ErrorKind::ValueValidation,
             ),
             (
-                "anabranch download https://example.org/a.torrent",
-                ErrorKind::ValueValidation,
+                "anabranch download a --ignore-case",
+                ErrorKind::MissingRequiredArgument,
             ),
             (
                 "anabranch download a --seed --ratio 1",
@@ -1132,8 +1212,13 @@ mod tests {
 
     #[test]
     fn urls_need_a_known_scheme_and_a_host() {
-        for text in ["http://t/announce", "udp://t:1", "HTTPS://t"] {
-            assert_eq!(parse_tracker(text), Ok(text.to_owned()));
+        for text in [
+            "http://t/announce",
+            "udp://t:1",
+            "HTTPS://t",
+            "http://t/a?b=1,2",
+        ] {
+            assert_eq!(parse_trackers(text), Ok(Urls(vec![text.to_owned()])));
         }
         for text in [
             "",
@@ -1144,8 +1229,98 @@ mod tests {
             "http://a b",
             "udp:t",
         ] {
-            assert!(parse_tracker(text).is_err(), "{text}");
+            assert!(parse_trackers(text).is_err(), "{text}");
         }
-        assert!(parse_web_seed("ftp://t/").is_ok());
+        assert!(parse_web_seeds("ftp://t/").is_ok());
+    }
+
+    #[test]
+    fn urls_with_commas_between_them_are_several() {
+        let several = "http://a/x,y, udp://b:1,HTTPS://c";
+        assert_eq!(
+            parse_trackers(several),
+            Ok(Urls(
+                ["http://a/x,y", "udp://b:1", "HTTPS://c"]
+                    .map(str::to_owned)
+                    .into()
+            ))
+        );
+        for text in ["http://a,udp://", "http://a, b", ",http://a,,"] {
+            assert!(parse_trackers(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sources_are_told_apart_by_what_they_look_like() {
+        let hash = "0123456789abcdef0123456789ABCDEF01234567";
+        let link = Link::new(hash.parse().unwrap());
+        let magnet = || Ok(Origin::Magnet(Box::new(link.clone()), Surplus::default()));
+        let base32 = "AERUKZ4JVPG66AJDIVTYTK6N54ASGRLH";
+        for text in [
+            hash.to_owned(),
+            format!(" {hash} "),
+            base32.to_owned(),
+            base32.to_lowercase(),
+            format!("<magnet:?xt=urn:btih:{hash}>"),
+            format!("'MAGNET:/?XT=urn:btih:{base32}#x'"),
+            format!("magnet%3A%3Fxt%3Durn%3Abtih%3A{hash}"),
+        ] {
+            assert_eq!(Origin::read(text.clone().into()), magnet(), "{text}");
+            assert_eq!(parse_torrent_id(&text), Ok(link.info_hash), "{text}");
+        }
+        let file = |text: &str| Origin::read(text.into());
+        let url = "HTTPS://example.org/a.torrent?x=1&y=2";
+        assert_eq!(file(url), Ok(Origin::File(Source::Url(url.into()))));
+        assert_eq!(file("-"), Ok(Origin::File(Source::Stdin)));
+        for path in [
+            "a",
+            "./-",
+            &hash[1..],
+            "http:",
+            "ftp://a/b",
+            "xmagnet:?xt=1",
+        ] {
+            assert_eq!(file(path), Ok(Origin::File(Source::Path(path.into()))));
+        }
+        let version2 = file("magnet:?xt=urn:btmh:1220aa").unwrap_err();
+        assert!(version2.contains("version 2"), "{version2}");
+        assert!(file("").is_err());
+        // All that a link could do, and a file is needed.
+        assert!(Source::read(format!("'magnet:?xt=urn:btih:{hash}'").into()).is_err());
+        assert!(Source::read(hash.into()).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "a few of the commands take paths"
+    )]
+    fn a_path_need_not_be_utf8() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let path = || OsString::from_vec(b"caf\xe9.torrent".to_vec());
+        for command in [
+            "download",
+            "show",
+            "magnet",
+            "seed -d d",
+            "verify -d d",
+            "create",
+        ] {
+            let mut line: Vec<OsString> = vec!["anabranch".into()];
+            line.extend(command.split(' ').map(OsString::from));
+            line.push(path());
+            let cli = Cli::try_parse_from(line).unwrap();
+            let source = match (command, cli.command) {
+                (_, Command::Download(download)) => download.sources[0].clone(),
+                (_, Command::Show(show)) => show.source,
+                (_, Command::Magnet(magnet)) => Origin::File(magnet.torrent),
+                (_, Command::Seed(seed)) => Origin::File(seed.torrents[0].clone()),
+                (_, Command::Verify(verify)) => Origin::File(verify.torrent),
+                (_, Command::Create(create)) => Origin::File(Source::Path(create.path)),
+                (command, _) => panic!("{command} is another command"),
+            };
+            assert_eq!(source, Origin::File(Source::Path(path().into())));
+        }
     }
 }

@@ -1,7 +1,11 @@
 //! The runtimes that the engine can run on. The command's own waiting is smol's either way.
 
 use anabranch_driver::{Client, ClientBuilder, Runtime, StartError};
+use bytes::Bytes;
 use clap::ValueEnum;
+use smol::future::block_on;
+
+use crate::exit::Failure;
 
 #[cfg(not(any(feature = "runtime-smol", feature = "runtime-tokio")))]
 compile_error!(
@@ -39,6 +43,25 @@ impl Choice {
                 setup.start(anabranch_tokio::ClientBuilder::new())
             }
         }
+    }
+
+    /// Fetches a torrent file from the web over this runtime.
+    pub(crate) fn fetch_torrent(self, url: &str) -> Result<Bytes, Failure> {
+        let fetched = match self {
+            #[cfg(feature = "runtime-smol")]
+            Self::Smol => block_on(anabranch_smol::ClientBuilder::new().fetch_torrent(url)),
+            #[cfg(feature = "runtime-tokio")]
+            Self::Tokio => {
+                let runtime = tokio().map_err(|error| Failure::new(error.to_string()))?;
+                let _inside = runtime.enter();
+                block_on(anabranch_tokio::ClientBuilder::new().fetch_torrent(url))
+            }
+        };
+        fetched.map_err(|error| {
+            Failure::new(error.to_string()).advise(
+                "look at the address in a browser, or save the file there and give its path",
+            )
+        })
     }
 
     /// The next runtime, if this command was built with more than one, and else the same.

@@ -1,47 +1,136 @@
-//! Which files of a torrent are wanted: numbers, ranges and patterns.
+//! Which files of a torrent are wanted: numbers, ranges, names, patterns, and what is not wanted.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use anabranch_core::command::Priority;
+use anabranch_core::metainfo::{FileIndex, Metainfo};
 use glob::{MatchOptions, Pattern};
 
-/// A list as `--files` takes it: `1,3-5,*.txt`.
+use crate::exit::Failure;
+
+/// Which files of a torrent are wanted, once it is known which ones it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FileList(Vec<Selector>);
+pub(crate) struct Choice {
+    lists: Vec<FileList>,
+    case: Case,
+}
+
+impl Choice {
+    /// None if there are no lists, which is no choice.
+    pub(crate) fn new(lists: Vec<FileList>, case: Case) -> Option<Self> {
+        (!lists.is_empty()).then_some(Self { lists, case })
+    }
+
+    /// The priority of each file of a torrent.
+    pub(crate) fn priorities(&self, metainfo: &Metainfo) -> Result<Vec<Priority>, Failure> {
+        let files = (0..).map(FileIndex::new).zip(metainfo.files());
+        let paths: Vec<String> = files
+            .map(|(index, _)| {
+                let path = metainfo.download_path(index);
+                path.map_or_else(String::new, |path| path.to_string())
+            })
+            .collect();
+        let wanted = choose(&self.lists, self.case, &paths).map_err(|why| {
+            Failure::usage(format!("--files: {why}"))
+                .advise("`anabranch show TORRENT` lists the files with their numbers")
+        })?;
+        let priority = |wanted| match wanted {
+            true => Priority::Normal,
+            false => Priority::Skip,
+        };
+        Ok(wanted.into_iter().map(priority).collect())
+    }
+}
+
+/// A list as `--files` takes it: `1,3-5,*.txt,!*sample*`. The option may be given several times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileList {
+    /// As it was typed: it may be a single name with commas in it.
+    text: String,
+    selectors: Vec<Selector>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Selector {
     /// File numbers as `show` prints them, from 1.
     Numbers(RangeInclusive<u32>),
-    Glob(Pattern),
+    /// Anything else. What it means can only be said of a torrent: a name that is there is meant as it
+    /// is, with all its brackets; else it is what is not wanted, or a pattern.
+    Text(String),
+}
+
+/// How names are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Case {
+    /// As they are.
+    #[default]
+    Sensitive,
+    /// Capitals are small letters.
+    Ignored,
 }
 
 impl FromStr for FileList {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.split(',')
-            .map(str::trim)
+        let selectors = split(text)
+            .iter()
+            .map(|part| part.trim())
             .filter(|part| !part.is_empty())
             .map(selector)
-            .collect::<Result<Vec<_>, _>>()
-            .and_then(|selectors| match selectors.is_empty() {
-                true => Err("name at least one file, for example 1,3-5 or *.txt".to_owned()),
-                false => Ok(Self(selectors)),
-            })
+            .collect::<Result<Vec<_>, _>>()?;
+        if selectors.is_empty() {
+            return Err("name at least one file, for example 1,3-5 or *.txt".to_owned());
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            selectors,
+        })
     }
 }
 
+/// The parts between commas. A comma behind a backslash is part of a name.
+fn split(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            ',' => parts.push(String::new()),
+            c => {
+                let c = match (c, chars.peek()) {
+                    ('\\', Some(',')) => chars.next().unwrap_or(c),
+                    _ => c,
+                };
+                if let Some(part) = parts.last_mut() {
+                    part.push(c);
+                }
+            }
+        }
+    }
+    parts
+}
+
 fn selector(text: &str) -> Result<Selector, String> {
+    // Whether it is excluded is looked at later, but a number that is none is told at once.
+    let plain = text.strip_prefix('!').unwrap_or(text);
+    match numbers(plain)? {
+        Some(range) if plain.len() == text.len() => Ok(Selector::Numbers(range)),
+        Some(_) | None => Ok(Selector::Text(text.trim_end_matches('/').to_owned())),
+    }
+}
+
+/// A number or a range of numbers; none if it is something else.
+fn numbers(text: &str) -> Result<Option<RangeInclusive<u32>>, String> {
     let number = |text: &str| match text.parse::<u32>() {
         Ok(0) => Err("files are counted from 1; `anabranch show` lists them".to_owned()),
         Ok(number) => Ok(number),
-        Err(_) => Err(format!("'{}' is too large for a file number", text)),
+        Err(_) => Err(format!("'{text}' is too large for a file number")),
     };
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if is_number(text) {
         let number = number(text)?;
-        return Ok(Selector::Numbers(number..=number));
+        return Ok(Some(number..=number));
     }
     match text.split_once('-') {
         Some((first, last)) if is_number(first) && (last.is_empty() || is_number(last)) => {
@@ -53,102 +142,179 @@ fn selector(text: &str) -> Result<Selector, String> {
             if last < first {
                 return Err(format!("the range {first}-{last} is empty"));
             }
-            Ok(Selector::Numbers(first..=last))
+            Ok(Some(first..=last))
         }
-        Some(_) | None => Pattern::new(text.trim_end_matches('/'))
-            .map(Selector::Glob)
-            .map_err(|error| {
-                format!(
-                    "'{}' is not a pattern: {}",
-                    text.escape_default(),
-                    error.msg
-                )
-            }),
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// Which of these paths are meant, one entry a path. An error if part of a list means none, or nothing is
+/// left in the end.
+///
+/// What is not a number is first of all a name: with a `/`, it is compared with whole paths, and with
+/// folders, from the torrent's own folder on or from within it; without one, with the name of every file
+/// and folder. If there is none of that name, it is a pattern for the same, in which `*` and `?` stay
+/// within a name, and `**` does not. With `!` before it, it is what is not wanted, of what else the lists
+/// name, or of everything if they name nothing else.
+fn choose<S: AsRef<str>>(lists: &[FileList], case: Case, paths: &[S]) -> Result<Vec<bool>, String> {
+    let names = Names {
+        paths: paths.iter().map(|path| case.fold(path.as_ref())).collect(),
+        case,
+    };
+    let mut wanted = vec![false; paths.len()];
+    let mut unwanted = vec![false; paths.len()];
+    let mut includes = false;
+    for list in lists {
+        // A name with commas in it.
+        if list.is_text()
+            && let Some(found) = names.exactly(list.text.trim().trim_end_matches('/'))
+        {
+            includes = true;
+            mark(&mut wanted, &found);
+            continue;
+        }
+        for selector in &list.selectors {
+            let text = match selector {
+                Selector::Numbers(range) => {
+                    includes = true;
+                    mark(&mut wanted, &names.numbered(range)?);
+                    continue;
+                }
+                Selector::Text(text) => text,
+            };
+            let (exclude, found) = match (names.exactly(text), text.strip_prefix('!')) {
+                (Some(found), _) => (false, found),
+                (None, Some(text)) => (true, names.meant_by(text)?),
+                (None, None) => (false, names.meant_by(text)?),
+            };
+            includes |= !exclude;
+            mark(if exclude { &mut unwanted } else { &mut wanted }, &found);
+        }
+    }
+    if !includes {
+        wanted.fill(true);
+    }
+    for (wanted, unwanted) in wanted.iter_mut().zip(unwanted) {
+        *wanted &= !unwanted;
+    }
+    match wanted.contains(&true) {
+        true => Ok(wanted),
+        false => Err("no file is left".to_owned()),
+    }
+}
+
+fn mark(marks: &mut [bool], more: &[bool]) {
+    for (mark, more) in marks.iter_mut().zip(more) {
+        *mark |= more;
     }
 }
 
 impl FileList {
-    /// The files as ranges of numbers from 0, if there are no patterns among them.
-    pub(crate) fn numbers(&self) -> Option<Vec<RangeInclusive<u32>>> {
-        let ranges = self.0.iter().map(|selector| match selector {
-            Selector::Numbers(range) => {
-                // They are counted from 1.
-                let (first, last) = (range.start(), range.end());
-                Some(first.saturating_sub(1)..=last.saturating_sub(1))
-            }
-            Selector::Glob(_) => None,
-        });
-        ranges.collect()
-    }
-
-    /// Which of these paths are meant, one entry a path. An error if part of the list means none.
-    ///
-    /// A pattern with a `/` is compared with whole paths, and with folders, from the torrent's own
-    /// folder on or from within it; one without is compared with the name of every file and folder.
-    /// `*` and `?` stay within a name, `**` does not.
-    pub(crate) fn choose<S: AsRef<str>>(&self, paths: &[S]) -> Result<Vec<bool>, String> {
-        let mut wanted = vec![false; paths.len()];
-        for selector in &self.0 {
-            match selector {
-                Selector::Numbers(range) => {
-                    let open = *range.end() == u32::MAX;
-                    let first = *range.start() as usize - 1;
-                    let last = match open {
-                        true => paths.len(),
-                        false => *range.end() as usize,
-                    };
-                    if first >= paths.len() || last > paths.len() {
-                        return Err(match paths.len() {
-                            1 => "the torrent has only one file, number 1".to_owned(),
-                            count => format!("the torrent's files have the numbers 1 to {count}"),
-                        });
-                    }
-                    wanted[first..last].fill(true);
-                }
-                Selector::Glob(pattern) => {
-                    let mut found = false;
-                    for (wanted, path) in wanted.iter_mut().zip(paths) {
-                        if matches(pattern, path.as_ref()) {
-                            *wanted = true;
-                            found = true;
-                        }
-                    }
-                    if !found {
-                        return Err(format!("no file of the torrent matches '{pattern}'"));
-                    }
-                }
-            }
-        }
-        Ok(wanted)
+    /// Whether there is more in it than numbers.
+    fn is_text(&self) -> bool {
+        let is_text = |selector: &Selector| matches!(selector, Selector::Text(_));
+        self.selectors.iter().any(is_text)
     }
 }
 
-fn matches(pattern: &Pattern, path: &str) -> bool {
-    const OPTIONS: MatchOptions = MatchOptions {
-        case_sensitive: true,
-        require_literal_separator: true,
-        require_literal_leading_dot: false,
-    };
-    if !pattern.as_str().contains('/') {
-        return path
-            .split('/')
-            .any(|name| pattern.matches_with(name, OPTIONS));
+impl Case {
+    fn fold(self, text: &str) -> String {
+        match self {
+            Self::Sensitive => text.to_owned(),
+            Self::Ignored => text.to_lowercase(),
+        }
     }
+}
+
+/// The paths of a torrent's files.
+struct Names {
+    paths: Vec<String>,
+    case: Case,
+}
+
+impl Names {
+    fn numbered(&self, range: &RangeInclusive<u32>) -> Result<Vec<bool>, String> {
+        let count = self.paths.len();
+        let first = *range.start() as usize - 1;
+        let last = match *range.end() {
+            u32::MAX => count,
+            last => last as usize,
+        };
+        if first >= count || last > count {
+            return Err(match count {
+                1 => "the torrent has only one file, number 1".to_owned(),
+                count => format!("the torrent's files have the numbers 1 to {count}"),
+            });
+        }
+        Ok((0..count)
+            .map(|index| (first..last).contains(&index))
+            .collect())
+    }
+
+    /// The files of this name, or in folders of it.
+    fn exactly(&self, text: &str) -> Option<Vec<bool>> {
+        let text = self.case.fold(text);
+        self.matching(text.contains('/'), |name| name == text)
+    }
+
+    fn meant_by(&self, text: &str) -> Result<Vec<bool>, String> {
+        const OPTIONS: MatchOptions = MatchOptions {
+            // Both have been made the same where it does not matter.
+            case_sensitive: true,
+            require_literal_separator: true,
+            require_literal_leading_dot: false,
+        };
+        let text = text.trim();
+        if let Some(range) = numbers(text)? {
+            return self.numbered(&range);
+        }
+        if let Some(found) = self.exactly(text) {
+            return Ok(found);
+        }
+        let pattern = Pattern::new(&self.case.fold(text)).map_err(|error| {
+            format!(
+                "'{}' is neither the name of a file nor a pattern: {}",
+                text.escape_default(),
+                error.msg
+            )
+        })?;
+        self.matching(text.contains('/'), |name| {
+            pattern.matches_with(name, OPTIONS)
+        })
+        .ok_or_else(|| format!("no file of the torrent matches '{}'", text.escape_default()))
+    }
+
+    /// The files that match by their names or those of their folders; none if there are none.
+    fn matching(&self, whole: bool, matches: impl Fn(&str) -> bool) -> Option<Vec<bool>> {
+        let found: Vec<bool> = self
+            .paths
+            .iter()
+            .map(|path| match whole {
+                true => prefixes(path).any(&matches),
+                false => path.split('/').any(&matches),
+            })
+            .collect();
+        found.contains(&true).then_some(found)
+    }
+}
+
+/// A path and each folder that it lies in, from the torrent's own folder on, and from within that.
+fn prefixes(path: &str) -> impl Iterator<Item = &str> {
     let within = path.split_once('/').map(|(_, within)| within);
-    // The path itself, and each folder that it lies in.
-    [Some(path), within].into_iter().flatten().any(|path| {
+    [Some(path), within].into_iter().flatten().flat_map(|path| {
         path.match_indices('/')
             .map(|(end, _)| &path[..end])
             .chain([path])
-            .any(|prefix| pattern.matches_with(prefix, OPTIONS))
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use anabranch_core::metainfo::{Creator, SourceFile};
     use quickcheck::quickcheck;
 
     use super::*;
+    use crate::exit::Exit;
 
     const PATHS: [&str; 6] = [
         "t/readme.txt",
@@ -160,8 +326,16 @@ mod tests {
     ];
 
     fn chosen(list: &str) -> Result<Vec<usize>, String> {
-        let wanted = list.parse::<FileList>()?.choose(&PATHS)?;
-        Ok((0..PATHS.len()).filter(|&index| wanted[index]).collect())
+        chosen_of(&[list], Case::Sensitive, &PATHS)
+    }
+
+    fn chosen_of(lists: &[&str], case: Case, paths: &[&str]) -> Result<Vec<usize>, String> {
+        let lists: Vec<FileList> = lists
+            .iter()
+            .map(|list| list.parse())
+            .collect::<Result<_, _>>()?;
+        let wanted = choose(&lists, case, paths)?;
+        Ok((0..paths.len()).filter(|&index| wanted[index]).collect())
     }
 
     #[test]
@@ -203,13 +377,113 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_name_is_meant_as_it_is_before_it_is_a_pattern() {
+        const NAMES: [&str; 7] = [
+            "t/x [1080p].mkv",
+            "t/x 1.mkv",
+            "t/a, b.txt",
+            "t/b.txt",
+            "t/!c",
+            "t/[d",
+            "t/e, !f/g*",
+        ];
+        let chosen = |list| chosen_of(&[list], Case::Sensitive, &NAMES);
+        assert_eq!(chosen("x [1080p].mkv"), Ok(vec![0]));
+        assert_eq!(chosen("t/x [1080p].mkv"), Ok(vec![0]));
+        assert_eq!(chosen("x [0-9].mkv"), Ok(vec![1]));
+        assert_eq!(chosen("[d"), Ok(vec![5]));
+        assert_eq!(chosen("!c"), Ok(vec![4]));
+        // Commas: the whole list is a name, or they are behind a backslash.
+        assert_eq!(chosen("a, b.txt"), Ok(vec![2]));
+        assert_eq!(chosen("a\\, b.txt,!c"), Ok(vec![2, 4]));
+        assert_eq!(chosen("e, !f/"), Ok(vec![6]));
+        assert_eq!(chosen("t/e\\, !f/g*,4"), Ok(vec![3, 6]));
+        let several = ["a, b.txt", "x [1080p].mkv", "4"];
+        assert_eq!(
+            chosen_of(&several, Case::Sensitive, &NAMES),
+            Ok(vec![0, 2, 3])
+        );
+    }
+
+    #[test]
+    fn what_is_excluded_is_taken_from_the_rest() {
+        assert_eq!(chosen("!*.srt"), Ok(vec![0, 1, 4, 5]));
+        assert_eq!(chosen("*.mkv,!extras"), Ok(vec![1]));
+        assert_eq!(chosen("!extras,*.mkv"), Ok(vec![1]));
+        assert_eq!(chosen("1-5,!2-3"), Ok(vec![0, 3, 4]));
+        assert_eq!(chosen("! readme.txt , subs"), Ok(vec![2, 3]));
+        assert_eq!(chosen("!subs/en.srt"), Ok(vec![0, 1, 3, 4, 5]));
+        let lists = ["t/subs", "!de.*"];
+        assert_eq!(chosen_of(&lists, Case::Sensitive, &PATHS), Ok(vec![2]));
+        assert_eq!(chosen("subs,!*"), Err("no file is left".into()));
+        assert_eq!(
+            chosen("!*.avi"),
+            Err("no file of the torrent matches '*.avi'".into())
+        );
+        for list in ["!0", "!7", "!3-2", "!"] {
+            assert!(chosen(list).is_err(), "{list}");
+        }
+    }
+
+    #[test]
+    fn case_matters_unless_it_is_to_be_ignored() {
+        const NAMES: [&str; 4] = ["T/Readme.TXT", "T/Ünder/a.txt", "T/B[1].txt", "T/c"];
+        let chosen = |list, case| chosen_of(&[list], case, &NAMES);
+        assert!(chosen("*.Txt", Case::Sensitive).is_err());
+        assert_eq!(chosen("*.Txt", Case::Ignored), Ok(vec![0, 1, 2]));
+        assert_eq!(chosen("readme.txt", Case::Ignored), Ok(vec![0]));
+        assert_eq!(chosen("t/üNDER/*", Case::Ignored), Ok(vec![1]));
+        assert_eq!(chosen("b[1].TXT", Case::Ignored), Ok(vec![2]));
+        assert_eq!(chosen("[A-C]", Case::Ignored), Ok(vec![3]));
+        assert_eq!(chosen("!*.TXT", Case::Ignored), Ok(vec![3]));
+    }
+
+    #[test]
+    fn files_that_are_not_listed_are_skipped() {
+        let files = ["a", "b/c", "b/d"].map(|path| SourceFile {
+            path: path.split('/').map(Into::into).collect(),
+            length: 0,
+        });
+        let torrent = Creator::multi_file("t", files).finish(&[]).unwrap();
+        let priorities = |list: &str| {
+            let choice = Choice::new(vec![list.parse().unwrap()], Case::Sensitive).unwrap();
+            choice.priorities(&torrent.metainfo)
+        };
+        assert_eq!(Choice::new(Vec::new(), Case::Sensitive), None);
+        assert_eq!(
+            priorities("b/d,1").unwrap(),
+            [Priority::Normal, Priority::Skip, Priority::Normal]
+        );
+        let failure = priorities("4").unwrap_err();
+        assert_eq!(failure.exit(), Exit::Usage);
+        assert!(failure.advice().is_some());
+    }
+
     quickcheck! {
-        fn nothing_typed_panics(list: String, paths: Vec<String>) -> bool {
+        fn nothing_typed_panics(list: String, paths: Vec<String>, ignored: bool) -> bool {
+            let case = if ignored { Case::Ignored } else { Case::Sensitive };
             match list.parse::<FileList>() {
-                Ok(list) => list.choose(&paths).is_ok_and(|wanted| wanted.len() == paths.len())
-                    || list.choose(&paths).is_err(),
-                Err(_) => true,
+                Ok(list) => match choose(&[list], case, &paths) {
+                    Ok(wanted) => wanted.len() == paths.len() && wanted.contains(&true),
+                    Err(why) => !why.is_empty(),
+                },
+                Err(why) => !why.is_empty(),
             }
+        }
+
+        fn a_file_can_be_chosen_by_its_path(folders: Vec<String>, name: String) -> bool {
+            let name = format!("{}x", name.replace(['/', '\\'], "_"));
+            let paths: Vec<String> = folders
+                .iter()
+                .map(|folder| format!("t/{}y/z", folder.replace('/', "_")))
+                .chain([format!("t/a{name}")])
+                .collect();
+            let list = format!("t/a{}", name.replace(',', "\\,"));
+            let last = paths.len() - 1;
+            let chosen = choose(&[list.parse().unwrap()], Case::Sensitive, &paths);
+            // What is trimmed is at the end of the name, which is an x.
+            chosen.is_ok_and(|wanted| wanted[last])
         }
     }
 }

@@ -10,7 +10,7 @@ use anabranch_core::command::{Priority, SeedGoal};
 use anabranch_core::error::CommandError;
 use anabranch_core::event::{DiskError, DiskErrorKind};
 use anabranch_core::id::TorrentId;
-use anabranch_core::metainfo::{FileKind, Magnet, Metainfo};
+use anabranch_core::metainfo::{FileIndex, FileKind, Magnet, Metainfo};
 use anabranch_core::status::TorrentStatus;
 use anabranch_core::{Config, Notice, TorrentState};
 use anabranch_driver::storage::free_space;
@@ -18,6 +18,7 @@ use anabranch_driver::{
     AddOptions, Client, ClientBuilder, DhtOptions, Error, Notices, Runtime, Source, StartError,
     Torrent,
 };
+use bytes::Bytes;
 use smol::Timer;
 use smol::channel::Receiver;
 use smol::future::or;
@@ -27,7 +28,8 @@ use crate::args::{Listening, PeerAddress};
 use crate::commands::save_torrent;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Event, Metadata, Output, Progress};
-use crate::runtime::{Choice, Setup};
+use crate::runtime::{self, Setup};
+use crate::select::Choice;
 use crate::units;
 
 /// The port that is listened on unless told otherwise.
@@ -63,6 +65,8 @@ pub(crate) struct Task<'a> {
     pub(crate) work: Work,
     /// Whether the torrent file of a link is saved to its folder.
     pub(crate) save_torrent: bool,
+    /// Which files of a link's torrent are wanted, once it is there.
+    pub(crate) choice: Option<Choice>,
     /// Folder, files and the like.
     pub(crate) options: AddOptions,
     pub(crate) peers: &'a [PeerAddress],
@@ -75,7 +79,7 @@ pub(crate) struct Task<'a> {
 #[derive(Debug)]
 pub(crate) enum Work {
     /// A torrent file, and what it says.
-    Torrent(Vec<u8>, Box<Metainfo>),
+    Torrent(Bytes, Box<Metainfo>),
     /// A magnet link.
     Link(Box<Magnet>),
 }
@@ -142,10 +146,12 @@ struct Entry {
 }
 
 /// A magnet link's torrent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Awaited {
     /// Whether it is saved to a file.
     save: bool,
+    /// Which files are wanted. The torrent pauses for it when it is there, before it touches one.
+    choice: Option<Choice>,
 }
 
 /// How a client is set up that talks to the world.
@@ -185,7 +191,7 @@ impl Setup for Public {
 /// Starts a client where it is told to listen, or on the usual port if that is free, and else on another.
 /// Records it if a file is named.
 pub(crate) fn start(
-    on: Choice,
+    on: runtime::Choice,
     config: Config,
     dht: Option<DhtOptions>,
     listening: &Listening,
@@ -268,9 +274,11 @@ impl<'a> Session<'a> {
             Work::Torrent(..) => None,
             Work::Link(_) => Some(Awaited {
                 save: task.save_torrent,
+                choice: task.choice,
             }),
         };
         let mut options = task.options;
+        options.metadata_only = awaited.as_ref().is_some_and(|a| a.choice.is_some());
         options.peers = task.peers.iter().filter_map(PeerAddress::socket).collect();
         options.goal = match task.aim {
             Aim::Goal(goal) => goal,
@@ -330,13 +338,27 @@ impl<'a> Session<'a> {
         let Some(entry) = self.entries.get_mut(&id) else {
             return Ok(());
         };
-        let Some(awaited) = entry.awaited else {
+        if entry.awaited.is_none() {
             return Ok(());
-        };
+        }
         let Some(metainfo) = entry.torrent.metainfo().await.map_err(gone)? else {
             return Ok(());
         };
-        entry.awaited = None;
+        let choice = entry.awaited.as_ref().and_then(|a| a.choice.as_ref());
+        if let Some(choice) = choice {
+            let status = entry.torrent.status().await.map_err(gone)?;
+            if status.state != TorrentState::Paused {
+                // It is about to pause.
+                return Ok(());
+            }
+            let priorities = choice.priorities(&metainfo)?;
+            let files = (0..).map(FileIndex::new).zip(priorities).collect();
+            entry.torrent.set_priorities(files).await.map_err(gone)?;
+            entry.torrent.resume().await.map_err(gone)?;
+        }
+        let Some(awaited) = entry.awaited.take() else {
+            return Ok(());
+        };
         entry.metainfo = Some(Arc::clone(&metainfo));
         metainfo.name().clone_into(&mut entry.label.name);
         let files = entry.torrent.files().await.map_err(gone)?;
@@ -398,8 +420,9 @@ impl<'a> Session<'a> {
                 return Ok(End::Incomplete);
             }
             if let Some((name, why)) = self.broken.take() {
-                return Err(Failure::new(format!("{name}: not a usable torrent: {why}"))
-                    .advise("the link is right, but what it stands for is not; get another link"));
+                return Err(Failure::new(format!("{name} cannot be downloaded: {why}")).advise(
+                    "get another link; if it selects files that are not there, choose with --files",
+                ));
             }
             let settled = |entry: &Entry| entry.done || entry.refused.is_some();
             if self.entries.values().all(settled) {
@@ -676,10 +699,17 @@ impl<'a> Session<'a> {
     async fn on_state(&mut self, id: TorrentId, state: TorrentState) -> Result<(), Failure> {
         match state {
             TorrentState::Seeding => self.on_complete(id).await,
-            // A goal pauses, and nothing else does here.
-            TorrentState::Paused => match self.entries.get(&id).map(|entry| entry.aim) {
-                Some(Aim::Goal(_)) => self.on_goal(id).await,
-                Some(Aim::Complete | Aim::Seed | Aim::SeedOnly) | None => Ok(()),
+            // A goal pauses, and so does a torrent whose files are to be chosen.
+            TorrentState::Paused => match self.entries.get(&id) {
+                Some(entry) if matches!(entry.aim, Aim::Goal(_)) && entry.awaited.is_none() => {
+                    // It may have gone on since.
+                    let status = entry.torrent.status().await.map_err(gone)?;
+                    if status.state != TorrentState::Paused {
+                        return Ok(());
+                    }
+                    self.on_goal(id).await
+                }
+                Some(_) | None => Ok(()),
             },
             TorrentState::Downloading => {
                 if let Some(entry) = self.entries.get_mut(&id) {

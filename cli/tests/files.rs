@@ -4,9 +4,13 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread;
 
 use serde_json::Value;
 
@@ -28,6 +32,21 @@ impl Work {
             .stdin(Stdio::null())
             .output()
             .unwrap()
+    }
+
+    /// Runs a command with something on its standard input.
+    fn fed(&self, input: &[u8], args: &[&str]) -> Output {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_anabranch"))
+            .args(args)
+            .current_dir(self.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // What is refused before its end is not read.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        child.wait_with_output().unwrap()
     }
 
     /// Runs a command that must succeed, and returns what it printed.
@@ -230,6 +249,232 @@ fn a_torrent_is_not_overwritten_unless_told_so() {
 }
 
 #[test]
+fn a_torrent_that_lies_in_its_own_folder_is_no_part_of_itself() {
+    let work = Work::new();
+    work.album();
+    let create = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_anabranch"))
+            .args(["create", "."])
+            .args(args)
+            .current_dir(work.path().join("album"))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        let shown = work.ok(&["show", "album/album.torrent", "--json"]);
+        serde_json::from_str::<Value>(&shown).unwrap()
+    };
+    let first = create(&[]);
+    assert_eq!(first["files"].as_array().unwrap().len(), 4);
+    for args in [
+        &["--force"][..],
+        &["--force", "-o", "album.torrent"],
+        &["--force", "-o", "../album/sub/../album.torrent"],
+    ] {
+        assert_eq!(create(args)["info_hash"], first["info_hash"], "{args:?}");
+    }
+    let args = ["create", "album/one.bin", "--force", "-o", "album/one.bin"];
+    let output = work.ends(2, &args);
+    assert!(err(&output).contains("overwritten"), "{}", err(&output));
+    let one = fs::read(work.path().join("album/one.bin")).unwrap();
+    assert_eq!(one, vec![1; 40_000]);
+}
+
+#[test]
+fn standard_input_and_output_stand_for_torrent_files() {
+    let work = Work::new();
+    work.album();
+    let made = work.ends(0, &["create", "album", "-o", "-", "--no-date"]);
+    assert!(made.stdout.starts_with(b"d10:created by"));
+    assert!(err(&made).contains("standard output: "), "{}", err(&made));
+    assert_eq!(names(work.path()), ["album"]);
+    work.write("album.torrent", &made.stdout);
+    let expected = work.ok(&["show", "album.torrent"]);
+    let shown = work.fed(&made.stdout, &["show", "-"]);
+    assert_eq!(String::from_utf8(shown.stdout).unwrap(), expected);
+    let verified = work.fed(&made.stdout, &["verify", "-", "--dir", "."]);
+    assert_eq!(verified.status.code(), Some(0), "{}", err(&verified));
+    let link = work.fed(&made.stdout, &["magnet", "-"]);
+    assert!(link.stdout.starts_with(b"magnet:?xt="));
+
+    let nothing = work.fed(b"", &["show", "-"]);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(err(&nothing).contains("empty"), "{}", err(&nothing));
+    let much = work.fed(&vec![b'd'; 33 << 20], &["show", "-"]);
+    assert_eq!(much.status.code(), Some(1));
+    assert!(err(&much).contains("more than 32MiB"), "{}", err(&much));
+    let output = work.ends(2, &["create", "album", "-o", "-", "--json"]);
+    let message = last_json(&output)["message"].to_string();
+    assert!(message.contains("--json"), "{message}");
+}
+
+#[test]
+fn the_date_of_a_torrent_can_be_given_by_the_environment() {
+    let work = Work::new();
+    work.album();
+    let create = |epoch: &str, args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_anabranch"))
+            .args(["create", "album", "--force"])
+            .args(args)
+            .env("SOURCE_DATE_EPOCH", epoch)
+            .current_dir(work.path())
+            .output()
+            .unwrap()
+    };
+    let made = || fs::read(work.path().join("album.torrent")).unwrap();
+    assert!(create("1700000000", &[]).status.success());
+    let text = b"13:creation datei1700000000e";
+    assert!(made().windows(text.len()).any(|part| part == text));
+    assert!(create("1700000000", &["--no-date"]).status.success());
+    assert!(!made().windows(text.len()).any(|part| part == text));
+    let output = create("today", &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        err(&output).contains("SOURCE_DATE_EPOCH"),
+        "{}",
+        err(&output)
+    );
+}
+
+#[test]
+fn trackers_with_a_comma_between_them_are_one_tier() {
+    let work = Work::new();
+    work.album();
+    let args = [
+        "create",
+        "album",
+        "-t",
+        "http://a/x,y,udp://b:1",
+        "-t",
+        "http://c/",
+    ];
+    work.ok(&args);
+    let shown: Value =
+        serde_json::from_str(&work.ok(&["show", "album.torrent", "--json"])).unwrap();
+    assert_eq!(
+        shown["trackers"],
+        serde_json::json!([["http://a/x,y", "udp://b:1"], ["http://c/"]])
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_not_utf8_is_a_path() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let work = Work::new();
+    let name = OsStr::from_bytes(b"caf\xe9");
+    fs::write(work.path().join(name), "content").unwrap();
+    let run = |args: &[&OsStr]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_anabranch"))
+            .args(args)
+            .current_dir(work.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", err(&output));
+        output.stdout
+    };
+    run(&["create".as_ref(), name]);
+    let torrent = OsStr::from_bytes(b"caf\xe9.torrent");
+    let shown = run(&["show".as_ref(), torrent]);
+    assert!(String::from_utf8(shown).unwrap().contains("7 bytes"));
+    assert!(run(&["magnet".as_ref(), torrent]).starts_with(b"magnet:?"));
+}
+
+/// Serves files under fixed names on loopback, and says where.
+fn serve(torrent: Vec<u8>) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut reader = BufReader::new(stream);
+            let mut request = String::new();
+            let mut line = String::new();
+            reader.read_line(&mut request).unwrap_or(0);
+            while reader.read_line(&mut line).unwrap_or(0) > 2 {
+                line.clear();
+            }
+            let path = request.split(' ').nth(1).unwrap_or("");
+            let html = b"\n<!DOCTYPE html><p>Log in first".to_vec();
+            let (status, location, body) = match path {
+                "/a.torrent?key=1" => ("200 OK", "", torrent.clone()),
+                "/moved" => ("302 Found", "Location: /a.torrent?key=1\r\n", Vec::new()),
+                "/circle" => ("302 Found", "Location: /circle\r\n", Vec::new()),
+                "/page" => ("200 OK", "", html),
+                "/large" => ("200 OK", "", vec![b'd'; 33 << 20]),
+                _ => ("404 Not Found", "", Vec::new()),
+            };
+            let head = format!(
+                "HTTP/1.1 {status}\r\n{location}Connection: close\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            let mut stream = reader.into_inner();
+            // Who has seen enough closes.
+            let _ = stream.write_all(&[head.as_bytes(), &body].concat());
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn a_torrent_is_fetched_from_the_web_on_every_runtime() {
+    let work = Work::new();
+    work.album();
+    work.ok(&["create", "album"]);
+    let web = serve(fs::read(work.path().join("album.torrent")).unwrap());
+    let expected = work.ok(&["show", "album.torrent"]);
+    for runtime in ["smol", "tokio"] {
+        let show =
+            |path: &str| work.anabranch(&["show", &format!("{web}{path}"), "--runtime", runtime]);
+        for path in ["/a.torrent?key=1", "/moved"] {
+            let output = show(path);
+            assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+            assert!(err(&output).starts_with("fetching http://"));
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+        }
+        for (path, says) in [
+            ("/missing", "status 404: there is no such file"),
+            ("/circle", "more than 5 redirects"),
+            ("/page", "it is a web page"),
+            ("/large", "larger than 33554432 bytes"),
+        ] {
+            let output = show(path);
+            assert_eq!(output.status.code(), Some(1), "{path} on {runtime}");
+            assert!(err(&output).contains(says), "{path}: {}", err(&output));
+            assert!(err(&output).contains("hint: "), "{}", err(&output));
+        }
+    }
+    let output = work.ends(0, &["verify", &format!("{web}/moved"), "--dir", "."]);
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains("complete")
+    );
+    let output = work.ends(1, &["show", "http://127.0.0.1:1/a.torrent"]);
+    assert!(err(&output).contains("cannot fetch http://127.0.0.1:1/"));
+}
+
+#[test]
+fn what_is_odd_about_a_torrent_is_shown() {
+    let work = Work::new();
+    work.write(
+        "odd.torrent",
+        b"d4:infod5:filesld4:attri1e6:lengthi1e4:pathl1:aeed4:attr1:l6:lengthi5e4:pathl1:beee\
+          4:name1:t12:piece lengthi16384e6:pieces20:AAAAAAAAAAAAAAAAAAAA7:private1:1ee</html>\r\n",
+    );
+    let text = work.ok(&["show", "odd.torrent"]);
+    for line in [
+        "private       yes",
+        "warning       9 bytes follow the end of the torrent; they are ignored",
+        "warning       the field \"attr\" of file number 1 is not a string; it is ignored",
+        "warning       a symlink has a length, which is ignored: file number 2",
+        "warning       the field \"private\" is neither 0 nor 1; it counts as set",
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+    }
+    let shown: Value = serde_json::from_str(&work.ok(&["show", "odd.torrent", "--json"])).unwrap();
+    assert_eq!(shown["warnings"].as_array().unwrap().len(), 4);
+}
+
+#[test]
 fn progress_and_results_are_json_when_asked_for() {
     let work = Work::new();
     work.write("file", "content");
@@ -268,7 +513,33 @@ fn what_is_no_torrent_is_refused_and_named() {
         "d4:infod6:lengthi-5e4:name1:x12:piece lengthi16384e6:pieces0:ee",
     );
     work.write("empty", "");
-    for name in ["noise", "bomb", "negative", "empty", "absent"] {
+    work.write("page", "\r\n<html>");
+    work.write("link", format!("magnet:?xt=urn:btih:{}\n", "0".repeat(40)));
+    work.write("film", "");
+    let film = fs::File::options()
+        .write(true)
+        .open(work.path().join("film"));
+    film.unwrap().set_len(200 << 20).unwrap();
+    work.write("v2", "d4:infod4:name1:x12:meta versioni2eee");
+    work.write(
+        "entry",
+        "d4:infod5:filesld6:length1:14:pathl1:aeee4:name1:x12:piece lengthi16384e6:pieces0:ee",
+    );
+    for (name, says) in [
+        ("page", "web page"),
+        ("link", "holds a magnet link"),
+        (
+            "film",
+            "it has 200.0 MiB, and torrent files have 32MiB at most",
+        ),
+        ("v2", "version 2 alone"),
+        ("entry", "the field \"length\" is not an integer"),
+    ] {
+        let output = work.ends(1, &["show", name]);
+        assert!(err(&output).contains(says), "{}", err(&output));
+        assert!(!err(&output).contains("invalid"), "{}", err(&output));
+    }
+    for name in ["noise", "bomb", "negative", "empty", "absent", "film"] {
         for args in [&["show", name][..], &["verify", name, "--dir", "."]] {
             let output = work.ends(1, args);
             assert!(err(&output).starts_with("error: "), "{}", err(&output));
@@ -312,10 +583,9 @@ fn wrong_command_lines_end_with_code_2_and_say_why() {
         (&["fly"][..], "fly"),
         (&["download"], "SOURCE"),
         (&["download", "magnet:?xt=urn:btih:0"], "magnet"),
-        (
-            &["download", "https://example.org/a.torrent"],
-            "fetch it first",
-        ),
+        (&["download", "magnet:?xt=urn:btmh:1220ab"], "version 2"),
+        (&["download", "-", "-"], "only once"),
+        (&["show", "a", "--listen", "x"], "ADDR:PORT"),
         (&["create", ".", "--piece-length", "18"], "256KiB"),
         (&["create", ".", "--tracker", "example.org"], "http://"),
         (&["seed", "a.torrent"], "--dir"),

@@ -302,6 +302,113 @@ fn only_the_files_that_were_listed_are_fetched() {
     assert!(!swarm.path().join("copy/album/sub").exists());
 }
 
+impl Swarm {
+    /// The magnet link of what is seeded, which names the seeder.
+    fn link(&self) -> String {
+        let made = Command::new(env!("CARGO_BIN_EXE_anabranch"))
+            .args(["magnet", "album.torrent", "--peer", &self.peer])
+            .current_dir(self.path())
+            .output()
+            .unwrap();
+        String::from_utf8(made.stdout).unwrap().trim().to_owned()
+    }
+
+    /// A download of a link, by its peers alone.
+    fn fetch(&self, link: &str, options: &[&str]) -> Running {
+        let mut args = vec!["download", link, "--dir", "copy", "--no-dht"];
+        args.extend(["--listen", "127.0.0.1:0"]);
+        args.extend(options);
+        Running::start(self.path(), &args)
+    }
+}
+
+#[test]
+fn patterns_choose_files_of_a_magnet_link_when_its_names_come() {
+    for (options, files) in [
+        (&["--files", "A", "--ignore-case"][..], 1),
+        (&["--files", "!b,!2-"], 1),
+        (&["--files", "album/a", "--seed-time", "0s"], 1),
+        (&["--files", "1", "--runtime", "tokio"], 1),
+        (&["--files", "a", "--files", "sub/empty"], 2),
+    ] {
+        // In quotes, as it may have been copied.
+        let swarm = Swarm::new();
+        let link = format!("<{}>", swarm.link());
+        for run in ["fetched", "known from the run before"] {
+            let mut download = swarm.fetch(&link, options);
+            assert_eq!(download.event("added")["files"], files, "{options:?} {run}");
+            let (events, code) = download.end();
+            assert_eq!(code, 0, "{options:?} {run}: {events:?}");
+            assert_eq!(named(&events, "completed").len(), 1);
+            // In whole pieces.
+            assert_eq!(named(&events, "completed")[0]["size"], 19 * 16_384);
+            assert!(swarm.is_same("a"));
+            assert!(!swarm.path().join("copy/album/sub/b").exists());
+        }
+    }
+}
+
+#[test]
+fn a_choice_of_nothing_is_an_error_when_the_names_are_there() {
+    let swarm = Swarm::new();
+    for (so, options, code, says) in [
+        ("", &["--files", "99"][..], 2, "the numbers 1 to 3"),
+        (
+            "",
+            &["--files", "*.mkv"],
+            2,
+            "no file of the torrent matches '*.mkv'",
+        ),
+        ("&so=99", &[], 1, "none of the torrent's 3 files"),
+    ] {
+        let (events, ended) = swarm.fetch(&(swarm.link() + so), options).end();
+        assert_eq!(ended, code, "{events:?}");
+        let error = named(&events, "error")[0];
+        assert!(error["message"].as_str().unwrap().contains(says), "{error}");
+        assert!(!swarm.path().join("copy/album").exists());
+    }
+    // What the user chooses counts more than the link.
+    let link = swarm.link() + "&so=99";
+    let (events, code) = swarm.fetch(&link, &["--files", "a"]).end();
+    assert_eq!(code, 0, "{events:?}");
+    assert!(swarm.is_same("a"));
+}
+
+#[test]
+fn what_of_a_source_is_not_used_is_told() {
+    let swarm = Swarm::new();
+    let mut link = swarm.link() + "&ws=http://w.example/";
+    for number in 0..2_000 {
+        link += &format!("&tr=udp://127.0.0.1:1/{number}");
+    }
+    let mut download = swarm.fetch(&link, &["--files", "a"]);
+    let trackers = download.event("warning");
+    let message = trackers["message"].as_str().unwrap();
+    assert_eq!(
+        message,
+        "album: the link names 2000 trackers; the first 100 are used"
+    );
+    let seeds = download.event("warning");
+    let message = seeds["message"].as_str().unwrap();
+    assert!(
+        message.contains("its 1 web seed cannot be used"),
+        "{message}"
+    );
+    download.event("completed");
+    download.signal(Signal::INT);
+}
+
+#[test]
+fn a_bare_info_hash_is_as_good_as_a_link() {
+    let swarm = Swarm::new();
+    let link = swarm.link();
+    let hash = &link["magnet:?xt=urn:btih:".len()..][..40];
+    let mut download = swarm.fetch(hash, &["--peer", &swarm.peer]);
+    assert_eq!(download.event("fetched")["name"], "album");
+    assert_eq!(download.end().1, 0);
+    assert!(swarm.is_same("a") && swarm.is_same("sub/b"));
+}
+
 #[test]
 fn a_download_seeds_until_its_goal() {
     let swarm = Swarm::new();

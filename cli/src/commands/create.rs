@@ -1,7 +1,8 @@
 //! `anabranch create`: makes a torrent.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -25,17 +26,13 @@ pub(crate) fn run(args: &Create) -> Result<Exit, Failure> {
 
 fn create(args: &Create, output: &mut Output) -> Result<(), Failure> {
     let name = name_of(&args.path)?;
-    let target = match &args.output {
-        Some(path) => path.clone(),
-        None => {
-            let mut file = name.clone();
-            file.push(".torrent");
-            PathBuf::from(file)
-        }
-    };
+    let target = Target::new(args, &name)?;
+    let date = date(args.no_date, std::env::var_os("SOURCE_DATE_EPOCH"))?;
     // Hashing may take an hour: a name that is taken is told before.
-    refuse_to_overwrite(&target, args.force)?;
-    let (creator, parts) = collect(args, &content::file_name(&name), output)?;
+    if let Target::File(path) = &target {
+        refuse_to_overwrite(path, args)?;
+    }
+    let (creator, parts) = collect(args, &content::file_name(&name), &target, output)?;
     if args.private && args.trackers.is_empty() {
         output.tell(&Event::Warning {
             message: "a private torrent without a tracker finds no peers; give --tracker".into(),
@@ -43,7 +40,7 @@ fn create(args: &Create, output: &mut Output) -> Result<(), Failure> {
     }
 
     let hashes = hash(&parts, &creator, output)?;
-    let creation = with_fields(creator, args)
+    let creation = with_fields(creator, args, date)
         .finish(&hashes)
         .map_err(|error| {
             Failure::new(format!(
@@ -51,7 +48,20 @@ fn create(args: &Create, output: &mut Output) -> Result<(), Failure> {
                 args.path.display()
             ))
         })?;
-    write(&target, &creation, args.force)?;
+    let path = match &target {
+        Target::File(path) => {
+            write(path, &creation, args.force)?;
+            path.display().to_string()
+        }
+        Target::Stdout => {
+            output.clear();
+            let mut out = io::stdout().lock();
+            out.write_all(&creation.torrent)
+                .and_then(|()| out.flush())
+                .map_err(|error| Failure::stdout(&error))?;
+            "standard output".to_owned()
+        }
+    };
     if let Some(message) = changed_names(&creation.metainfo) {
         output.tell(&Event::Warning { message })?;
     }
@@ -59,14 +69,101 @@ fn create(args: &Create, output: &mut Output) -> Result<(), Failure> {
     let metainfo = &creation.metainfo.clone().with_names(system_names());
     let created = Event::Created {
         torrent: torrent(metainfo),
-        path: target.display().to_string(),
+        path,
         size: metainfo.total_length(),
         files: u32::try_from(metainfo.files().len()).unwrap_or(u32::MAX),
         pieces: metainfo.piece_count(),
         piece_length: metainfo.piece_length(),
     };
     output.clear();
-    output.result(&created)
+    match target {
+        Target::File(_) => output.result(&created),
+        // That is where the torrent went.
+        Target::Stdout => output.tell(&created),
+    }
+}
+
+/// Where the torrent goes.
+enum Target {
+    File(PathBuf),
+    Stdout,
+}
+
+impl Target {
+    fn new(args: &Create, name: &OsStr) -> Result<Self, Failure> {
+        match &args.output {
+            Some(path) if path == Path::new("-") => {
+                if args.json {
+                    return Err(Failure::usage(
+                        "--json and --output - both write to standard output",
+                    )
+                    .advise("name a file with --output"));
+                }
+                if io::stdout().is_terminal() {
+                    return Err(Failure::usage("a torrent is nothing for a terminal to show")
+                        .advise("send it to a file or a program, as in `anabranch create PATH -o - > x.torrent`"));
+                }
+                Ok(Self::Stdout)
+            }
+            Some(path) => Ok(Self::File(path.clone())),
+            None => {
+                let mut file = name.to_owned();
+                file.push(".torrent");
+                Ok(Self::File(file.into()))
+            }
+        }
+    }
+
+    /// Takes the file that is about to be overwritten out of those that the torrent is made of.
+    fn leave_out(&self, files: &mut Vec<Found>, output: &mut Output) -> Result<(), Failure> {
+        let Self::File(target) = self else {
+            return Ok(());
+        };
+        let Ok(metadata) = fs::metadata(target) else {
+            return Ok(());
+        };
+        // The length is known: no file but this one, as a rule, is looked at for it.
+        let (out, rest) = std::mem::take(files)
+            .into_iter()
+            .partition(|found: &Found| {
+                found.source.length == metadata.len() && is_same(target, &found.path)
+            });
+        *files = rest;
+        for Found { path, .. } in out {
+            output.tell(&Event::Warning {
+                message: format!("{} is left out: the torrent goes there", path.display()),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether two paths lead to one file that is there.
+fn is_same(one: &Path, two: &Path) -> bool {
+    matches!((one.canonicalize(), two.canonicalize()), (Ok(one), Ok(two)) if one == two)
+}
+
+/// When the torrent is made, in seconds since 1970: now, unless the environment has another date, for
+/// those who want the same file of the same input.
+fn date(none: bool, epoch: Option<OsString>) -> Result<Option<u64>, Failure> {
+    if none {
+        return Ok(None);
+    }
+    let Some(epoch) = epoch.filter(|epoch| !epoch.is_empty()) else {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        return Ok(now.ok().map(|now| now.as_secs()));
+    };
+    let seconds = epoch
+        .to_str()
+        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|text| text.parse().ok());
+    seconds.map(Some).ok_or_else(|| {
+        Failure::usage(format!(
+            "SOURCE_DATE_EPOCH is {}, which is no number of seconds since 1970",
+            epoch.display()
+        ))
+        .advise("set it to such a number, as `date +%s` prints it, or unset it")
+    })
 }
 
 /// Names that other systems and clients will change, so that what they download is called otherwise.
@@ -105,7 +202,7 @@ fn changed_names(metainfo: &Metainfo) -> Option<String> {
 }
 
 /// The name of a file or folder, also of `.` and the like.
-fn name_of(path: &Path) -> Result<std::ffi::OsString, Failure> {
+fn name_of(path: &Path) -> Result<OsString, Failure> {
     let failed = |error: io::Error| Failure::io("read", path, &error);
     fs::metadata(path).map_err(failed)?;
     if let Some(name) = path.file_name() {
@@ -128,12 +225,14 @@ fn name_of(path: &Path) -> Result<std::ffi::OsString, Failure> {
 fn collect(
     args: &Create,
     name: &[u8],
+    target: &Target,
     output: &mut Output,
 ) -> Result<(Creator, Vec<Part>), Failure> {
     let metadata =
         fs::metadata(&args.path).map_err(|error| Failure::io("read", &args.path, &error))?;
     let (creator, mut parts) = if metadata.is_dir() {
-        let folder = content::walk(&args.path)?;
+        let mut folder = content::walk(&args.path)?;
+        target.leave_out(&mut folder.files, output)?;
         for path in &folder.skipped {
             output.tell(&Event::Warning {
                 message: format!(
@@ -231,32 +330,39 @@ fn changed(path: &Path) -> Failure {
         .advise("wait until nothing writes to it any more, and try again")
 }
 
-fn with_fields(creator: Creator, args: &Create) -> Creator {
+fn with_fields(creator: Creator, args: &Create, date: Option<u64>) -> Creator {
     let mut creator = creator
         .with_private(args.private)
         .with_created_by(concat!("anabranch ", env!("CARGO_PKG_VERSION")));
-    for url in &args.trackers {
-        creator = creator.with_tracker_tier([url.as_str()]);
+    for urls in &args.trackers {
+        creator = creator.with_tracker_tier(urls.0.iter().map(String::as_str));
     }
-    for url in &args.web_seeds {
+    for url in args.web_seeds.iter().flat_map(|urls| &urls.0) {
         creator = creator.with_web_seed(url.as_str());
     }
     if let Some(comment) = &args.comment {
         creator = creator.with_comment(comment.as_str());
     }
-    match SystemTime::now().duration_since(UNIX_EPOCH) {
-        Ok(now) if !args.no_date => creator.with_creation_date(now.as_secs()),
-        Ok(_) | Err(_) => creator,
+    match date {
+        Some(seconds) => creator.with_creation_date(seconds),
+        None => creator,
     }
 }
 
-fn refuse_to_overwrite(target: &Path, force: bool) -> Result<(), Failure> {
+fn refuse_to_overwrite(target: &Path, args: &Create) -> Result<(), Failure> {
+    if is_same(target, &args.path) && !args.path.is_dir() {
+        return Err(Failure::usage(format!(
+            "{} is what the torrent is to be made of, and would be overwritten",
+            target.display()
+        ))
+        .advise("choose another name with --output"));
+    }
     match fs::symlink_metadata(target) {
         Ok(metadata) if metadata.is_dir() => {
             Err(Failure::new(format!("{} is a folder", target.display()))
                 .advise("name a file with --output"))
         }
-        Ok(_) if !force => Err(exists(target)),
+        Ok(_) if !args.force => Err(exists(target)),
         Ok(_) | Err(_) => Ok(()),
     }
 }
@@ -295,5 +401,23 @@ fn write(target: &Path, creation: &Creation, force: bool) -> Result<(), Failure>
         Ok(_) => Ok(()),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(exists(target)),
         Err(error) => Err(failed(&error.error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_can_be_given_by_the_environment() {
+        let date_of = |text: &str| date(false, Some(text.into()));
+        assert_eq!(date_of("0").unwrap(), Some(0));
+        assert_eq!(date_of("1700000000").unwrap(), Some(1_700_000_000));
+        assert_eq!(date(true, Some("7".into())).unwrap(), None);
+        assert!(date_of("").unwrap().is_some());
+        assert!(date(false, None).unwrap().is_some());
+        for text in ["yesterday", "-1", "+1", "1.5", "99999999999999999999"] {
+            assert_eq!(date_of(text).unwrap_err().exit(), Exit::Usage, "{text}");
+        }
     }
 }

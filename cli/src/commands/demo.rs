@@ -117,8 +117,9 @@ fn demo(
         let began = Instant::now();
         let mut session = Session::new(downloader, output)?;
         let task = Task {
-            work: Work::Torrent(creation.torrent.to_vec(), Box::new(metainfo.clone())),
+            work: Work::Torrent(creation.torrent.clone(), Box::new(metainfo.clone())),
             save_torrent: false,
+            choice: None,
             options: AddOptions {
                 dir: Some(downloads.clone()),
                 ..AddOptions::default()

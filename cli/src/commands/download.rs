@@ -11,12 +11,12 @@ use anabranch_driver::storage::{Links, Preallocation, system_names};
 use anabranch_driver::{AddOptions, DhtOptions};
 use smol::future::block_on;
 
-use super::{Known, read_origins};
+use super::{Known, left_out, read_origins, without_web_seeds};
 use crate::args::{Contacts, Download, Network};
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
-use crate::output::Output;
-use crate::select::FileList;
+use crate::output::{Event, Output};
+use crate::select::{Case, Choice};
 use crate::session::{self, Aim, End, Session, Task, Work};
 
 pub(crate) fn run(args: &Download) -> Result<Exit, Failure> {
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Download) -> Result<Exit, Failure> {
 }
 
 fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
-    if args.files.is_some() && args.sources.len() > 1 {
+    if !args.files.is_empty() && args.sources.len() > 1 {
         return Err(Failure::usage("--files needs a single SOURCE")
             .advise("run the command once for each torrent"));
     }
@@ -37,20 +37,37 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
     }
     // Whatever is wrong with the input is told before anything is begun.
     let mut plans = Vec::new();
-    for known in read_origins(&args.sources)? {
-        plans.push(match known {
+    let choice = choice(args);
+    for known in read_origins(&args.sources, args.network.contacts.runtime)? {
+        let (work, priorities, warnings) = match known {
             Known::Torrent(bytes, metainfo) => {
                 let metainfo = Box::new(named(*metainfo, args.out.as_deref()));
-                let priorities = priorities(&metainfo, args.files.as_ref())?;
-                (Work::Torrent(bytes, metainfo), priorities)
+                let priorities = match &choice {
+                    Some(choice) => choice.priorities(&metainfo)?,
+                    None => Vec::new(),
+                };
+                let web_seeds = metainfo.web_seeds().len() + metainfo.http_seeds().len();
+                let warning = without_web_seeds(metainfo.name(), web_seeds);
+                (Work::Torrent(bytes, metainfo), priorities, [warning, None])
             }
-            Known::Link(mut magnet) => {
-                if let Some(files) = &args.files {
-                    magnet.select = Some(files.numbers().ok_or_else(no_patterns)?);
+            Known::Link(mut magnet, surplus) => {
+                // What the user says counts more than the link.
+                if choice.is_some() {
+                    magnet.select = None;
                 }
-                (Work::Link(magnet), Vec::new())
+                let hash = magnet.info_hash.to_string();
+                let name = magnet.name.as_deref().unwrap_or(&hash);
+                let warnings = [
+                    left_out(&magnet, surplus),
+                    without_web_seeds(name, magnet.web_seeds.len()),
+                ];
+                (Work::Link(magnet), Vec::new(), warnings)
             }
-        });
+        };
+        for message in warnings.into_iter().flatten() {
+            output.tell(&Event::Warning { message })?;
+        }
+        plans.push((work, priorities));
     }
     refuse_collisions(plans.iter().filter_map(|(work, wanted)| match work {
         Work::Torrent(_, metainfo) => Some((&**metainfo, wanted.as_slice())),
@@ -84,6 +101,7 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
                     .add(Task {
                         work,
                         save_torrent: args.save_torrent,
+                        choice: choice.clone(),
                         options: AddOptions {
                             dir: Some(dir.clone()),
                             priorities,
@@ -122,11 +140,6 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
             (End::Incomplete, _) => Exit::Incomplete,
         })
     })
-}
-
-fn no_patterns() -> Failure {
-    Failure::usage("--files: the names of a magnet link's files are not known yet")
-        .advise("give numbers, which `anabranch show LINK` lists")
 }
 
 /// The engine's configuration for what the command line says.
@@ -184,30 +197,13 @@ pub(super) fn named(metainfo: Metainfo, out: Option<&str>) -> Metainfo {
     }
 }
 
-/// What `--files` means for a torrent. Empty: everything.
-fn priorities(metainfo: &Metainfo, files: Option<&FileList>) -> Result<Vec<Priority>, Failure> {
-    let Some(files) = files else {
-        return Ok(Vec::new());
+/// What `--files` says; none: everything.
+fn choice(args: &Download) -> Option<Choice> {
+    let case = match args.ignore_case {
+        true => Case::Ignored,
+        false => Case::Sensitive,
     };
-    let paths: Vec<String> = (0..)
-        .map(FileIndex::new)
-        .zip(metainfo.files())
-        .map(|(index, _)| {
-            let path = metainfo.download_path(index);
-            path.map_or_else(String::new, |path| path.to_string())
-        })
-        .collect();
-    let wanted = files.choose(&paths).map_err(|why| {
-        Failure::usage(format!("--files: {why}"))
-            .advise("`anabranch show TORRENT` lists the files with their numbers")
-    })?;
-    Ok(wanted
-        .into_iter()
-        .map(|wanted| match wanted {
-            true => Priority::Normal,
-            false => Priority::Skip,
-        })
-        .collect())
+    Choice::new(args.files.clone(), case)
 }
 
 /// Two torrents that write to one file would undo each other's work for ever.
@@ -256,20 +252,6 @@ mod tests {
 
     fn collide(torrents: &[(&Metainfo, &[Priority])]) -> bool {
         refuse_collisions(torrents.iter().copied()).is_err()
-    }
-
-    #[test]
-    fn files_that_are_not_listed_are_skipped() {
-        let torrent = folder("t", &["a", "b/c", "b/d"]);
-        assert_eq!(priorities(&torrent, None).unwrap(), []);
-        let list = "b/d,1".parse().unwrap();
-        assert_eq!(
-            priorities(&torrent, Some(&list)).unwrap(),
-            [Priority::Normal, Priority::Skip, Priority::Normal]
-        );
-        let failure = priorities(&torrent, Some(&"4".parse().unwrap())).unwrap_err();
-        assert_eq!(failure.exit(), Exit::Usage);
-        assert!(failure.advice().is_some());
     }
 
     #[test]

@@ -6,9 +6,10 @@ use super::read_torrent;
 use crate::args::{self, PeerAddress};
 use crate::exit::{Exit, Failure};
 use crate::output::print;
+use crate::runtime::Choice;
 
 pub(crate) fn run(args: &args::Magnet) -> Result<Exit, Failure> {
-    let (_, metainfo) = read_torrent(&args.torrent)?;
+    let (_, metainfo) = read_torrent(&args.torrent, Choice::default())?;
     let mut magnet = Magnet::of(&metainfo);
     magnet.peers = args.peers.iter().map(node).collect();
     print(&format!("{magnet}\n"))?;

@@ -19,12 +19,17 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use anabranch_core::limits::MAX_TRACKERS;
+use anabranch_core::metainfo::magnet::{MAX_MAGNET_LEN, Surplus, is_magnet};
 use anabranch_core::metainfo::{InfoHash, Magnet, Metainfo, limits};
 use anabranch_driver::storage::system_names;
+use bytes::Bytes;
 
 use crate::args::{Command, Origin, Source};
 use crate::exit::{Exit, Failure};
-use crate::output::{Output, Torrent};
+use crate::output::{Output, Torrent, eprint_line, lines::plural, text::printable};
+use crate::runtime::Choice;
+use crate::units;
 
 /// Carries a command out, and tells why if it fails.
 pub(crate) fn run(command: Command) -> Exit {
@@ -52,29 +57,37 @@ pub(crate) fn run(command: Command) -> Exit {
 /// What is known of a torrent before anything is begun.
 enum Known {
     /// Its file, and what that says.
-    Torrent(Vec<u8>, Box<Metainfo>),
-    /// Its magnet link.
-    Link(Box<Magnet>),
+    Torrent(Bytes, Box<Metainfo>),
+    /// Its magnet link, and what of it was left out.
+    Link(Box<Magnet>, Surplus),
 }
 
 impl Known {
     fn info_hash(&self) -> InfoHash {
         match self {
             Self::Torrent(_, metainfo) => metainfo.info_hash(),
-            Self::Link(magnet) => magnet.info_hash,
+            Self::Link(magnet, _) => magnet.info_hash,
         }
     }
 }
 
-/// Reads torrent files and links, no torrent twice.
-fn read_origins(origins: &[Origin]) -> Result<Vec<Known>, Failure> {
+/// Reads torrent files and links, no torrent twice. Those on the web are fetched over a runtime.
+fn read_origins(origins: &[Origin], on: Choice) -> Result<Vec<Known>, Failure> {
+    let is_stdin = |origin: &&Origin| matches!(origin, Origin::File(Source::Stdin));
+    if origins.iter().filter(is_stdin).count() > 1 {
+        return Err(Failure::usage("standard input (-) can be read only once"));
+    }
     let read = origins.iter().map(|origin| match origin {
         Origin::File(source) => {
-            let (bytes, metainfo) = read_torrent(source)?;
-            let name = source.0.display().to_string();
-            Ok((name, Known::Torrent(bytes, Box::new(metainfo))))
+            let (bytes, metainfo) = read_torrent(source, on)?;
+            Ok((
+                source.to_string(),
+                Known::Torrent(bytes, Box::new(metainfo)),
+            ))
         }
-        Origin::Magnet(magnet) => Ok((magnet.to_string(), Known::Link(magnet.clone()))),
+        Origin::Magnet(magnet, surplus) => {
+            Ok((magnet.to_string(), Known::Link(magnet.clone(), *surplus)))
+        }
     });
     let mut seen = BTreeMap::new();
     let mut torrents = Vec::with_capacity(origins.len());
@@ -90,14 +103,42 @@ fn read_origins(origins: &[Origin]) -> Result<Vec<Known>, Failure> {
 }
 
 /// Reads torrent files, no torrent twice.
-fn read_torrents(sources: &[Source]) -> Result<Vec<(Vec<u8>, Metainfo)>, Failure> {
+fn read_torrents(sources: &[Source], on: Choice) -> Result<Vec<(Bytes, Metainfo)>, Failure> {
     let origins: Vec<Origin> = sources.iter().cloned().map(Origin::File).collect();
-    let known = read_origins(&origins)?.into_iter();
+    let known = read_origins(&origins, on)?.into_iter();
     let torrents = known.filter_map(|known| match known {
         Known::Torrent(bytes, metainfo) => Some((bytes, *metainfo)),
-        Known::Link(_) => None,
+        Known::Link(..) => None,
     });
     Ok(torrents.collect())
+}
+
+/// What of a link is not used, in words.
+fn left_out(magnet: &Magnet, surplus: Surplus) -> Option<String> {
+    let name = magnet
+        .name
+        .clone()
+        .unwrap_or_else(|| magnet.info_hash.to_string());
+    let trackers = magnet.trackers.len() + surplus.trackers;
+    if trackers > MAX_TRACKERS {
+        return Some(format!(
+            "{name}: the link names {trackers} trackers; the first {MAX_TRACKERS} are used"
+        ));
+    }
+    (surplus.bytes > 0).then(|| {
+        format!(
+            "{name}: the link is too long; its last {} bytes are left out",
+            surplus.bytes
+        )
+    })
+}
+
+/// That web seeds are not used, in words.
+fn without_web_seeds(name: &str, count: usize) -> Option<String> {
+    (count > 0).then(|| {
+        let seeds = plural(count as u64, "web seed", "web seeds");
+        format!("{name}: its {seeds} cannot be used yet; all data comes from peers")
+    })
 }
 
 /// Saves a torrent file that was fetched from peers under its name, and says where. One that is there
@@ -116,30 +157,87 @@ pub(crate) fn save_torrent(metainfo: &Metainfo, dir: &Path) -> Result<PathBuf, F
     Ok(path)
 }
 
-/// Reads a torrent file.
-fn read_torrent(source: &Source) -> Result<(Vec<u8>, Metainfo), Failure> {
-    let path = source.0.as_path();
-    let bytes = read_bounded(path)?;
-    let metainfo = Metainfo::parse(bytes.clone().into()).map_err(|error| {
-        Failure::new(format!(
-            "{} is not a usable torrent: {error}",
-            path.display()
-        ))
-        .advise("check that it is a .torrent file, or fetch it again")
+/// Reads a torrent file, over a runtime if it is on the web.
+fn read_torrent(source: &Source, on: Choice) -> Result<(Bytes, Metainfo), Failure> {
+    let bytes = match source {
+        Source::Path(path) => read_bounded(path)?,
+        Source::Url(url) => {
+            eprint_line(&format!("fetching {}", printable(url)));
+            on.fetch_torrent(url)?
+        }
+        Source::Stdin => read_stdin()?,
+    };
+    let metainfo = Metainfo::parse(bytes.clone()).map_err(|error| {
+        Failure::new(format!("{source} is not a usable torrent: {error}")).advise(meant(&bytes))
     })?;
     Ok((bytes, metainfo.with_names(system_names())))
 }
 
+/// What to do about something that is no torrent, by what it looks like.
+fn meant(bytes: &[u8]) -> &'static str {
+    let text = bytes.trim_ascii_start();
+    match text.first() {
+        None => "it is empty; fetch it again",
+        Some(b'<') => {
+            "it is a web page, which may say why; look at the address in a browser, and save the \
+             .torrent file there"
+        }
+        Some(b'd') => {
+            "get it again from where it came from; this one is damaged, or was made wrong"
+        }
+        Some(_) if is_magnet_file(text) => "it holds a magnet link; give that instead",
+        Some(_) => "give the .torrent file, and not what it was made of",
+    }
+}
+
+fn is_magnet_file(text: &[u8]) -> bool {
+    let start = &text[..text.len().min(MAX_MAGNET_LEN)];
+    is_magnet(&String::from_utf8_lossy(start))
+}
+
 /// Reads a file, but not much more of it than a torrent may have, whatever it is.
-fn read_bounded(path: &Path) -> Result<Vec<u8>, Failure> {
+fn read_bounded(path: &Path) -> Result<Bytes, Failure> {
     let failed = |error: std::io::Error| Failure::io("read", path, &error);
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let name = path.display().to_string();
+    if metadata.is_file() && metadata.len() > limits::MAX_TORRENT_LEN as u64 {
+        return Err(too_long(&name, Some(metadata.len())));
+    }
+    read_most(file, &name, |error| Failure::io("read", path, &error))
+}
+
+fn read_stdin() -> Result<Bytes, Failure> {
+    read_most(std::io::stdin().lock(), "standard input", |error| {
+        Failure::new(format!("cannot read standard input: {error}"))
+    })
+}
+
+fn read_most(
+    from: impl Read,
+    name: &str,
+    failed: impl Fn(std::io::Error) -> Failure,
+) -> Result<Bytes, Failure> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .map_err(failed)?
-        .take(limits::MAX_TORRENT_LEN as u64 + 1)
+    from.take(limits::MAX_TORRENT_LEN as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(failed)?;
-    Ok(bytes)
+    if bytes.len() > limits::MAX_TORRENT_LEN {
+        return Err(too_long(name, None));
+    }
+    Ok(bytes.into())
+}
+
+fn too_long(name: &str, len: Option<u64>) -> Failure {
+    let most = units::exact_size(limits::MAX_TORRENT_LEN as u64);
+    let message = match len {
+        Some(len) => format!(
+            "{name} is no torrent file: it has {}, and torrent files have {most} at most",
+            units::size(len)
+        ),
+        None => format!("{name} is no torrent file: it has more than {most}"),
+    };
+    Failure::new(message).advise("give the .torrent file, and not what it was made of")
 }
 
 fn torrent(metainfo: &Metainfo) -> Torrent {

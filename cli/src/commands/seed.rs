@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Seed) -> Result<Exit, Failure> {
 }
 
 fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
-    let mut torrents = read_torrents(&args.torrents)?;
+    let mut torrents = read_torrents(&args.torrents, args.network.contacts.runtime)?;
     if args.out.is_some() && torrents.len() > 1 {
         return Err(Failure::usage("--out needs a single TORRENT")
             .advise("run the command once for each torrent"));
@@ -60,6 +60,7 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
                     .add(Task {
                         work: Work::Torrent(bytes, Box::new(metainfo)),
                         save_torrent: false,
+                        choice: None,
                         options: AddOptions {
                             dir: Some(dir.clone()),
                             recheck: args.recheck,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use smol::future::{block_on, or};
 
 use super::download::{contacts_config, dht_options};
-use super::{read_torrent, save_torrent};
+use super::{left_out, read_torrent, save_torrent};
 use crate::args::{Origin, PeerAddress, Show};
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
@@ -21,13 +21,18 @@ use crate::units;
 
 pub(crate) fn run(args: &Show) -> Result<Exit, Failure> {
     let metainfo = match &args.source {
-        Origin::File(source) => Arc::new(read_torrent(source)?.1),
-        Origin::Magnet(magnet) => match fetch(magnet, args)? {
-            Ok(metainfo) => metainfo,
-            Err(asked) => return Ok(asked),
-        },
+        Origin::File(source) => Arc::new(read_torrent(source, args.contacts.runtime)?.1),
+        Origin::Magnet(magnet, surplus) => {
+            if let Some(warning) = left_out(magnet, *surplus) {
+                eprint_line(&format!("warning: {}", printable(&warning)));
+            }
+            match fetch(magnet, args)? {
+                Ok(metainfo) => metainfo,
+                Err(asked) => return Ok(asked),
+            }
+        }
     };
-    if args.save_torrent && matches!(args.source, Origin::Magnet(_)) {
+    if args.save_torrent && matches!(args.source, Origin::Magnet(..)) {
         let path = save_torrent(&metainfo, Path::new("."))?;
         eprint_line(&format!("saved as {}", path.display()));
     }
@@ -61,10 +66,13 @@ fn fetch(magnet: &Magnet, args: &Show) -> Result<Result<Arc<Metainfo>, Exit>, Fa
                 .collect(),
             ..AddOptions::default()
         };
+        // All of it is shown, whatever the link selects.
+        let mut magnet = magnet.clone();
+        magnet.select = None;
         // Nothing is stored, so nothing is left behind.
         let storage = Arc::new(MemoryStorage::new());
         let work = async {
-            let torrent = client.add_with(magnet, options, storage).await?;
+            let torrent = client.add_with(&magnet, options, storage).await?;
             if !contacts.trackers.is_empty() {
                 torrent.add_trackers(&contacts.trackers).await?;
             }
@@ -116,6 +124,8 @@ struct Summary {
     created_by: Option<String>,
     /// When it was made, in seconds since 1970 (UTC).
     creation_date: Option<u64>,
+    /// What is odd about the torrent file, in words.
+    warnings: Vec<String>,
     /// The files, without padding.
     files: Vec<FileSummary>,
 }
@@ -162,6 +172,11 @@ impl Summary {
             comment: metainfo.comment().map(str::to_owned),
             created_by: metainfo.created_by().map(str::to_owned),
             creation_date: metainfo.creation_date(),
+            warnings: metainfo
+                .oddities()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             files,
         }
     }
@@ -212,6 +227,9 @@ impl Summary {
         }
         if let Some(seconds) = self.creation_date {
             field("created", &date(seconds));
+        }
+        for warning in &self.warnings {
+            field("warning", warning);
         }
         field("files", &plural(self.files.len() as u64, "file", "files"));
         let width = self

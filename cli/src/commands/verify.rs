@@ -15,6 +15,7 @@ use crate::args::Verify;
 use crate::exit::{Exit, Failure};
 use crate::hashing::{Part, hash_pieces};
 use crate::output::{Output, Torrent, json, lines::plural, print, text::printable};
+use crate::runtime::Choice;
 use crate::units;
 
 pub(crate) fn run(args: &Verify) -> Result<Exit, Failure> {
@@ -25,7 +26,7 @@ pub(crate) fn run(args: &Verify) -> Result<Exit, Failure> {
 }
 
 fn verify(args: &Verify, output: &mut Output) -> Result<Exit, Failure> {
-    let (_, metainfo) = read_torrent(&args.torrent)?;
+    let (_, metainfo) = read_torrent(&args.torrent, Choice::default())?;
     let metainfo = named(metainfo, args.out.as_deref());
     let dir = fs::metadata(&args.dir).map_err(|error| Failure::io("read", &args.dir, &error))?;
     if !dir.is_dir() {
