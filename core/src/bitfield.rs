@@ -30,9 +30,6 @@ pub enum BitfieldError {
         /// Bytes that came.
         found: usize,
     },
-    /// A bit behind the last piece is set.
-    #[error("a piece map with spare bits set")]
-    SpareBits,
 }
 
 impl Bitfield {
@@ -54,11 +51,12 @@ impl Bitfield {
         }
     }
 
-    /// Reads the wire's form of a map of `len` pieces.
+    /// Reads the wire's form of a map of `len` pieces. The spare bits behind the last piece, which BEP 3 wants to
+    /// be zero, are not looked at: old clients set them.
     ///
     /// # Errors
     ///
-    /// When the length does not fit, or a bit behind the last piece is set.
+    /// When the length does not fit.
     pub fn from_wire(wire: &[u8], len: u32) -> Result<Self, BitfieldError> {
         let expected = (len as usize).div_ceil(8);
         if wire.len() != expected {
@@ -77,13 +75,16 @@ impl Bitfield {
             })
             .collect();
         let mut bits = BitVec::<u64, Lsb0>::from_vec(words);
-        let spare = bits.get(len as usize..).is_some_and(|spare| spare.any());
-        if spare {
-            return Err(BitfieldError::SpareBits);
-        }
         bits.truncate(len as usize);
         let ones = bits.count_ones() as u32;
         Ok(Self { bits, ones })
+    }
+
+    /// The same set for another number of indices, without those that it has no more.
+    pub(crate) fn resized(mut self, len: u32) -> Self {
+        self.bits.resize(len as usize, false);
+        self.ones = self.bits.count_ones() as u32;
+        self
     }
 
     /// Adds an index. Says whether it was new; an index past the length is not added.
@@ -212,15 +213,22 @@ mod tests {
     }
 
     #[test]
-    fn spare_bits_and_wrong_lengths_are_refused() {
-        assert_eq!(
-            Bitfield::from_wire(&[0xff, 0b1111_1000], 13).map(|map| map.count()),
-            Ok(13)
-        );
-        assert_eq!(
-            Bitfield::from_wire(&[0, 0b0000_0100], 13),
-            Err(BitfieldError::SpareBits)
-        );
+    fn spare_bits_are_ignored_and_wrong_lengths_refused() {
+        for last in [0b1111_1000, 0b1111_1111] {
+            let map = Bitfield::from_wire(&[0xff, last], 13);
+            assert_eq!(map, Ok(Bitfield::full(13)));
+        }
+        for len in [1, 13, 63, 64, 65, 127, 200] {
+            let wire = [0xff; 25];
+            let wire = &wire[..(len as usize).div_ceil(8)];
+            let map = Bitfield::from_wire(wire, len).unwrap();
+            assert_eq!(
+                (&map, map.iter().count()),
+                (&Bitfield::full(len), len as usize)
+            );
+        }
+        let spare_alone = Bitfield::from_wire(&[0, 0b0000_0111], 13);
+        assert_eq!(spare_alone, Ok(Bitfield::new(13)));
         let length = BitfieldError::Length {
             expected: 2,
             found: 3,

@@ -51,17 +51,23 @@ pub struct Config {
     /// The first bytes of the peer-id (BEP 20): `-`, two letters of the client, four digits of its
     /// version, `-`. The rest is drawn at random. Default: `-AB0100-`.
     pub peer_id_prefix: [u8; 8],
-    /// Connections in all, with those being made; 0 for none. Default 500.
+    /// Connections in all, with those being made; 0 for none. Default 500. When they are all there, somebody
+    /// new takes the place of who is of least use; for a moment there are up to
+    /// [`limits::MAX_CLOSING`](crate::limits::MAX_CLOSING) more, which are being closed.
     ///
     /// Memory: up to [`limits::CONN_MEMORY`](crate::limits::CONN_MEMORY), half a MiB, each: 250 MiB in
     /// all. That takes torrents of the most pieces there can be, and peers that fill every queue.
     pub max_connections: u32,
-    /// Connections of one torrent; 0 for none. Default 100. Costs no memory but that of the
-    /// connections.
+    /// Connections of one torrent; 0 for none. Default 100. When they are all there, somebody new takes the
+    /// place of who is of least use. Costs no memory but that of the connections.
     pub max_connections_per_torrent: u32,
-    /// Connections being made at a time; 0 to dial nobody. Default 50. Costs no memory but that of the
-    /// connections.
+    /// Connections that we make at a time, from dialling until both sides are introduced; 0 to dial nobody.
+    /// Default 50. Costs no memory but that of the connections.
     pub max_half_open: u32,
+    /// Connections that came in and are in the middle of their handshake, at a time. When there are so many,
+    /// the network (IPv4 /24, IPv6 /48) with most of them gives one up for each that comes. Default 100, at
+    /// least 1. Costs no memory but that of the connections.
+    pub max_incoming_handshakes: u32,
     /// Connections begun in a second; 0 to dial nobody. Default 30. Costs no memory but that of the
     /// connections.
     pub max_connects_per_second: u32,
@@ -170,6 +176,7 @@ impl Config {
     pub(crate) fn sound(mut self) -> Self {
         self.keep_alive = self.keep_alive.max(Duration::from_secs(1));
         self.checkpoint_interval = self.checkpoint_interval.max(Duration::from_secs(1));
+        self.max_incoming_handshakes = self.max_incoming_handshakes.max(1);
         self.max_peer_requests = self.max_peer_requests.max(1);
         self.default_peer_reqq = self.default_peer_reqq.clamp(1, limits::MAX_OUTSTANDING);
         self.write_budget = self.write_budget.max(4 * limits::BLOCK_LEN);
@@ -187,6 +194,7 @@ impl Default for Config {
             max_connections: 500,
             max_connections_per_torrent: 100,
             max_half_open: 50,
+            max_incoming_handshakes: 100,
             max_connects_per_second: 30,
             max_torrents: 10_000,
             connect_timeout: Duration::from_secs(10),

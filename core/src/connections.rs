@@ -6,9 +6,12 @@ use core::time::Duration;
 
 use crate::action::{Action, Actions};
 use crate::config::Config;
+use crate::eviction::{Census, Network, Newcomer};
 use crate::id::{ConnId, TorrentId};
+use crate::limits;
 use crate::peer::handshake::{Greeting, Stage};
 use crate::slab::Slab;
+use crate::strangers::Strangers;
 use crate::time::Instant;
 
 /// What a connection is at the moment.
@@ -22,14 +25,18 @@ pub(crate) enum Conn {
         address: SocketAddr,
     },
     /// We closed it; the driver has not answered.
-    Closing { address: SocketAddr },
+    Closing {
+        address: SocketAddr,
+        /// Bytes that it had been handed to send, and may still have sent.
+        unsent: u64,
+    },
 }
 
 impl Conn {
     fn address(&self) -> SocketAddr {
         match self {
             Self::Greeting(greeting) => greeting.address,
-            Self::Peer { address, .. } | Self::Closing { address } => *address,
+            Self::Peer { address, .. } | Self::Closing { address, .. } => *address,
         }
     }
 }
@@ -46,7 +53,14 @@ struct Places {
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     slab: Slab<ConnId, Conn>,
+    /// Those that we make, until both sides are introduced.
     half_open: u32,
+    /// Those that we closed and that the driver has not answered for.
+    closing: u32,
+    /// Those that came in, until they are peers.
+    strangers: Strangers,
+    /// All but those that are being closed.
+    networks: Census,
     /// By address, whatever the port.
     addresses: BTreeMap<IpAddr, Places>,
     /// When the connections of this second began to be counted, and how many were begun since.
@@ -81,7 +95,17 @@ impl Connections {
             .or_default();
         places.all += 1;
         places.strangers += u32::from(greeting.is_incoming());
-        self.slab.insert(Conn::Greeting(greeting))
+        let ip = greeting.address.ip();
+        self.networks.add(ip);
+        let incoming = greeting.is_incoming();
+        let conn = self.slab.insert(Conn::Greeting(greeting));
+        if incoming {
+            let arrived = self.strangers.add(ip, conn);
+            if let Some(Conn::Greeting(greeting)) = self.slab.get_mut(conn) {
+                greeting.arrival = arrived;
+            }
+        }
+        conn
     }
 
     pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Conn> {
@@ -101,7 +125,6 @@ impl Connections {
             return None;
         };
         greeting.stage = Stage::Dialled(torrent);
-        self.half_open -= 1;
         Some(greeting)
     }
 
@@ -110,12 +133,21 @@ impl Connections {
         if let Some(entry) = self.slab.get_mut(conn) {
             let address = entry.address();
             let was = core::mem::replace(entry, Conn::Peer { torrent, address });
-            self.know(&was);
+            self.leave_greeting(&was);
         }
     }
 
-    /// Ends a connection; `Closed` will follow.
+    /// Ends a connection that has not become a peer's; `Closed` will follow.
     pub(crate) fn close(&mut self, conn: ConnId, actions: &mut Actions) {
+        let unsent = match self.slab.get(conn) {
+            Some(Conn::Greeting(greeting)) => greeting.unsent,
+            Some(Conn::Peer { .. } | Conn::Closing { .. }) | None => 0,
+        };
+        self.close_peer(conn, unsent, actions);
+    }
+
+    /// Ends a peer's connection, on which so many bytes wait to be sent; `Closed` will follow.
+    pub(crate) fn close_peer(&mut self, conn: ConnId, unsent: u64, actions: &mut Actions) {
         let Some(entry) = self.slab.get_mut(conn) else {
             return;
         };
@@ -123,19 +155,25 @@ impl Connections {
         if matches!(entry, Conn::Closing { .. }) {
             return;
         }
-        if is_dialling(entry) {
-            self.half_open -= 1;
-        }
-        let was = core::mem::replace(entry, Conn::Closing { address });
-        self.know(&was);
+        let was = core::mem::replace(entry, Conn::Closing { address, unsent });
+        self.leave_greeting(&was);
+        self.closing += 1;
+        self.networks.remove(address.ip());
         actions.push(Action::Close { conn });
     }
 
-    /// A connection is no stranger any more, if it was one.
-    fn know(&mut self, was: &Conn) {
-        if is_stranger(was)
-            && let Some(places) = self.addresses.get_mut(&was.address().ip().to_canonical())
-        {
+    /// What was in the middle of its handshake, if it was, is not any more.
+    fn leave_greeting(&mut self, was: &Conn) {
+        let Conn::Greeting(greeting) = was else {
+            return;
+        };
+        if !greeting.is_incoming() {
+            self.half_open -= 1;
+            return;
+        }
+        let ip = greeting.address.ip();
+        self.strangers.remove(ip, greeting.arrival);
+        if let Some(places) = self.addresses.get_mut(&ip.to_canonical()) {
             places.strangers -= 1;
         }
     }
@@ -143,11 +181,12 @@ impl Connections {
     /// `Closed` came: the id is free.
     pub(crate) fn closed(&mut self, conn: ConnId) -> Option<Conn> {
         let entry = self.slab.remove(conn)?;
-        if is_dialling(&entry) {
-            self.half_open -= 1;
-        }
-        self.know(&entry);
+        self.leave_greeting(&entry);
         let ip = entry.address().ip().to_canonical();
+        match entry {
+            Conn::Closing { .. } => self.closing -= 1,
+            Conn::Greeting(_) | Conn::Peer { .. } => self.networks.remove(ip),
+        }
         if let Some(places) = self.addresses.get_mut(&ip) {
             places.all -= 1;
             if places.all == 0 {
@@ -161,13 +200,43 @@ impl Connections {
         self.slab.len() as u32
     }
 
-    /// Whether one more may be dialled now, or from when on.
+    /// Whether all places are taken. One whose connection is being closed is free again, unless the driver
+    /// is slow to do so.
+    pub(crate) fn is_full(&self, config: &Config) -> bool {
+        self.len() - self.closing >= config.max_connections || self.is_over(config)
+    }
+
+    /// Whether too many wait to be closed for any more to come.
+    pub(crate) fn is_over(&self, config: &Config) -> bool {
+        self.len() >= config.max_connections.saturating_add(limits::MAX_CLOSING)
+    }
+
+    /// Connections that came in and are no peers yet.
+    pub(crate) fn strangers(&self) -> u32 {
+        self.strangers.len()
+    }
+
+    /// Whose handshake is ended so that one more from this address can begin.
+    pub(crate) fn displaced_by(&self, address: IpAddr) -> Option<ConnId> {
+        self.strangers.first_to_go(address)
+    }
+
+    /// Somebody at this address who wants one of the engine's places.
+    pub(crate) fn newcomer(&self, address: IpAddr) -> Newcomer {
+        let network = Network::of(address);
+        Newcomer {
+            network,
+            held: self.networks.count(network),
+        }
+    }
+
+    /// Whether one more may be dialled now, or from when on, if there is a place for it.
     pub(crate) fn may_dial(
         &mut self,
         config: &Config,
         now: Instant,
     ) -> Result<(), Option<Instant>> {
-        if self.half_open >= config.max_half_open || self.len() >= config.max_connections {
+        if self.half_open >= config.max_half_open || self.is_over(config) {
             // The end of another connection is the occasion.
             return Err(None);
         }
@@ -215,15 +284,34 @@ impl Connections {
 
     /// Checks what must hold.
     pub(crate) fn check(&self) {
-        let dialling = self
-            .slab
-            .iter()
-            .filter(|(_, conn)| is_dialling(conn))
-            .count();
+        let count = |test: fn(&Conn) -> bool| {
+            let conns = self.slab.iter();
+            conns.filter(|(_, conn)| test(conn)).count() as u32
+        };
+        let is_half_open =
+            |conn: &Conn| matches!(conn, Conn::Greeting(greeting) if !greeting.is_incoming());
         assert_eq!(
-            dialling as u32, self.half_open,
+            count(is_half_open),
+            self.half_open,
             "half-open connections are counted right"
         );
+        let closing = count(|conn| matches!(conn, Conn::Closing { .. }));
+        assert_eq!(closing, self.closing, "so are those being closed");
+        let mut networks = Census::default();
+        for (_, conn) in self.slab.iter() {
+            match conn {
+                Conn::Greeting(_) | Conn::Peer { .. } => networks.add(conn.address().ip()),
+                Conn::Closing { .. } => {}
+            }
+        }
+        assert_eq!(networks, self.networks, "and the networks' shares");
+        self.strangers
+            .check(self.slab.iter().filter_map(|(id, conn)| match conn {
+                Conn::Greeting(greeting) if greeting.is_incoming() => {
+                    Some((id, greeting.address.ip(), greeting.arrival))
+                }
+                Conn::Greeting(_) | Conn::Peer { .. } | Conn::Closing { .. } => None,
+            }));
         let mut addresses = BTreeMap::<IpAddr, Places>::new();
         for (_, conn) in self.slab.iter() {
             let places = addresses.entry(conn.address().ip().to_canonical());
@@ -240,11 +328,4 @@ impl Connections {
 
 fn is_stranger(conn: &Conn) -> bool {
     matches!(conn, Conn::Greeting(greeting) if greeting.is_incoming())
-}
-
-fn is_dialling(conn: &Conn) -> bool {
-    match conn {
-        Conn::Greeting(greeting) => matches!(greeting.stage, Stage::Dialling(_)),
-        Conn::Peer { .. } | Conn::Closing { .. } => false,
-    }
 }

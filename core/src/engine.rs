@@ -17,10 +17,12 @@ use crate::dht::contacts::Contacts;
 use crate::dht::{Dht, DhtView};
 use crate::error::CommandError;
 use crate::event::{CloseReason, ContactError, Event, OpResult, Undelivered};
+use crate::eviction::Evictor;
 use crate::id::{ConnId, OpId, RequestId, TorrentId};
 use crate::limits;
 use crate::lsd::Lsd;
 use crate::metainfo::InfoHash;
+use crate::peer::handshake::Greeting;
 use crate::rng::{Rng, Seed};
 use crate::slab::Slab;
 use crate::stats::Stats;
@@ -113,6 +115,8 @@ pub struct Engine {
     timers: Timers<Timer>,
     ops: Slab<OpId, Op>,
     connections: Connections,
+    /// Who of all torrents' peers may have to go.
+    evictor: Evictor,
     torrents: Slab<TorrentId, Torrent>,
     by_hash: BTreeMap<InfoHash, TorrentId>,
     throttle: Throttle,
@@ -162,6 +166,7 @@ impl Engine {
     #[must_use]
     pub fn new(config: Config, seed: Seed, now: Instant, wall: UnixTime) -> Self {
         let config = config.sound();
+        let now = now.min(Instant::LATEST);
         let mut rng = Rng::new(seed);
         let mut random = [0; 12];
         rng.fill(&mut random);
@@ -183,6 +188,7 @@ impl Engine {
             timers: Timers::default(),
             ops: Slab::default(),
             connections: Connections::default(),
+            evictor: Evictor::default(),
             torrents: Slab::default(),
             by_hash: BTreeMap::new(),
             banned: Banned::default(),
@@ -200,12 +206,15 @@ impl Engine {
     ///
     /// Does a bounded amount of work, never fails and never panics, whatever the event says. `now` is
     /// the time at which the caller looked at its clock; one before that of an earlier call counts as
-    /// that earlier time.
+    /// that earlier time, and one after [`Instant::LATEST`] as that.
     pub fn handle(&mut self, now: Instant, event: Event, actions: &mut Actions) -> Wake {
         if now < self.now {
             self.stats.clock_went_back += 1;
         }
-        self.now = self.now.max(now);
+        if now > Instant::LATEST {
+            self.stats.clock_ran_out += 1;
+        }
+        self.now = self.now.max(now.min(Instant::LATEST));
         self.stats.events += 1;
         match event {
             Event::Tick => {}
@@ -353,7 +362,7 @@ impl Engine {
     }
 
     fn on_received(&mut self, conn: ConnId, data: Bytes, actions: &mut Actions) {
-        self.stats.received += data.len() as u64;
+        self.stats.received = self.stats.received.saturating_add(data.len() as u64);
         match self.connections.get_mut(conn) {
             Some(Conn::Peer { torrent, .. }) => {
                 let torrent = *torrent;
@@ -363,7 +372,9 @@ impl Engine {
                 }
             }
             Some(Conn::Greeting(greeting)) => {
-                greeting.credit = greeting.credit.saturating_sub(data.len() as u32);
+                let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
+                self.stats.uncredited += u64::from(len.saturating_sub(greeting.credit));
+                greeting.credit = greeting.credit.saturating_sub(len);
                 self.greet(conn, data, actions);
             }
             // What was on its way when we closed.
@@ -373,19 +384,25 @@ impl Engine {
     }
 
     fn on_sent(&mut self, conn: ConnId, len: u64, actions: &mut Actions) {
-        self.stats.sent += len;
-        match self.connections.get_mut(conn) {
+        let counted = match self.connections.get_mut(conn) {
             Some(Conn::Peer { torrent, .. }) => {
                 let torrent = *torrent;
                 let mut ctx = ctx!(self, actions);
-                if let Some(torrent) = self.torrents.get_mut(torrent) {
-                    torrent.sent(&mut ctx, conn, len);
-                }
+                let torrent = self.torrents.get_mut(torrent);
+                torrent.map_or(0, |torrent| torrent.sent(&mut ctx, conn, len))
             }
-            Some(Conn::Greeting(greeting)) => greeting.unsent = greeting.unsent.saturating_sub(len),
-            Some(Conn::Closing { .. }) => {}
-            None => self.stats.stale_conns += 1,
-        }
+            Some(Conn::Greeting(Greeting { unsent, .. }) | Conn::Closing { unsent, .. }) => {
+                let counted = len.min(*unsent);
+                *unsent -= counted;
+                counted
+            }
+            None => {
+                self.stats.stale_conns += 1;
+                return;
+            }
+        };
+        self.stats.sent += counted;
+        self.stats.oversent = self.stats.oversent.saturating_add(len - counted);
     }
 
     fn on_closed(&mut self, conn: ConnId, reason: CloseReason, actions: &mut Actions) {

@@ -100,7 +100,7 @@ pub enum Misbehaviour {
     /// A message whose length does not fit its kind.
     #[error("a message of the wrong length")]
     MessageLength,
-    /// A piece map of the wrong length, or with spare bits set.
+    /// A piece map of the wrong length.
     #[error("a bad bitfield")]
     BadBitfield,
     /// A piece index past the end.
@@ -121,7 +121,7 @@ pub enum Misbehaviour {
     /// A message of the fast extension without having it.
     #[error("a fast extension message without the extension")]
     FastWithoutExtension,
-    /// A malformed extension message.
+    /// A piece of the metadata that has another length than its peer said.
     #[error("a malformed extension message")]
     BadExtension,
     /// A handshake that is none.

@@ -24,6 +24,11 @@ pub const SEND_WINDOW: u32 = 1 << 20;
 /// under way.
 pub const CONN_MEMORY: u32 = 512 * 1024;
 
+/// Connections beyond [`Config::max_connections`](crate::Config::max_connections) that may be waiting for the driver to
+/// close them: what gives up its place to a newcomer leaves when the newcomer is there already. 64 × a socket, and what it
+/// has not sent.
+pub const MAX_CLOSING: u32 = 64;
+
 /// The longest extension message, in bytes (BEP 10).
 pub const MAX_EXTENDED_LEN: u32 = 1 << 20;
 

@@ -10,8 +10,15 @@ pub struct Stats {
     pub events: u64,
     /// Calls whose time lay before that of an earlier call; the earlier time was used.
     pub clock_went_back: u64,
+    /// Calls whose time lay after [`Instant::LATEST`](crate::Instant::LATEST), which was used.
+    pub clock_ran_out: u64,
     /// Events about a connection that has ended.
     pub stale_conns: u64,
+    /// Bytes that the driver said had left, beyond those that it had been handed to send; they are not counted as
+    /// sent.
+    pub oversent: u64,
+    /// Bytes that the driver brought beyond what it had been allowed to receive; they are taken all the same.
+    pub uncredited: u64,
     /// Completions of an operation that has ended.
     pub stale_ops: u64,
     /// Bytes received from peers, payload and protocol.
@@ -32,6 +39,10 @@ pub struct Stats {
     pub connections: u64,
     /// Connections that came in and were refused.
     pub refused: u64,
+    /// Peers that gave up their place to somebody new.
+    pub replaced: u64,
+    /// Connections that came in and whose handshake was ended to let another begin.
+    pub displaced: u64,
     /// Addresses banned.
     pub bans: u64,
     /// UDP packets that nobody waited for.

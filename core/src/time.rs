@@ -19,6 +19,9 @@ impl Instant {
     pub const ZERO: Self = Self(0);
     /// Later than anything that happens (some 584 years after the origin).
     pub const FAR: Self = Self(u64::MAX);
+    /// The latest time that an engine takes for the present (some 438 years after the origin): what it does later still
+    /// has a time of its own.
+    pub const LATEST: Self = Self(u64::MAX - (1 << 62));
 
     /// The point that lies `nanos` nanoseconds after the origin.
     #[must_use]

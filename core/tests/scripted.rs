@@ -4,228 +4,27 @@
     reason = "tests look for one kind of action among all"
 )]
 
+mod rig;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anabranch_core::action::DiskJob;
-use anabranch_core::command::AddTorrent;
-use anabranch_core::event::{CloseReason, DiskDone, OpResult, Opened};
-use anabranch_core::id::{ConnId, RequestId, Ticket};
+use anabranch_core::event::{CloseReason, DiskDone, OpResult};
+use anabranch_core::id::{ConnId, Ticket};
 use anabranch_core::limits::{CHOKE_INTERVAL, HAVE_DELAY};
-use anabranch_core::metainfo::{Creator, Metainfo};
 use anabranch_core::wire::{
     BlockRequest, Handshake, Message, PeerId, Reserved, encode_piece_header,
 };
-use anabranch_core::{
-    Action, Actions, Bitfield, Command, Config, Engine, Event, Instant, Notice, Seed, UnixTime,
-};
+use anabranch_core::{Action, Bitfield, Event, Notice};
 use bytes::{Bytes, BytesMut};
-
-const PIECES: u32 = 20;
-const PIECE: u32 = 16 * 1024;
+use rig::{PIECE, PIECES, Rig};
 
 /// So many pieces of that size a seed suggests to a peer before it asks for them.
 const AHEAD: usize = 8;
 
 /// After so long a peer is late that has delivered nothing yet.
 const LATE: Duration = Duration::from_millis(2_100);
-
-/// An engine with one torrent of twenty pieces, and what it did.
-struct Rig {
-    engine: Engine,
-    metainfo: Metainfo,
-    now: Instant,
-    actions: Vec<Action>,
-    tickets: u64,
-}
-
-impl Rig {
-    /// `have` says whether the engine is a seed.
-    fn new(have: bool) -> Self {
-        let creator =
-            Creator::single_file("data", u64::from(PIECES * PIECE)).with_piece_length(PIECE);
-        let creation = creator
-            .finish(&[7; 20 * PIECES as usize])
-            .expect("a torrent");
-        let engine = Engine::new(Config::default(), Seed([1; 32]), Instant::ZERO, UnixTime(0));
-        let mut rig = Self {
-            engine,
-            metainfo: creation.metainfo,
-            now: Instant::ZERO,
-            actions: Vec::new(),
-            tickets: 0,
-        };
-        let add = AddTorrent {
-            metainfo: creation.torrent,
-            ..AddTorrent::default()
-        };
-        let command = Box::new(Command::AddTorrent(add));
-        rig.feed(Event::Command {
-            request: RequestId(1),
-            command,
-        });
-        let open = rig.take(|action| match action {
-            Action::Disk {
-                op,
-                job: DiskJob::Open(_),
-                ..
-            } => Some(*op),
-            _ => None,
-        });
-        let trusted = if have {
-            Bitfield::full(PIECES)
-        } else {
-            Bitfield::new(PIECES)
-        };
-        let opened = Opened {
-            trusted,
-            doubtful: Bitfield::new(PIECES),
-            ..Opened::default()
-        };
-        let result = OpResult::Disk(Ok(DiskDone::Opened(Box::new(opened))));
-        rig.feed(Event::Done {
-            op: open[0],
-            result,
-        });
-        rig
-    }
-
-    fn feed(&mut self, event: Event) {
-        let mut actions = Actions::new();
-        let _ = self.engine.handle(self.now, event, &mut actions);
-        self.engine.check();
-        self.actions.extend(actions.drain());
-    }
-
-    fn take<T>(&mut self, pick: impl Fn(&Action) -> Option<T>) -> Vec<T> {
-        let (taken, rest) = self
-            .actions
-            .drain(..)
-            .partition(|action| pick(action).is_some());
-        self.actions = rest;
-        let taken: Vec<Action> = taken;
-        taken.iter().filter_map(pick).collect()
-    }
-
-    /// Somebody dials in; the connection, if it is taken in.
-    fn knock(&mut self, from: SocketAddr) -> Option<ConnId> {
-        self.tickets += 1;
-        self.feed(Event::Incoming {
-            ticket: Ticket(self.tickets),
-            from,
-        });
-        let taken = self.take(|action| match action {
-            Action::Accept { conn, .. } => Some(*conn),
-            _ => None,
-        });
-        taken.first().copied()
-    }
-
-    /// A peer dials in and shakes hands.
-    fn peer(&mut self, last_octet: u8, fast: bool) -> ConnId {
-        let from = SocketAddr::new([10, 0, 0, last_octet].into(), 5000);
-        let conn = self.knock(from).expect("it is welcome");
-        let handshake = Handshake {
-            reserved: Reserved::default().with_fast(fast),
-            info_hash: *self.metainfo.info_hash().as_bytes(),
-            peer_id: PeerId([last_octet; 20]),
-        };
-        self.feed(Event::Received {
-            conn,
-            data: Bytes::copy_from_slice(&handshake.encode()),
-        });
-        conn
-    }
-
-    fn say(&mut self, conn: ConnId, message: &Message) {
-        let mut data = BytesMut::new();
-        message.encode(&mut data);
-        self.feed(Event::Received {
-            conn,
-            data: data.freeze(),
-        });
-    }
-
-    /// A peer sends a piece, and the disk takes it.
-    fn deliver(&mut self, conn: ConnId, piece: u32) {
-        let block = BlockRequest {
-            piece,
-            begin: 0,
-            len: PIECE,
-        };
-        let mut data = BytesMut::new();
-        encode_piece_header(block, &mut data);
-        data.resize(data.len() + PIECE as usize, 7);
-        self.feed(Event::Received {
-            conn,
-            data: data.freeze(),
-        });
-        let stores = self.take(|action| match action {
-            Action::Disk {
-                op,
-                job: DiskJob::Store { .. },
-                ..
-            } => Some(*op),
-            _ => None,
-        });
-        for op in stores {
-            let result = OpResult::Disk(Ok(DiskDone::Stored { blocks: None }));
-            self.feed(Event::Done { op, result });
-        }
-    }
-
-    fn is_closed(&mut self, conn: ConnId) -> bool {
-        !self
-            .take(|action| match action {
-                Action::Close { conn: closed } if *closed == conn => Some(()),
-                _ => None,
-            })
-            .is_empty()
-    }
-
-    /// Time passes.
-    fn pass(&mut self, time: Duration) {
-        self.now = self.now + time;
-        self.feed(Event::Tick);
-    }
-
-    /// The ids of the messages that went to a peer.
-    fn sent(&mut self, conn: ConnId) -> Vec<u8> {
-        self.messages(conn).into_iter().map(|(id, _)| id).collect()
-    }
-
-    /// The pieces that the messages with an id named which went to a peer.
-    fn pieces(&mut self, conn: ConnId, id: u8) -> Vec<u32> {
-        let messages = self.messages(conn).into_iter();
-        messages
-            .filter(|(sent, _)| *sent == id)
-            .filter_map(|(_, payload)| payload.first_chunk().copied())
-            .map(u32::from_be_bytes)
-            .collect()
-    }
-
-    /// The messages that went to a peer: ids and payloads.
-    fn messages(&mut self, conn: ConnId) -> Vec<(u8, Vec<u8>)> {
-        let sends = self.take(|action| match action {
-            Action::Send { conn: to, data } if *to == conn => Some(data.clone()),
-            _ => None,
-        });
-        let mut stream: Vec<u8> = sends.concat();
-        if stream.starts_with(b"\x13BitTorrent protocol") {
-            stream.drain(..68);
-        }
-        let mut messages = Vec::new();
-        let mut rest = stream.as_slice();
-        while let Some((head, body)) = rest.split_first_chunk::<4>() {
-            let len = u32::from_be_bytes(*head) as usize;
-            if let Some((id, payload)) = body[..len].split_first() {
-                messages.push((*id, payload.to_vec()));
-            }
-            rest = &body[len..];
-        }
-        messages
-    }
-}
 
 const CHOKE: u8 = 0;
 const UNCHOKE: u8 = 1;
@@ -306,9 +105,7 @@ fn a_slot_that_is_of_no_use_goes_to_another_at_once() {
 
 #[test]
 fn broken_rules_end_the_connection() {
-    let spare_bit = Bytes::from_static(&[0, 0, 1]);
     let broken = [
-        Message::Bitfield(spare_bit),
         Message::Bitfield(Bytes::from_static(&[0, 0])),
         Message::Have(PIECES),
         Message::HaveAll,

@@ -6,6 +6,8 @@
 //! - `cargo run --bin TARGET -- FILE...` repeats single inputs, on any toolchain.
 //! - `cargo test` replays the whole corpus, and every input of it cut short.
 
+mod engine;
+
 use std::{env, fs, io};
 
 use anabranch_core::limits::MAX_TRACKER_PEERS;
@@ -21,6 +23,8 @@ use anabranch_core::wire::{
 use anabranch_core::{Actions, Config, Event, Instant, Seed, UnixTime};
 use anabranch_replay::{ChunkWriter, MAX_RECEIVED_LEN, Recording, Replayer, Start};
 use bytes::Bytes;
+
+pub use crate::engine::{Outcome, engine, sequence};
 
 /// Runs a target's function on the files named on the command line.
 pub fn replay_arguments(target: fn(&[u8])) -> io::Result<()> {
@@ -261,6 +265,21 @@ pub fn krpc(data: &[u8]) {
     }
 }
 
+/// Bytes for a sequence of events that follow from a number: what a fuzzer would start with.
+pub fn drawn(seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut next = || {
+        // SplitMix64.
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    };
+    let words = 50 + next() % 1_000;
+    (0..words).flat_map(|_| next().to_le_bytes()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -283,6 +302,26 @@ mod tests {
             inputs += 1;
         }
         assert!(inputs > 0, "no corpus in {}", folder.display());
+    }
+
+    #[test]
+    fn engine_corpus() {
+        let mut inputs = 0;
+        for entry in
+            fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/engine")).unwrap()
+        {
+            engine(&fs::read(entry.unwrap().path()).unwrap());
+            inputs += 1;
+        }
+        assert!(inputs > 0);
+    }
+
+    /// Sequences that nobody has seen before, the same in each run.
+    #[test]
+    fn engine_sequences() {
+        for seed in 0..300 {
+            engine(&drawn(seed));
+        }
     }
 
     #[test]

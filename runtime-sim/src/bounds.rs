@@ -1,7 +1,7 @@
 //! What an engine may hold at most, and whether it has anything to do.
 
 use anabranch_core::action::{DiskJob, Segment};
-use anabranch_core::limits::{READ_LEN, READ_WINDOW, SEND_WINDOW};
+use anabranch_core::limits::{MAX_CLOSING, READ_LEN, READ_WINDOW, SEND_WINDOW};
 use anabranch_core::{Engine, Instant, TorrentState};
 
 use crate::failure::FailureKind;
@@ -20,7 +20,7 @@ pub(crate) fn over_bound(running: &Running) -> Option<FailureKind> {
     let engine = &running.engine;
     let (stats, config) = (engine.stats(), engine.config());
     let connections = engine.connection_count();
-    if connections > config.max_connections {
+    if connections > config.max_connections.saturating_add(MAX_CLOSING) {
         return Some(FailureKind::OverBound(format!("{connections} connections")));
     }
     // What was allowed to come before the disk fell behind still comes.

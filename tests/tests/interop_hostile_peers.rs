@@ -112,6 +112,34 @@ fn flood(wire: &mut Wire, messages: impl IntoIterator<Item = Vec<u8>>) -> io::Re
     Ok(())
 }
 
+/// As many peers as a torrent has places, each in a network of its own, that shake hands and say no more.
+fn silent_crowd(setup: &Setup, to: SocketAddr) -> Vec<Wire> {
+    let crowd: Vec<Wire> = (0..120)
+        .filter_map(|number| {
+            let mut wire = Wire::connect(&format!("127.2.{number}.9"), to).ok()?;
+            greet(&mut wire, setup).ok()?;
+            Some(wire)
+        })
+        .collect();
+    assert!(crowd.len() >= 100, "only {} got a place", crowd.len());
+    crowd
+}
+
+/// Serves whoever is on the other side, until the connection ends.
+fn seed_over(wire: &mut Wire, setup: &Setup) -> io::Result<()> {
+    greet(wire, setup)?;
+    wire.send(id::BITFIELD, &full_bitfield(setup.torrent.count()))?;
+    wire.send(id::UNCHOKE, &[])?;
+    loop {
+        if let Some((index, begin, length)) = wire.read()?.request() {
+            let start = u64::from(index) * setup.torrent.piece_length + u64::from(begin);
+            let start = usize::try_from(start).map_err(io::Error::other)?;
+            let data = &setup.content[start..start + length as usize];
+            wire.send(id::PIECE, &block(index, begin, data))?;
+        }
+    }
+}
+
 mod seeding {
     use super::*;
 
@@ -161,18 +189,57 @@ mod seeding {
     }
 
     #[test]
-    fn spare_bits_end_the_connection() {
+    fn spare_bits_are_ignored() {
         against_seed(|mut wire, setup| {
             assert!(
                 bits_spare(setup.torrent.count()) > 0,
                 "no spare bits to set"
             );
             greet(&mut wire, setup)?;
-            let bytes = full_bitfield(setup.torrent.count()).len();
-            wire.send(id::BITFIELD, &vec![0xff; bytes])?;
-            wire.assert_closed("a bitfield with spare bits");
+            let mut map = full_bitfield(setup.torrent.count());
+            // All but the first piece, or it would be a seed, of which a seed has no use.
+            map[0] = 0x7f;
+            if let Some(last) = map.last_mut() {
+                *last = 0xff;
+            }
+            wire.send(id::BITFIELD, &map)?;
+            assert!(leech_over(&mut wire, &setup.torrent)? == setup.content);
             Ok(())
         });
+    }
+
+    #[test]
+    fn extended_handshakes_that_cannot_be_read_are_ignored() {
+        against_seed(|mut wire, setup| {
+            let mut hello = wire::handshake(setup.torrent.info_hash);
+            hello[25] |= 0x10;
+            wire.send_raw(&hello)?;
+            wire.read_handshake()?;
+            let deep = [&b"\0d1:m"[..], &[b'l'; 10_000]].concat();
+            for payload in [
+                &b"\0"[..],
+                b"\0le",
+                b"\0d1:pi1e1:pi2ee",
+                b"\0d1:v9:x",
+                &deep,
+            ] {
+                wire.send(id::EXTENDED, payload)?;
+            }
+            assert!(leech_over(&mut wire, &setup.torrent)? == setup.content);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_hundred_silent_peers_from_everywhere_give_way() {
+        let setup = Setup::new();
+        let (mut seed, to) = start_seed(&setup);
+        let crowd = silent_crowd(&setup, to);
+        assert_serves(&setup, to);
+        // They are still there, all but a few.
+        drop(crowd);
+        seed.assert_sound(MOST_MEMORY);
+        seed.interrupt();
     }
 
     #[test]
@@ -585,6 +652,27 @@ mod downloading {
     #[test]
     fn a_peer_that_says_half_a_handshake_does_not_hold_up_the_rest() {
         hostile_listener(|wire, torrent| wire.send_raw(&wire::handshake(torrent.info_hash)[..20]));
+    }
+
+    #[test]
+    fn a_hundred_silent_peers_from_everywhere_do_not_starve_it() {
+        let setup = Setup::new();
+        let folder = setup.scratch.folder("leech");
+        let download = Anabranch::download(&setup.scratch, &setup.torrent, &folder, &["--seed"]);
+        let to = download.address();
+        wait::until("the download to answer", || {
+            let mut wire = Wire::connect(address::HONEST, to).ok()?;
+            greet(&mut wire, &setup).ok()
+        });
+        let crowd = silent_crowd(&setup, to);
+        // Somebody who has everything is let in, and stays until all of it is there.
+        wait::until("the download to be served", || {
+            let mut wire = Wire::connect(address::HONEST, to).ok()?;
+            let _ = seed_over(&mut wire, &setup);
+            (!download.events("completed").is_empty()).then_some(())
+        });
+        drop(crowd);
+        finish_download(&setup, download).interrupt();
     }
 
     #[test]

@@ -19,14 +19,17 @@ use crate::peer::handshake::Progress;
 use crate::torrent::Torrent;
 use crate::wire::handshake::{Handshake, PeerId, Reserved};
 
+/// While all places are taken, strangers may be in one of so many, and one more.
+const STRANGERS_SHARE: u32 = 16;
+
 impl Engine {
     pub(super) fn on_incoming(&mut self, ticket: Ticket, from: SocketAddr, actions: &mut Actions) {
         let welcome = self.shutdown.is_none()
             && !self.is_down
             && self.torrents.len() > 0
-            && self.connections.len() < self.config.max_connections
             && !self.banned.contains(from.ip())
-            && self.connections.has_room_for(from.ip(), &self.config);
+            && self.connections.has_room_for(from.ip(), &self.config)
+            && self.make_room(from.ip(), actions);
         if !welcome {
             self.stats.refused += 1;
             actions.push(Action::Refuse { ticket });
@@ -36,6 +39,65 @@ impl Engine {
         self.stats.connections += 1;
         actions.push(Action::Accept { ticket, conn });
         self.begin_greeting(conn, actions);
+    }
+
+    /// Sees to it that one more connection can come in from this address. Says whether it can.
+    fn make_room(&mut self, from: IpAddr, actions: &mut Actions) -> bool {
+        let strangers = self.connections.strangers();
+        let is_full = self.connections.is_full(&self.config);
+        if self.config.max_connections == 0 || self.connections.is_over(&self.config) {
+            return false;
+        }
+        if strangers < self.config.max_incoming_handshakes {
+            if !is_full {
+                return true;
+            }
+            // Who has not said what it wants takes few places of those who have.
+            let few = self.config.max_connections / STRANGERS_SHARE;
+            if strangers <= few && self.replace_peer(Some(from), actions) {
+                return true;
+            }
+        }
+        let Some(displaced) = self.connections.displaced_by(from) else {
+            return false;
+        };
+        self.stats.displaced += 1;
+        self.hang_up(displaced, actions);
+        true
+    }
+
+    /// Lets the peer that is of least use in all torrents go, in favour of somebody at this address; or, if
+    /// it is we who want to dial somebody, one that is of no use at all. Says whether there was one.
+    fn replace_peer(&mut self, newcomer: Option<IpAddr>, actions: &mut Actions) -> bool {
+        let (now, places) = (self.now, self.config.max_connections);
+        let torrents = &self.torrents;
+        self.evictor.look(now, places, || {
+            let torrents = torrents.iter();
+            torrents
+                .flat_map(|(_, torrent)| torrent.facts_of_peers(now))
+                .collect()
+        });
+        let connections = &self.connections;
+        let torrent_of = |conn| match connections.get(conn) {
+            Some(Conn::Peer { torrent, .. }) => Some(*torrent),
+            Some(Conn::Greeting(_) | Conn::Closing { .. }) | None => None,
+        };
+        let worth = |conn| torrents.get(torrent_of(conn)?)?.worth(conn, now);
+        let victim = match newcomer {
+            Some(from) => {
+                let newcomer = connections.newcomer(from);
+                self.evictor.choose(now, places, newcomer, worth)
+            }
+            None => self.evictor.choose_useless(now, places, worth),
+        };
+        let Some((conn, torrent)) = victim.and_then(|conn| Some((conn, torrent_of(conn)?))) else {
+            return false;
+        };
+        let mut ctx = ctx!(self, actions);
+        if let Some(torrent) = self.torrents.get_mut(torrent) {
+            torrent.replace(&mut ctx, conn);
+        }
+        true
     }
 
     pub(super) fn on_connected(&mut self, conn: ConnId, actions: &mut Actions) {
@@ -76,7 +138,7 @@ impl Engine {
         };
         let sent = actions.send_with(conn, |buffer| buffer.extend_from_slice(&handshake.encode()));
         if let Some(Conn::Greeting(greeting)) = self.connections.get_mut(conn) {
-            greeting.unsent += sent as u64;
+            greeting.unsent = greeting.unsent.saturating_add(sent as u64);
         }
     }
 
@@ -137,7 +199,9 @@ impl Engine {
             id,
             reserved,
             // What lies behind the handshake is taken off the credit when the peer has it.
-            credit: greeting.credit + rest.len() as u32,
+            credit: greeting
+                .credit
+                .saturating_add(u32::try_from(rest.len()).unwrap_or(u32::MAX)),
             unsent: greeting.unsent,
         };
         self.timers.cancel(Timer::Conn(conn));
@@ -209,6 +273,10 @@ impl Engine {
                 if let Some(at) = later {
                     self.timers.set_no_later(Timer::Dial, at);
                 }
+                return;
+            }
+            if self.connections.is_full(&self.config) && !self.replace_peer(None, actions) {
+                // The end of another connection is the occasion.
                 return;
             }
             let next = self.last_dialer.and_then(|last| {

@@ -18,6 +18,8 @@ pub(crate) struct EarlyMap {
     bits: Vec<u8>,
     /// The length of the piece map, if one came.
     length: Option<usize>,
+    /// The last of the pieces that were named singly.
+    last: Option<u32>,
 }
 
 impl EarlyMap {
@@ -45,6 +47,7 @@ impl EarlyMap {
             all: false,
             bits: map.to_vec(),
             length: Some(map.len()),
+            last: None,
         };
     }
 
@@ -59,6 +62,7 @@ impl EarlyMap {
             self.bits.resize(byte + 1, 0);
         }
         self.bits[byte] |= 0x80 >> (piece % 8);
+        self.last = self.last.max(Some(piece));
         Ok(())
     }
 
@@ -72,7 +76,8 @@ impl EarlyMap {
         }
         let length = pieces.div_ceil(8) as usize;
         let misfit = self.length.is_some_and(|said| said != length);
-        let beyond = self.bits.iter().skip(length).any(|byte| *byte != 0);
+        // What a map has in its last byte beyond the pieces is padding; a piece that was named is a piece.
+        let beyond = self.last.is_some_and(|last| last >= pieces);
         if misfit || beyond {
             return Err(Blame::Misbehaved(Misbehaviour::BadBitfield));
         }
@@ -109,9 +114,10 @@ mod tests {
         let bits = |bytes: &[u8]| map(|map| map.set(bytes)).resolve(9);
         assert_eq!(bits(&[0xff, 0x80]), Ok(Some(Bitfield::full(9))));
         let bad = Err(Blame::Misbehaved(Misbehaviour::BadBitfield));
-        for wrong in [&[0xff][..], &[0xff, 0x80, 0], &[0xff, 0xc0], &[]] {
+        for wrong in [&[0xff][..], &[0xff, 0x80, 0], &[]] {
             assert_eq!(bits(wrong), bad);
         }
+        assert_eq!(bits(&[0xff, 0xff]), Ok(Some(Bitfield::full(9))));
         let beyond = map(|map| map.insert(9).unwrap());
         assert_eq!(beyond.resolve(9), bad);
         let out = Err(Blame::Misbehaved(Misbehaviour::PieceOutOfRange));

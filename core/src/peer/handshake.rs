@@ -17,6 +17,8 @@ pub(crate) struct Greeting {
     decoder: HandshakeDecoder,
     pub(crate) credit: u32,
     pub(crate) unsent: u64,
+    /// Its number among the strangers, if it dialled us.
+    pub(crate) arrival: u64,
 }
 
 /// How far a connection has come.
@@ -55,6 +57,7 @@ impl Greeting {
             decoder: HandshakeDecoder::new(),
             credit: 0,
             unsent: 0,
+            arrival: 0,
         }
     }
 

@@ -109,12 +109,18 @@ pub(crate) struct Peer {
     pub(crate) upload_waits: bool,
     /// Bytes handed to the driver and not yet sent.
     pub(crate) unsent: u64,
+    /// How many of them may be payload: what it asked for and has not taken.
+    pub(crate) owed: u64,
     /// Bytes being read from the disk for it.
     pub(crate) reading: u64,
 
     pub(crate) connected_at: Instant,
     pub(crate) last_received: Instant,
     pub(crate) last_sent: Instant,
+    /// When bytes for it last left, or began to wait to leave.
+    pub(crate) last_left: Instant,
+    /// When payload last passed, either way.
+    pub(crate) last_moved: Option<Instant>,
     /// When either side last wanted something of the other.
     pub(crate) last_useful: Instant,
     pub(crate) last_unchoked: Option<Instant>,
@@ -210,10 +216,13 @@ impl Peer {
             credit_waits: false,
             upload_waits: false,
             unsent,
+            owed: 0,
             reading: 0,
             connected_at: now,
             last_received: now,
             last_sent: now,
+            last_left: now,
+            last_moved: None,
             last_useful: now,
             last_unchoked: None,
             uploaded_before: 0,
@@ -228,8 +237,28 @@ impl Peer {
         let written = ctx
             .actions
             .send_with(self.conn, |buffer| message.encode(buffer));
-        self.unsent += written as u64;
-        self.last_sent = ctx.now;
+        self.hand_over(written as u64, ctx.now);
+    }
+
+    /// Bytes were handed to the driver.
+    pub(crate) fn hand_over(&mut self, bytes: u64, now: Instant) {
+        if self.unsent == 0 {
+            self.last_left = now;
+        }
+        self.unsent = self.unsent.saturating_add(bytes);
+        self.last_sent = now;
+    }
+
+    /// Bytes left, as the driver says. How many count: no more than were to be sent.
+    pub(crate) fn left(&mut self, bytes: u64, now: Instant) -> u64 {
+        self.last_left = now;
+        let bytes = bytes.min(self.unsent);
+        self.unsent -= bytes;
+        if bytes > 0 && self.owed > 0 {
+            self.owed = self.owed.saturating_sub(bytes);
+            self.last_moved = Some(now);
+        }
+        bytes
     }
 
     /// Tells the peer which pieces have come that it has not been told of.
@@ -252,8 +281,7 @@ impl Peer {
 
     /// Sends bytes as they are.
     pub(crate) fn send_bytes(&mut self, ctx: &mut Ctx<'_>, data: bytes::Bytes) {
-        self.unsent += data.len() as u64;
-        self.last_sent = ctx.now;
+        self.hand_over(data.len() as u64, ctx.now);
         ctx.push(Action::Send {
             conn: self.conn,
             data,

@@ -259,8 +259,10 @@ impl Torrent {
         ctx.timers.cancel(Timer::Checkpoint(self.id));
         let job = DiskJob::Checkpoint {
             have: self.have().clone(),
-            uploaded: self.earlier_uploaded + self.session_uploaded,
-            downloaded: self.earlier_downloaded + self.session_downloaded,
+            uploaded: self.earlier_uploaded.saturating_add(self.session_uploaded),
+            downloaded: self
+                .earlier_downloaded
+                .saturating_add(self.session_downloaded),
         };
         ctx.disk(self.id, DiskOp::Checkpoint, job);
     }
@@ -335,8 +337,9 @@ impl Torrent {
         for piece in opened.trusted.iter().filter(|piece| *piece < pieces) {
             self.recover_piece(piece);
         }
-        self.storage.unchecked = opened.doubtful.count();
-        self.storage.doubtful = opened.doubtful;
+        let doubtful = opened.doubtful.resized(pieces);
+        self.storage.unchecked = doubtful.count();
+        self.storage.doubtful = doubtful;
         self.storage.next_doubtful = 0;
         self.storage.foreign = opened.foreign;
         self.storage.longer = (opened.longer.iter())

@@ -71,6 +71,7 @@ impl Torrent {
         }
         peer.down.add(ctx.now, bytes);
         peer.downloaded += bytes;
+        peer.last_moved = Some(ctx.now);
         peer.snubbed = false;
         let contributor = Contributor {
             conn,

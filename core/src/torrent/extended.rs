@@ -7,7 +7,7 @@ use bytes::Bytes;
 use core::net::{IpAddr, SocketAddr};
 
 use crate::ctx::Ctx;
-use crate::error::{Blame, Misbehaviour};
+use crate::error::Blame;
 use crate::id::ConnId;
 use crate::limits;
 use crate::peer::extensions::{self, METADATA_ID, PEX_ID};
@@ -67,6 +67,9 @@ impl Torrent {
         }
     }
 
+    /// A message of an extension. One that cannot be read (no dictionary, cut short, too deep, a key twice) leads to
+    /// nothing, whichever extension it is for, as one for an extension that nobody has: it is passed over, and its
+    /// sender heard on. What was said before still holds.
     pub(super) fn on_extended(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -89,11 +92,12 @@ impl Torrent {
         conn: ConnId,
         payload: &[u8],
     ) -> Result<(), Blame> {
+        let Ok(handshake) = ExtendedHandshake::decode(payload) else {
+            return self.on_chatter(conn);
+        };
         let Some(peer) = self.peers.get_mut(&conn) else {
             return Ok(());
         };
-        let handshake = ExtendedHandshake::decode(payload)
-            .map_err(|_| Blame::Misbehaved(Misbehaviour::BadExtension))?;
         peer.extensions.update(&handshake.extensions);
         if let Some(requests) = handshake.reqq {
             peer.allowed_requests = requests.clamp(1, limits::MAX_OUTSTANDING);
@@ -131,9 +135,7 @@ impl Torrent {
         conn: ConnId,
         payload: &Bytes,
     ) -> Result<(), Blame> {
-        let message = MetadataMessage::decode(payload)
-            .map_err(|_| Blame::Misbehaved(Misbehaviour::BadExtension))?;
-        match message {
+        match MetadataMessage::decode(payload).ok().flatten() {
             Some(MetadataMessage::Request { piece }) => self.serve_metadata(ctx, conn, piece),
             Some(MetadataMessage::Data {
                 piece,
@@ -172,9 +174,11 @@ impl Torrent {
         let room = limits::SEND_WINDOW / 2;
         let may = peer.metadata_served < METADATA_COPIES.saturating_mul(pieces)
             && peer.unsent < u64::from(room);
+        let mut owed = 0;
         let answer = match data.filter(|_| may) {
             Some(data) => {
                 peer.metadata_served += 1;
+                owed = data.len() as u64;
                 ctx.throttle.up.charge(ctx.now, data.len() as u64);
                 self.up_limit.charge(ctx.now, data.len() as u64);
                 MetadataMessage::Data {
@@ -187,6 +191,7 @@ impl Torrent {
         };
         let payload = answer.encode();
         peer.send(ctx, &Message::Extended { id, payload });
+        peer.owed += owed;
         self.on_chatter(conn)
     }
 }

@@ -91,6 +91,7 @@ impl Torrent {
         };
         if let Some(peer) = self.peers.get_mut(&conn) {
             peer.last_useful = ctx.now;
+            peer.last_moved = Some(ctx.now);
         }
         match fetch.received(conn, piece, total_size, data)? {
             Arrival::Waiting | Arrival::Spoilt => {}

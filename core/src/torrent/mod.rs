@@ -3,6 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `swarm` | peers come, talk, and go |
+//! | `places` | who gets a place, and who gives one up for it |
 //! | `extended`, `metadata`, `magnet`, `pex` | extension messages: metadata given and fetched, peers exchanged |
 //! | `download` | which blocks are asked of whom, and what becomes of them |
 //! | `trackerless` | when it is looked up in the DHT |
@@ -27,6 +28,7 @@ pub(crate) mod partial;
 pub(crate) mod pex;
 pub(crate) mod picker;
 mod piece;
+mod places;
 pub(crate) mod roster;
 mod swarm;
 mod trackerless;
@@ -45,6 +47,7 @@ use crate::bitfield::Bitfield;
 use crate::command::{AddTorrent, Priority, RateLimits, SeedGoal};
 use crate::ctx::{Ctx, Timer};
 use crate::error::CommandError;
+use crate::eviction::{Census, Evictor};
 use crate::id::{ConnId, OpId, RequestId, TorrentId};
 use crate::limits;
 use crate::metainfo::{FileIndex, FileKind, InfoHash, Layout, Magnet, Metainfo, PieceIndex};
@@ -116,6 +119,10 @@ pub(crate) struct Torrent {
     peers: BTreeMap<ConnId, Peer>,
     /// How many of them are not choked.
     unchoked: u32,
+    /// How many of them are on which network.
+    networks: Census,
+    /// Who of them may have to go.
+    evictor: Evictor,
     /// Who is told of to whom.
     roster: Roster,
     candidates: Candidates,
@@ -213,6 +220,8 @@ impl Torrent {
             completed: false,
             peers: BTreeMap::new(),
             unchoked: 0,
+            networks: Census::default(),
+            evictor: Evictor::default(),
             roster: Roster::default(),
             candidates: Candidates::new(ctx.config.max_connections_per_address, ctx.rng.u32()),
             choker: Choker::new(ctx.config.unchoke_slots),
@@ -544,6 +553,7 @@ impl Torrent {
             self.peers.values().filter(|peer| !peer.am_choking).count(),
             "who is not choked is counted right"
         );
+        self.check_places();
         for (conn, peer) in &self.peers {
             assert_eq!(*conn, peer.conn, "a peer is found under its connection");
             assert_eq!(

@@ -167,8 +167,9 @@ impl Torrent {
         if !self.exchanges_peers(ctx) {
             return self.on_chatter(conn);
         }
-        let message = PexMessage::decode(payload)
-            .map_err(|_| Blame::Misbehaved(Misbehaviour::BadExtension))?;
+        let Ok(message) = PexMessage::decode(payload) else {
+            return self.on_chatter(conn);
+        };
         let Some(peer) = self.peers.get_mut(&conn) else {
             return Ok(());
         };

@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +18,6 @@ use crate::peer::{Introduction, Peer};
 use crate::throttle::{Cause, Direction, Throttle};
 use crate::time::Instant;
 use crate::torrent::Torrent;
-use crate::wire::handshake::PeerId;
 use crate::wire::{Frame, Message};
 
 /// Messages that lead to nothing, which a peer may send in a burst; one more is forgiven each second.
@@ -26,9 +25,6 @@ const CHATTER: u32 = 2_000;
 
 /// A map that comes again counts as a message that leads to nothing for so many pieces.
 const PIECES_PER_CHATTER: u32 = 256;
-
-/// With fewer peers than this, and nobody to dial, trackers are asked for more before it is time.
-const FEW_PEERS: usize = 10;
 
 /// Bytes that are allowed to be received without having been paid for, so that messages flow.
 const MIN_CREDIT: u32 = 16 * 1024;
@@ -45,7 +41,7 @@ const MAX_SUGGESTED: usize = 16;
 impl Torrent {
     /// A handshake is complete. Says whether the peer was taken in; if not, its connection is closed.
     pub(crate) fn join(&mut self, ctx: &mut Ctx<'_>, introduction: Introduction) -> bool {
-        if let Err(reason) = self.admit(ctx, &introduction) {
+        if let Err(reason) = self.take_place(ctx, &introduction) {
             if !introduction.incoming {
                 let ourselves = reason
                     == DisconnectReason::Blamed(Blame::Incompatible(
@@ -60,9 +56,6 @@ impl Torrent {
             }
             ctx.connections.close(introduction.conn, ctx.actions);
             return false;
-        }
-        if let Some(twin) = self.twin(&introduction).map(|twin| twin.conn) {
-            self.disconnect(ctx, twin, DisconnectReason::Duplicate);
         }
         let conn = introduction.conn;
         ctx.connections.promote(conn, self.id);
@@ -80,6 +73,7 @@ impl Torrent {
             address: introduction.address,
             incoming: introduction.incoming,
         });
+        self.networks.add(introduction.address.ip());
         self.peers.insert(conn, peer);
         self.introduce_ourselves(ctx, conn);
         ctx.timers
@@ -94,7 +88,8 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
-        let len = data.len() as u32;
+        let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        ctx.stats.uncredited += u64::from(len.saturating_sub(peer.credit));
         peer.credit = peer.credit.saturating_sub(len);
         peer.last_received = ctx.now;
         let uncharged = peer.uncharged.min(len);
@@ -135,14 +130,15 @@ impl Torrent {
         self.feed(ctx, conn);
     }
 
-    /// Bytes for a peer left.
-    pub(crate) fn sent(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, len: u64) {
+    /// Bytes for a peer left, as the driver says. How many count: no more than were to be sent.
+    pub(crate) fn sent(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, len: u64) -> u64 {
         let Some(peer) = self.peers.get_mut(&conn) else {
-            return;
+            return 0;
         };
-        peer.unsent = peer.unsent.saturating_sub(len);
+        let counted = peer.left(len, ctx.now);
         self.serve(ctx, conn);
         self.watch_ratio(ctx);
+        counted
     }
 
     /// A connection ended by itself.
@@ -157,7 +153,8 @@ impl Torrent {
 
     /// Ends a connection with a peer.
     pub(crate) fn disconnect(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, reason: DisconnectReason) {
-        ctx.connections.close(conn, ctx.actions);
+        let unsent = self.peers.get(&conn).map_or(0, |peer| peer.unsent);
+        ctx.connections.close_peer(conn, unsent, ctx.actions);
         self.forget_peer(ctx, conn, reason);
     }
 
@@ -238,7 +235,13 @@ impl Torrent {
             peer.chatter = peer.chatter.saturating_sub(1);
             peer.adapt_at = now + Duration::from_secs(1);
         }
-        if now.since(peer.last_received) >= ctx.config.silence_timeout {
+        // A connection that takes nothing is as dead as one that brings nothing.
+        let heard = if peer.unsent > 0 {
+            peer.last_received.min(peer.last_left)
+        } else {
+            peer.last_received
+        };
+        if now.since(heard) >= ctx.config.silence_timeout {
             self.disconnect(ctx, conn, DisconnectReason::TimedOut);
             return;
         }
@@ -267,9 +270,13 @@ impl Torrent {
             return;
         };
         let silence = peer.last_received + ctx.config.silence_timeout;
+        let stuck = peer.last_left + ctx.config.silence_timeout;
         let keep_alive = peer.last_sent + ctx.config.keep_alive;
         let idle = peer.last_useful + ctx.config.idle_timeout;
         let mut next = silence.min(keep_alive).min(idle);
+        if peer.unsent > 0 {
+            next = next.min(stuck);
+        }
         if !peer.pipeline.is_empty() || peer.waits_for_rest {
             next = next.min(now + Duration::from_secs(1));
         }
@@ -284,109 +291,6 @@ impl Torrent {
             Timer::Conn(conn),
             next.max(now + Duration::from_millis(100)),
         );
-    }
-
-    /// Lets the torrent be dialled for, if it wants more peers.
-    pub(crate) fn seek_peers(&mut self, ctx: &mut Ctx<'_>) {
-        if !self.wants_peers(ctx) {
-            return;
-        }
-        if let Some(at) = self.candidates.next_at(ctx.now) {
-            ctx.timers
-                .set_no_later(Timer::Candidates(self.id), at.max(ctx.now));
-        } else if matches!(
-            self.state,
-            TorrentState::Downloading | TorrentState::FetchingMetadata
-        ) && self.peers.len() < FEW_PEERS
-        {
-            // The tracker's timer asks, as far as the tracker allows.
-            self.hungry = true;
-            ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
-            self.hurry_dht(ctx);
-        }
-    }
-
-    /// Whether more connections are wanted.
-    pub(crate) fn wants_peers(&self, ctx: &Ctx<'_>) -> bool {
-        let connecting = self.candidates.connecting();
-        self.takes_peers()
-            && (self.peers.len() as u32).saturating_add(connecting)
-                < ctx.config.max_connections_per_torrent
-    }
-
-    /// The next address to dial, if one is due and wanted.
-    pub(crate) fn next_candidate(&mut self, ctx: &mut Ctx<'_>) -> Option<SocketAddr> {
-        if !self.wants_peers(ctx) {
-            return None;
-        }
-        // A complete torrent waits for those who want something to come, but tells them it is there
-        // as well: many of them can't be dialled.
-        let banned = &*ctx.banned;
-        let address =
-            self.candidates
-                .pick(ctx.now, self.state == TorrentState::Seeding, |address| {
-                    !banned.contains(address.ip())
-                })?;
-        Some(address)
-    }
-
-    /// A connection that was dialled ended by itself before the handshake was complete.
-    pub(crate) fn dial_ended(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        address: SocketAddr,
-        reason: crate::event::CloseReason,
-    ) {
-        if reason == crate::event::CloseReason::Denied {
-            self.candidates.on_denied(address, ctx.now);
-            self.seek_peers(ctx);
-        } else {
-            self.dial_failed(ctx, address);
-        }
-    }
-
-    /// Dialling, or the handshake after it, came to nothing.
-    pub(crate) fn dial_failed(&mut self, ctx: &mut Ctx<'_>, address: SocketAddr) {
-        self.candidates.on_failed(address, ctx.now);
-        self.seek_peers(ctx);
-    }
-
-    fn admit(&self, ctx: &Ctx<'_>, newcomer: &Introduction) -> Result<(), DisconnectReason> {
-        if !self.takes_peers() {
-            return Err(DisconnectReason::Stopped);
-        }
-        if newcomer.id == ctx.identity.peer_id {
-            let blame = Blame::Incompatible(Incompatibility::SelfConnection);
-            return Err(DisconnectReason::Blamed(blame));
-        }
-        if ctx.banned.contains(newcomer.address.ip()) {
-            return Err(DisconnectReason::Blamed(Blame::Corrupt));
-        }
-        if self.peers.len() as u32 >= ctx.config.max_connections_per_torrent {
-            return Err(DisconnectReason::Replaced);
-        }
-        if newcomer.incoming && !self.has_room_for(ctx, newcomer.address.ip()) {
-            return Err(DisconnectReason::Replaced);
-        }
-        match self.twin(newcomer) {
-            Some(twin) if !is_preferred(newcomer, twin, ctx.identity.peer_id) => {
-                Err(DisconnectReason::Duplicate)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether one more peer may come in from an address.
-    fn has_room_for(&self, ctx: &Ctx<'_>, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        let same = |peer: &&Peer| peer.address.ip().to_canonical() == address;
-        let count = self.peers.values().filter(same).count();
-        (count as u32) < ctx.config.max_connections_per_address
-    }
-
-    /// The peer that has the newcomer's id already.
-    fn twin(&self, newcomer: &Introduction) -> Option<&Peer> {
-        self.peers.values().find(|peer| peer.id == newcomer.id)
     }
 
     fn introduce_ourselves(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
@@ -500,8 +404,8 @@ impl Torrent {
                 self.on_chatter(conn)
             }
             Message::Suggest(piece) => {
-                self.known_piece(piece)?;
-                if let Some(peer) = self.peers.get_mut(&conn)
+                if self.is_piece(piece)
+                    && let Some(peer) = self.peers.get_mut(&conn)
                     && !peer.suggested.contains(&piece)
                 {
                     if peer.suggested.len() == MAX_SUGGESTED {
@@ -513,8 +417,8 @@ impl Torrent {
             }
             Message::Reject(block) => self.on_reject(ctx, conn, block),
             Message::AllowedFast(piece) => {
-                self.known_piece(piece)?;
-                if let Some(peer) = self.peers.get_mut(&conn)
+                if self.is_piece(piece)
+                    && let Some(peer) = self.peers.get_mut(&conn)
                     && peer.allowed_to_us.len() < MAX_ALLOWED
                     && !peer.allowed_to_us.contains(&piece)
                 {
@@ -556,7 +460,9 @@ impl Torrent {
     }
 
     fn on_have(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, piece: u32) -> Result<(), Blame> {
-        self.known_piece(piece)?;
+        if !self.is_piece(piece) {
+            return Err(Blame::Misbehaved(Misbehaviour::PieceOutOfRange));
+        }
         let Some(peer) = self.peers.get_mut(&conn) else {
             return Ok(());
         };
@@ -590,12 +496,11 @@ impl Torrent {
         Ok(())
     }
 
-    fn known_piece(&self, piece: u32) -> Result<(), Blame> {
-        if piece < self.layout.piece_count() {
-            Ok(())
-        } else {
-            Err(Blame::Misbehaved(Misbehaviour::PieceOutOfRange))
-        }
+    /// Whether there is such a piece. What a peer offers or advises about another one is of no use and does no
+    /// harm: it counts as a message that leads to nothing. Who claims to have it, or asks for it, talks about
+    /// another torrent than we do, and that is a fault.
+    fn is_piece(&self, piece: u32) -> bool {
+        piece < self.layout.piece_count()
     }
 
     /// Tells a peer whether we want something of it, if that changed. Among peers that all have about as
@@ -711,6 +616,7 @@ impl Torrent {
             return;
         };
         ctx.timers.cancel(Timer::Conn(conn));
+        self.networks.remove(peer.address.ip());
         if peer.credit_waits || peer.upload_waits {
             ctx.throttle.forget(conn);
         }
@@ -757,20 +663,6 @@ impl Torrent {
         }
         self.seek_peers(ctx);
     }
-}
-
-/// Whether a second connection to the same peer replaces the first. Two that dial each other at once
-/// end up with two connections, and both keep the one that the greater id dialled, whichever
-/// handshake they saw first. A connection from elsewhere never replaces one: ids can be copied.
-fn is_preferred(newcomer: &Introduction, twin: &Peer, ours: PeerId) -> bool {
-    let dialled_by_greater = if newcomer.incoming {
-        newcomer.id > ours
-    } else {
-        ours > newcomer.id
-    };
-    newcomer.incoming != twin.incoming
-        && newcomer.address.ip().to_canonical() == twin.address.ip().to_canonical()
-        && dialled_by_greater
 }
 
 /// Whether a peer says that it wants nothing (BEP 21), and has stood by that for a while.

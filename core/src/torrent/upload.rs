@@ -216,8 +216,9 @@ impl Torrent {
             let header = ctx
                 .actions
                 .send_with(conn, |buffer| encode_piece_header(block, buffer));
-            peer.unsent += header as u64;
+            peer.hand_over(header as u64, ctx.now);
             peer.send_bytes(ctx, payload);
+            peer.owed += bytes;
             peer.up.add(ctx.now, bytes);
             peer.uploaded += bytes;
             peer.last_useful = ctx.now;
@@ -263,11 +264,21 @@ impl Torrent {
     /// The choker's round.
     pub(crate) fn choke_round(&mut self, ctx: &mut Ctx<'_>) {
         // Without peers there is nothing to decide; the first one sets the timer.
-        if !self.is_running() || self.peers.is_empty() {
+        if !self.takes_peers() || self.peers.is_empty() {
+            return;
+        }
+        if !self.is_running() {
+            // Nobody is chosen yet, but places may be held to no purpose.
+            self.review_places(ctx);
+            if self.is_full(ctx) {
+                ctx.timers
+                    .set(Timer::Choke(self.id), ctx.now + limits::CHOKE_INTERVAL);
+            }
             return;
         }
         ctx.timers
             .set(Timer::Choke(self.id), ctx.now + limits::CHOKE_INTERVAL);
+        self.review_places(ctx);
         let now = ctx.now;
         let peers: Vec<PeerFacts> = self
             .peers

@@ -82,8 +82,12 @@ impl TorrentView<'_> {
             pieces: torrent.layout.piece_count(),
             pieces_have: torrent.have().count(),
             pieces_unchecked: torrent.storage.unchecked(),
-            downloaded: torrent.earlier_downloaded + torrent.session_downloaded,
-            uploaded: torrent.earlier_uploaded + torrent.session_uploaded,
+            downloaded: torrent
+                .earlier_downloaded
+                .saturating_add(torrent.session_downloaded),
+            uploaded: torrent
+                .earlier_uploaded
+                .saturating_add(torrent.session_uploaded),
             session_downloaded: torrent.session_downloaded,
             session_uploaded: torrent.session_uploaded,
             wasted: torrent.wasted,

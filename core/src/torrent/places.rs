@@ -1,0 +1,288 @@
+//! Who gets a place in a torrent, and who gives one up for it.
+//!
+//! Which peer that is, is decided by [`eviction`](crate::eviction); here is what peers are worth, and when a torrent
+//! whose places are taken dials all the same.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use crate::ctx::{Ctx, Timer};
+use crate::error::{Blame, Incompatibility};
+use crate::event::CloseReason;
+use crate::eviction::{Facts, Network, Newcomer, Worth};
+use crate::id::ConnId;
+use crate::notice::{DisconnectReason, TorrentState};
+use crate::peer::{Introduction, Peer};
+use crate::status::PeerSource;
+use crate::time::Instant;
+use crate::torrent::Torrent;
+use crate::wire::handshake::PeerId;
+
+/// For how long after payload passed a peer counts as active: a turn of everybody else in the choker's slots.
+const RECENT: Duration = Duration::from_secs(60);
+
+/// In this time a peer that is unchoked asks for something, if it wants anything.
+const CHANCE: Duration = Duration::from_secs(20);
+
+/// Dials for the sake of places that are held to no purpose are made for one place in so many.
+const SPARE_SHARE: u32 = 8;
+
+/// With fewer peers than this, and nobody to dial, trackers are asked for more before it is time.
+const FEW_PEERS: usize = 10;
+
+impl Torrent {
+    /// Gives somebody whose handshake is complete a place, or says why not. Who has it until then leaves.
+    pub(super) fn take_place(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        newcomer: &Introduction,
+    ) -> Result<(), DisconnectReason> {
+        self.admit(ctx, newcomer)?;
+        if let Some(twin) = self.twin(newcomer).map(|twin| twin.conn) {
+            self.disconnect(ctx, twin, DisconnectReason::Duplicate);
+        }
+        if self.make_room(ctx, newcomer.address.ip()) {
+            Ok(())
+        } else {
+            Err(DisconnectReason::Replaced)
+        }
+    }
+
+    fn admit(&self, ctx: &Ctx<'_>, newcomer: &Introduction) -> Result<(), DisconnectReason> {
+        if !self.takes_peers() {
+            return Err(DisconnectReason::Stopped);
+        }
+        if newcomer.id == ctx.identity.peer_id {
+            let blame = Blame::Incompatible(Incompatibility::SelfConnection);
+            return Err(DisconnectReason::Blamed(blame));
+        }
+        if ctx.banned.contains(newcomer.address.ip()) {
+            return Err(DisconnectReason::Blamed(Blame::Corrupt));
+        }
+        if newcomer.incoming && !self.has_room_for(ctx, newcomer.address.ip()) {
+            return Err(DisconnectReason::Replaced);
+        }
+        match self.twin(newcomer) {
+            Some(twin) if !is_preferred(newcomer, twin, ctx.identity.peer_id) => {
+                Err(DisconnectReason::Duplicate)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether one more peer may come in from an address.
+    fn has_room_for(&self, ctx: &Ctx<'_>, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let same = |peer: &&Peer| peer.address.ip().to_canonical() == address;
+        let count = self.peers.values().filter(same).count();
+        (count as u32) < ctx.config.max_connections_per_address
+    }
+
+    /// The peer that has the newcomer's id already.
+    fn twin(&self, newcomer: &Introduction) -> Option<&Peer> {
+        self.peers.values().find(|peer| peer.id == newcomer.id)
+    }
+
+    /// Sees to it that there is a place for somebody from this address. Says whether there is one.
+    fn make_room(&mut self, ctx: &mut Ctx<'_>, from: IpAddr) -> bool {
+        if !self.is_full(ctx) {
+            return true;
+        }
+        self.look_for_victims(ctx);
+        let network = Network::of(from);
+        let held = self.networks.count(network);
+        let newcomer = Newcomer { network, held };
+        let places = ctx.config.max_connections_per_torrent;
+        let (peers, early, now) = (&self.peers, self.early, ctx.now);
+        let worth = |conn| peers.get(&conn).map(|peer| worth_of(peer, early, now));
+        let Some(victim) = self.evictor.choose(now, places, newcomer, worth) else {
+            return false;
+        };
+        self.replace(ctx, victim);
+        true
+    }
+
+    /// A peer gives up its place to somebody new.
+    pub(crate) fn replace(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+        ctx.stats.replaced += 1;
+        self.disconnect(ctx, conn, DisconnectReason::Replaced);
+    }
+
+    /// What the rule for places must know of the peers.
+    pub(crate) fn facts_of_peers(&self, now: Instant) -> impl Iterator<Item = Facts> + '_ {
+        self.peers.values().map(move |peer| Facts {
+            conn: peer.conn,
+            network: Network::of(peer.address.ip()),
+            wished: peer.source == PeerSource::User,
+            worth: worth_of(peer, self.early, now),
+            connected_at: peer.connected_at,
+            idle_since: peer.last_moved.unwrap_or(peer.connected_at),
+            rate: peer
+                .down
+                .per_second(now)
+                .saturating_add(peer.up.per_second(now)),
+        })
+    }
+
+    /// What a peer is worth; none if it is not, or no longer, this torrent's.
+    pub(crate) fn worth(&self, conn: ConnId, now: Instant) -> Option<Worth> {
+        let peer = self.peers.get(&conn)?;
+        Some(worth_of(peer, self.early, now))
+    }
+
+    /// Looks whether places are held to no purpose, and dials for them. Called with the choker's rounds.
+    pub(super) fn review_places(&mut self, ctx: &mut Ctx<'_>) {
+        if self.is_full(ctx) {
+            self.look_for_victims(ctx);
+            self.seek_peers(ctx);
+        }
+    }
+
+    /// Whether as many peers are there as may be.
+    pub(super) fn is_full(&self, ctx: &Ctx<'_>) -> bool {
+        self.peers.len() as u32 >= ctx.config.max_connections_per_torrent
+    }
+
+    fn look_for_victims(&mut self, ctx: &Ctx<'_>) {
+        let mut evictor = core::mem::take(&mut self.evictor);
+        let places = ctx.config.max_connections_per_torrent;
+        evictor.look(ctx.now, places, || self.facts_of_peers(ctx.now).collect());
+        self.evictor = evictor;
+    }
+
+    /// Lets the torrent be dialled for, if it wants more peers.
+    pub(crate) fn seek_peers(&mut self, ctx: &mut Ctx<'_>) {
+        if !self.wants_peers(ctx) {
+            return;
+        }
+        if let Some(at) = self.candidates.next_at(ctx.now) {
+            ctx.timers
+                .set_no_later(Timer::Candidates(self.id), at.max(ctx.now));
+        } else if matches!(
+            self.state,
+            TorrentState::Downloading | TorrentState::FetchingMetadata
+        ) && self.peers.len() < FEW_PEERS
+        {
+            // The tracker's timer asks, as far as the tracker allows.
+            self.hungry = true;
+            ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
+            self.hurry_dht(ctx);
+        }
+    }
+
+    /// Whether more connections are wanted: for places that are free, and for some of those that are held
+    /// by peers of no use. A download that nobody gives anything to would replace any of them.
+    pub(crate) fn wants_peers(&self, ctx: &Ctx<'_>) -> bool {
+        if !self.takes_peers() {
+            return false;
+        }
+        let connecting = self.candidates.connecting();
+        let places = ctx.config.max_connections_per_torrent;
+        if !self.is_full(ctx) {
+            return (self.peers.len() as u32).saturating_add(connecting) < places;
+        }
+        let starves = match self.state {
+            TorrentState::FetchingMetadata => true,
+            TorrentState::Downloading => self.down.per_second(ctx.now) == 0,
+            TorrentState::Checking
+            | TorrentState::Seeding
+            | TorrentState::Paused
+            | TorrentState::Failed
+            | TorrentState::Removing => false,
+        };
+        let replaceable = if starves {
+            self.evictor.victims()
+        } else {
+            self.evictor.useless()
+        };
+        connecting < replaceable.min((places / SPARE_SHARE).max(1))
+    }
+
+    /// The next address to dial, if one is due and wanted.
+    pub(crate) fn next_candidate(&mut self, ctx: &mut Ctx<'_>) -> Option<SocketAddr> {
+        if !self.wants_peers(ctx) {
+            return None;
+        }
+        // A complete torrent waits for those who want something to come, but tells them it is there
+        // as well: many of them can't be dialled.
+        let banned = &*ctx.banned;
+        let address =
+            self.candidates
+                .pick(ctx.now, self.state == TorrentState::Seeding, |address| {
+                    !banned.contains(address.ip())
+                })?;
+        Some(address)
+    }
+
+    /// A connection that was dialled ended by itself before the handshake was complete.
+    pub(crate) fn dial_ended(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        address: SocketAddr,
+        reason: CloseReason,
+    ) {
+        if reason == CloseReason::Denied {
+            self.candidates.on_denied(address, ctx.now);
+            self.seek_peers(ctx);
+        } else {
+            self.dial_failed(ctx, address);
+        }
+    }
+
+    /// Dialling, or the handshake after it, came to nothing.
+    pub(crate) fn dial_failed(&mut self, ctx: &mut Ctx<'_>, address: SocketAddr) {
+        self.candidates.on_failed(address, ctx.now);
+        self.seek_peers(ctx);
+    }
+
+    /// Panics unless the peers' places are counted right.
+    pub(super) fn check_places(&self) {
+        let mut networks = crate::eviction::Census::default();
+        for peer in self.peers.values() {
+            networks.add(peer.address.ip());
+            assert!(peer.owed <= peer.unsent, "what is owed waits to be sent");
+        }
+        assert_eq!(networks, self.networks, "networks are counted right");
+    }
+}
+
+/// What a peer is worth. `early` says that nobody can judge yet what it has.
+fn worth_of(peer: &Peer, early: bool, now: Instant) -> Worth {
+    let is_recent = |at| now.since(at) < RECENT;
+    if peer.last_moved.is_some_and(is_recent) {
+        return Worth::Active;
+    }
+    if peer.owed > 0 && !is_recent(peer.last_left) {
+        // It asked, and does not take what it is given.
+        return Worth::Useless;
+    }
+    if peer.last_moved.is_some() {
+        return Worth::Rested;
+    }
+    let has_something = if early {
+        peer.extensions.metadata != 0
+    } else {
+        peer.interesting > 0 && !peer.snubbed
+    };
+    let had_its_chance =
+        peer.last_unchoked.is_some_and(|at| now.since(at) >= CHANCE) && peer.uploads.len() == 0;
+    if has_something || (peer.peer_interested && !had_its_chance) {
+        Worth::Waiting
+    } else {
+        Worth::Useless
+    }
+}
+
+/// Whether a second connection to the same peer replaces the first. Two that dial each other at once
+/// end up with two connections, and both keep the one that the greater id dialled, whichever
+/// handshake they saw first. A connection from elsewhere never replaces one: ids can be copied.
+fn is_preferred(newcomer: &Introduction, twin: &Peer, ours: PeerId) -> bool {
+    let dialled_by_greater = if newcomer.incoming {
+        newcomer.id > ours
+    } else {
+        ours > newcomer.id
+    };
+    newcomer.incoming != twin.incoming
+        && newcomer.address.ip().to_canonical() == twin.address.ip().to_canonical()
+        && dialled_by_greater
+}
