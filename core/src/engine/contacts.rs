@@ -10,6 +10,7 @@ use crate::ctx::{Ctx, Timer};
 use crate::engine::Engine;
 use crate::id::{ConnId, Ticket, TorrentId};
 use crate::limits;
+use crate::notice::PeerError;
 use crate::peer::Introduction;
 use crate::peer::handshake::Progress;
 use crate::torrent::Torrent;
@@ -92,7 +93,7 @@ impl Engine {
                 found.filter(|id| self.torrents.get(*id).is_some_and(Torrent::takes_peers));
             let Some(torrent) = running else {
                 self.stats.refused += 1;
-                self.hang_up(conn, actions);
+                self.hang_up(conn, PeerError::Stranger, actions);
                 return;
             };
             self.send_handshake(conn, Some(torrent), actions);
@@ -110,7 +111,7 @@ impl Engine {
             }) => {
                 self.introduce(conn, torrent, id, reserved, data, actions);
             }
-            Err(_) => self.hang_up(conn, actions),
+            Err(_) => self.hang_up(conn, PeerError::Stranger, actions),
         }
     }
 
@@ -148,7 +149,7 @@ impl Engine {
     }
 
     /// Ends a connection that has not become a peer's.
-    pub(super) fn hang_up(&mut self, conn: ConnId, actions: &mut Actions) {
+    pub(super) fn hang_up(&mut self, conn: ConnId, error: PeerError, actions: &mut Actions) {
         self.timers.cancel(Timer::Conn(conn));
         if let Some(Conn::Greeting(greeting)) = self.connections.get(conn)
             && !greeting.is_incoming()
@@ -157,7 +158,7 @@ impl Engine {
             let address = greeting.address;
             let mut ctx = ctx!(self, actions);
             if let Some(torrent) = self.torrents.get_mut(torrent) {
-                torrent.dial_failed(&mut ctx, address);
+                torrent.dial_failed(&mut ctx, address, error);
             }
         }
         self.connections.close(conn, actions);

@@ -1,6 +1,7 @@
 //! Peers come, talk, and go (BEP 3, 6, 10, 21).
 
 use alloc::collections::BTreeSet;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -12,9 +13,10 @@ use crate::ctx::{Ctx, Timer};
 use crate::error::{Blame, Incompatibility, Misbehaviour, Reaction};
 use crate::id::ConnId;
 use crate::limits;
-use crate::notice::{DisconnectReason, Notice, TorrentState};
+use crate::notice::{DisconnectReason, Notice, PeerError, TorrentState};
 use crate::peer::allowed_fast::{ALLOWED_FAST, allowance, allowed_fast_set};
 use crate::peer::{Introduction, Peer};
+use crate::status::PeerSource;
 use crate::throttle::{Cause, Direction, Throttle};
 use crate::time::Instant;
 use crate::torrent::Torrent;
@@ -47,6 +49,8 @@ impl Torrent {
     pub(crate) fn join(&mut self, ctx: &mut Ctx<'_>, introduction: Introduction) -> bool {
         if let Err(reason) = self.admit(ctx, &introduction) {
             if !introduction.incoming {
+                let error = PeerError::Unwanted(reason.clone());
+                self.tell_of_named(ctx, introduction.address, error);
                 let ourselves = reason
                     == DisconnectReason::Blamed(Blame::Incompatible(
                         Incompatibility::SelfConnection,
@@ -322,9 +326,21 @@ impl Torrent {
     }
 
     /// Dialling, or the handshake after it, came to nothing.
-    pub(crate) fn dial_failed(&mut self, ctx: &mut Ctx<'_>, address: SocketAddr) {
+    pub(crate) fn dial_failed(&mut self, ctx: &mut Ctx<'_>, address: SocketAddr, error: PeerError) {
+        self.tell_of_named(ctx, address, error);
         self.candidates.on_failed(address, ctx.now);
         self.seek_peers(ctx);
+    }
+
+    /// Tells the user if it is a peer of theirs that is not to be had.
+    fn tell_of_named(&self, ctx: &mut Ctx<'_>, address: SocketAddr, error: PeerError) {
+        if self.candidates.source(address) == Some(PeerSource::User) {
+            ctx.notify(Notice::PeerFailed {
+                torrent: self.id,
+                peer: address.to_string(),
+                error,
+            });
+        }
     }
 
     fn admit(&self, ctx: &Ctx<'_>, newcomer: &Introduction) -> Result<(), DisconnectReason> {

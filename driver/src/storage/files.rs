@@ -577,6 +577,7 @@ impl<I> Stored<'_, I> {
             | DiskErrorKind::TooManyFiles
             | DiskErrorKind::UnsafePath
             | DiskErrorKind::Io
+            | DiskErrorKind::Truncated
             | _ => Unhashed::Failed(error),
         })?;
         // The descriptor also serves uploads, so it is not marked as read sequentially.
