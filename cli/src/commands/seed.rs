@@ -1,6 +1,7 @@
 //! `anabranch seed`: offers what is there.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use anabranch_core::metainfo::{FileIndex, FileKind, Metainfo};
@@ -9,6 +10,7 @@ use smol::future::block_on;
 
 use super::download::{absolute, config, dht_options};
 use super::read_torrents;
+use super::verify::is_absent;
 use crate::args::Seed;
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
@@ -78,12 +80,20 @@ fn refuse_missing(metainfo: &Metainfo, dir: &Path) -> Result<(), Failure> {
         if file.kind() != FileKind::Data {
             continue;
         }
-        let found = fs::metadata(dir.join(path.as_str())).ok();
-        let length = found.filter(fs::Metadata::is_file).map(|found| found.len());
-        let why = match length {
-            Some(length) if length >= file.length() => continue,
-            Some(length) => format!("{path} has {length} of {} bytes", file.length()),
-            None => format!("{path} is not there"),
+        let place = dir.join(path.as_str());
+        let unreadable = |error: &io::Error| Failure::io("read", &place, error);
+        let why = match fs::metadata(&place) {
+            Ok(found) if !found.is_file() => format!("{path} is not a regular file"),
+            Ok(found) if found.len() < file.length() => {
+                format!("{path} has {} of {} bytes", found.len(), file.length())
+            }
+            // What may not be read is there, and may well be right.
+            Ok(_) => match fs::File::open(&place) {
+                Ok(_) => continue,
+                Err(error) => return Err(unreadable(&error)),
+            },
+            Err(error) if is_absent(&error) => format!("{path} is not there"),
+            Err(error) => return Err(unreadable(&error)),
         };
         let name = metainfo.name();
         return Err(Failure::incomplete(format!(
@@ -126,6 +136,14 @@ mod tests {
         fs::write(dir.path().join("file"), "12").unwrap();
         let failure = refuse_missing(&torrent, dir.path()).unwrap_err();
         assert!(failure.message().contains("2 of 3 bytes"), "{failure}");
+        fs::remove_file(dir.path().join("file")).unwrap();
+        fs::create_dir(dir.path().join("file")).unwrap();
+        let failure = refuse_missing(&torrent, dir.path()).unwrap_err();
+        assert!(
+            failure.message().contains("not a regular file"),
+            "{failure}"
+        );
+        fs::remove_dir(dir.path().join("file")).unwrap();
         fs::write(dir.path().join("file"), "123").unwrap();
         assert!(refuse_missing(&torrent, dir.path()).is_ok());
     }
