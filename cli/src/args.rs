@@ -116,6 +116,10 @@ pub(crate) struct Download {
     #[arg(long, value_name = "T", value_parser = parse_duration, conflicts_with = "seed")]
     pub(crate) seed_time: Option<Duration>,
 
+    /// Give up, with exit code 5, when something is missing and nothing has come for so long, such as 30s or 10m.
+    #[arg(long, value_name = "T", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+
     /// Reserve the whole space on the disk before downloading.
     #[arg(long)]
     pub(crate) preallocate: bool,
@@ -322,6 +326,14 @@ pub(crate) struct DhtCommon {
     pub(crate) json: bool,
 }
 
+/// How long a DHT command waits.
+#[derive(Debug, Args)]
+pub(crate) struct DhtPatience {
+    /// Give up, with exit code 5, when there is no answer after so long, such as 10s.
+    #[arg(long, value_name = "T", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct DhtGetPeers {
     /// The torrent: its info-hash in hexadecimal, or its magnet link.
@@ -330,6 +342,9 @@ pub(crate) struct DhtGetPeers {
 
     #[command(flatten)]
     pub(crate) common: DhtCommon,
+
+    #[command(flatten)]
+    pub(crate) patience: DhtPatience,
 }
 
 #[derive(Debug, Args)]
@@ -340,6 +355,9 @@ pub(crate) struct DhtPing {
 
     #[command(flatten)]
     pub(crate) common: DhtCommon,
+
+    #[command(flatten)]
+    pub(crate) patience: DhtPatience,
 }
 
 #[derive(Debug, Args)]
@@ -368,6 +386,9 @@ pub(crate) struct DhtNode {
 pub(crate) struct DhtStats {
     #[command(flatten)]
     pub(crate) common: DhtCommon,
+
+    #[command(flatten)]
+    pub(crate) patience: DhtPatience,
 }
 
 #[derive(Debug, Args)]
@@ -383,6 +404,9 @@ pub(crate) struct DhtGet {
 
     #[command(flatten)]
     pub(crate) common: DhtCommon,
+
+    #[command(flatten)]
+    pub(crate) patience: DhtPatience,
 }
 
 #[derive(Debug, Args)]
@@ -402,6 +426,9 @@ pub(crate) struct DhtPut {
 
     #[command(flatten)]
     pub(crate) common: DhtCommon,
+
+    #[command(flatten)]
+    pub(crate) patience: DhtPatience,
 }
 
 /// By what an item is found.
@@ -473,6 +500,10 @@ pub(crate) struct Show {
 
     #[command(flatten)]
     pub(crate) contacts: Contacts,
+
+    /// Give up, with exit code 5, when nothing of a magnet link's torrent has come for so long, such as 30s.
+    #[arg(long, value_name = "T", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
 
     /// Save the torrent file of a magnet link to the current folder.
     #[arg(long)]

@@ -14,8 +14,14 @@ Exit codes:
   2    the command line is wrong
   3    data is missing or does not match the torrent
   4    a replay does something else than what was recorded
+  5    nothing came for as long as --timeout allows
+  129  the terminal went away (SIGHUP) before it was done
   130  interrupted (Ctrl-C) before it was done
   143  terminated (SIGTERM) before it was done";
+
+/// Lines of a failure's detail that are shown, and characters of each: what is in a file may be long.
+const DETAIL_LINES: usize = 20;
+const DETAIL_COLUMNS: usize = 200;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +36,10 @@ pub(crate) enum Exit {
     Incomplete,
     /// A replay does something else than what was recorded.
     Diverged,
+    /// Nothing came in time.
+    TimedOut,
+    /// The terminal went away.
+    HungUp,
     /// The user interrupted it.
     Interrupted,
     /// The system, or a script, asked it to end.
@@ -44,6 +54,8 @@ impl Exit {
             Self::Usage => 2,
             Self::Incomplete => 3,
             Self::Diverged => 4,
+            Self::TimedOut => 5,
+            Self::HungUp => 129,
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }
@@ -61,6 +73,8 @@ impl From<Exit> for ExitCode {
 pub(crate) struct Failure {
     exit: Exit,
     message: String,
+    /// What there is to see, such as the place in a file, line by line.
+    detail: Option<String>,
     advice: Option<String>,
 }
 
@@ -69,6 +83,7 @@ impl Failure {
         Self {
             exit: Exit::Failure,
             message: message.into(),
+            detail: None,
             advice: None,
         }
     }
@@ -92,6 +107,21 @@ impl Failure {
             exit: Exit::Diverged,
             ..Self::new(message)
         }
+    }
+
+    pub(crate) fn timed_out(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::TimedOut,
+            ..Self::new(message)
+        }
+    }
+
+    /// Adds what there is to see below the message. Of much, the beginning is shown.
+    #[must_use]
+    pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        self.detail = Some(detail).filter(|detail| !detail.trim().is_empty());
+        self
     }
 
     /// Adds what the user can do about it.
@@ -136,6 +166,14 @@ impl Failure {
         &self.message
     }
 
+    /// The message and what there is to see, line by line.
+    pub(crate) fn whole(&self) -> String {
+        match &self.detail {
+            Some(detail) => format!("{}\n{}", self.message(), detail.trim_end()),
+            None => self.message().to_owned(),
+        }
+    }
+
     pub(crate) fn advice(&self) -> Option<&str> {
         self.advice.as_deref()
     }
@@ -149,6 +187,11 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", printable(&self.message))?;
+        let lines = self.detail.iter().flat_map(|detail| detail.lines());
+        for line in lines.take(DETAIL_LINES) {
+            let line: String = line.chars().take(DETAIL_COLUMNS).collect();
+            write!(f, "\n{}", printable(&line))?;
+        }
         match &self.advice {
             Some(advice) => write!(f, "\n  hint: {}", printable(advice)),
             None => Ok(()),
@@ -170,6 +213,8 @@ mod tests {
             Exit::Usage,
             Exit::Incomplete,
             Exit::Diverged,
+            Exit::TimedOut,
+            Exit::HungUp,
             Exit::Interrupted,
             Exit::Terminated,
         ] {
@@ -189,6 +234,22 @@ mod tests {
         assert!(text.starts_with("error: cannot read x.torrent: "), "{text}");
         assert!(text.contains("\n  hint: "), "{text}");
         assert_eq!(failure.exit(), Exit::Failure);
+    }
+
+    #[test]
+    fn details_keep_their_lines_and_are_bounded() {
+        let failure = Failure::usage("f.toml: line 2")
+            .detail("  |\n2 | a =\u{7}\n")
+            .advise("mend it");
+        assert_eq!(
+            failure.to_string(),
+            "error: f.toml: line 2\n  |\n2 | a =\\u{7}\n  hint: mend it"
+        );
+        let endless = Failure::new("x").detail("y".repeat(5000) + &"\nz".repeat(5000));
+        let text = endless.to_string();
+        assert_eq!(text.lines().count(), 1 + DETAIL_LINES);
+        assert!(text.lines().all(|line| line.len() <= DETAIL_COLUMNS));
+        assert_eq!(Failure::new("x").detail("\n").to_string(), "error: x");
     }
 
     #[test]

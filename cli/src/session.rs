@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anabranch_core::command::{Priority, SeedGoal};
 use anabranch_core::error::CommandError;
@@ -13,7 +13,7 @@ use anabranch_core::id::TorrentId;
 use anabranch_core::metainfo::{FileIndex, FileKind, Magnet, Metainfo};
 use anabranch_core::status::TorrentStatus;
 use anabranch_core::{Config, Notice, TorrentState};
-use anabranch_driver::storage::free_space;
+use anabranch_driver::storage::{MemoryStorage, free_space};
 use anabranch_driver::{
     AddOptions, Client, ClientBuilder, DhtOptions, Error, Notices, Runtime, Source, StartError,
     Torrent,
@@ -27,13 +27,20 @@ use smol::stream::StreamExt;
 use crate::args::{Listening, PeerAddress};
 use crate::commands::save_torrent;
 use crate::exit::{Exit, Failure};
-use crate::output::{self, Event, Metadata, Output, Progress};
+use crate::interrupt::Resizes;
+use crate::output::{self, Event, Metadata, Output, Progress, Total};
 use crate::runtime::{self, Setup};
 use crate::select::Choice;
 use crate::units;
 
 /// The port that is listened on unless told otherwise.
 const USUAL_PORT: u16 = 6881;
+
+/// How long the end may take before it is told what is waited for.
+const MOMENT: Duration = Duration::from_millis(300);
+
+/// How many of several reasons are told.
+const NAMED_REASONS: usize = 3;
 
 /// When a torrent has done what it was taken on for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +53,8 @@ pub(crate) enum Aim {
     Seed,
     /// The same, but nothing may be missing to begin with.
     SeedOnly,
+    /// When a magnet link's torrent is there; none of its data is wanted, and nothing is stored.
+    Metadata,
 }
 
 /// Why a session ends.
@@ -109,10 +118,24 @@ pub(crate) struct Session<'a> {
     told_of_recording: bool,
     /// Whether it was told that there is too little room.
     told_of_space: bool,
+    /// Whether something was transferred of late, of several torrents together.
+    moving: bool,
     /// Whether some torrent is unfit.
     unfit: bool,
     /// The name of a magnet link's torrent that cannot be used, and why.
     broken: Option<(String, String)>,
+    /// Whether the local network is asked for peers.
+    local: bool,
+    patience: Option<Patience>,
+}
+
+/// How long nothing may come.
+#[derive(Debug)]
+struct Patience {
+    limit: Duration,
+    since: Instant,
+    /// What had come then.
+    come: u64,
 }
 
 #[derive(Debug)]
@@ -125,8 +148,10 @@ struct Entry {
     dir: PathBuf,
     /// What is yet to be told of a magnet link's torrent when it is there.
     awaited: Option<Awaited>,
-    /// When it was added, or, if later, when what was there had been looked at.
-    began: Instant,
+    /// Whether it was told who is asked for peers.
+    sought: bool,
+    /// How many peers the user named.
+    named: u32,
     /// Whether a piece was downloaded in this run.
     moving: bool,
     /// Whether all that is wanted is there.
@@ -247,9 +272,26 @@ impl<'a> Session<'a> {
             entries: BTreeMap::new(),
             told_of_recording: false,
             told_of_space: false,
+            moving: false,
             unfit: false,
             broken: None,
+            local: false,
+            patience: None,
         })
+    }
+
+    /// Tells that the local network is asked for peers, too.
+    pub(crate) fn seek_locally(&mut self, local: bool) {
+        self.local = local;
+    }
+
+    /// Gives up when nothing has come for so long.
+    pub(crate) fn give_up_after(&mut self, limit: Option<Duration>) {
+        self.patience = limit.map(|limit| Patience {
+            limit,
+            since: Instant::now(),
+            come: 0,
+        });
     }
 
     /// Takes a torrent on.
@@ -267,7 +309,12 @@ impl<'a> Session<'a> {
             }
             Work::Link(_) => self.output.tell(&Event::Fetching {
                 torrent: label.clone(),
-                dir: dir.display().to_string(),
+                dir: match task.aim {
+                    Aim::Metadata => None,
+                    Aim::Complete | Aim::Goal(_) | Aim::Seed | Aim::SeedOnly => {
+                        Some(dir.display().to_string())
+                    }
+                },
             })?,
         }
         let awaited = match &task.work {
@@ -282,17 +329,27 @@ impl<'a> Session<'a> {
         options.peers = task.peers.iter().filter_map(PeerAddress::socket).collect();
         options.goal = match task.aim {
             Aim::Goal(goal) => goal,
-            Aim::Complete | Aim::Seed | Aim::SeedOnly => SeedGoal::default(),
+            Aim::Complete | Aim::Seed | Aim::SeedOnly | Aim::Metadata => SeedGoal::default(),
+        };
+        options.metadata_only |= task.aim == Aim::Metadata;
+        let named = match &task.work {
+            Work::Torrent(..) => task.peers.len(),
+            Work::Link(magnet) => task.peers.len() + magnet.peers.len(),
         };
         let (source, metainfo) = match task.work {
             Work::Torrent(bytes, metainfo) => (Source::from(bytes), Some(Arc::from(metainfo))),
             Work::Link(magnet) => (Source::from(&*magnet), None),
         };
-        let torrent = self
-            .client
-            .add(source, options)
-            .await
-            .map_err(|error| Failure::new(format!("{}: {error}", label.name)))?;
+        let added = match task.aim {
+            Aim::Metadata => {
+                let storage = Arc::new(MemoryStorage::new());
+                self.client.add_with(source, options, storage).await
+            }
+            Aim::Complete | Aim::Goal(_) | Aim::Seed | Aim::SeedOnly => {
+                self.client.add(source, options).await
+            }
+        };
+        let torrent = added.map_err(|error| Failure::new(format!("{}: {error}", label.name)))?;
         if !task.trackers.is_empty() {
             torrent.add_trackers(task.trackers).await.map_err(|error| {
                 if !matches!(error, Error::Command(CommandError::Private)) {
@@ -317,7 +374,8 @@ impl<'a> Session<'a> {
             aim: task.aim,
             dir,
             awaited,
-            began: Instant::now(),
+            sought: false,
+            named: u32::try_from(named).unwrap_or(u32::MAX),
             moving: false,
             complete: false,
             done: false,
@@ -361,6 +419,12 @@ impl<'a> Session<'a> {
         };
         entry.metainfo = Some(Arc::clone(&metainfo));
         metainfo.name().clone_into(&mut entry.label.name);
+        if entry.aim == Aim::Metadata {
+            (entry.complete, entry.done) = (true, true);
+            let torrent = entry.label.clone();
+            let saved = None;
+            return self.output.tell(&Event::Fetched { torrent, saved });
+        }
         let files = entry.torrent.files().await.map_err(gone)?;
         let wanted = |index: usize| {
             let file = files.get(index);
@@ -379,6 +443,7 @@ impl<'a> Session<'a> {
     /// Tells what happens until every aim is reached, or `signals` has something.
     pub(crate) async fn run(&mut self, signals: &Receiver<Exit>) -> Result<End, Failure> {
         let mut ticks = Timer::interval(self.output.interval());
+        let mut resizes = Resizes::of(self.output);
         // While all are at rest there is nothing to look at before the next notice.
         let mut at_rest = false;
         loop {
@@ -399,13 +464,18 @@ impl<'a> Session<'a> {
                         Err(_) => std::future::pending().await,
                     }
                 };
-                or(signal, or(tick, notice)).await
+                let resize = async {
+                    resizes.next().await;
+                    Turn::Resized
+                };
+                or(or(signal, resize), or(tick, notice)).await
             };
             match turn {
                 Turn::Signal(exit) => {
                     self.output.tell(&Event::Stopping)?;
                     return Ok(End::Asked(exit));
                 }
+                Turn::Resized => self.output.refresh(),
                 Turn::Notice(Some(notice)) => {
                     at_rest = false;
                     self.on_notice(notice).await?;
@@ -443,7 +513,7 @@ impl<'a> Session<'a> {
     /// wanted is there.
     pub(crate) async fn close(mut self) -> Result<bool, Failure> {
         let looked = self.look(|_| true).await;
-        let shut = match self.client.shutdown().await {
+        let shut = match self.shut_down().await {
             Ok(()) | Err(Error::Stopped) => Ok(()),
             Err(error) => Err(Failure::new(error.to_string()).advise(
                 "the disk did not take everything in time; the next run verifies what is there",
@@ -473,6 +543,44 @@ impl<'a> Session<'a> {
         looked?;
         shut?;
         Ok(self.entries.values().all(|entry| entry.complete))
+    }
+
+    /// Ends the client, and tells what is waited for if that takes more than a moment.
+    async fn shut_down(&mut self) -> Result<(), Error> {
+        let client = self.client.clone();
+        let mut shutdown = std::pin::pin!(client.shutdown());
+        let mut told = String::new();
+        loop {
+            let done = async { Some((&mut shutdown).await) };
+            let pause = async {
+                Timer::after(MOMENT).await;
+                None
+            };
+            if let Some(result) = or(done, pause).await {
+                return result;
+            }
+            // It may have come to its end meanwhile.
+            let Ok(asked) = self.client.trackers_asked().await else {
+                continue;
+            };
+            let message = farewell(&asked);
+            if message != told {
+                let event = Event::Waiting {
+                    message: message.clone(),
+                };
+                // Whoever cannot be told any more learns of it when all is over.
+                let _ = self.output.tell(&event);
+                told = message;
+            }
+        }
+    }
+
+    /// What the torrent that was taken on first is, if that is known.
+    pub(crate) async fn metainfo(&self) -> Result<Option<Arc<Metainfo>>, Failure> {
+        match self.entries.values().next() {
+            Some(entry) => entry.torrent.metainfo().await.map_err(gone),
+            None => Ok(None),
+        }
     }
 
     /// The names of those that were to be seeded, but have something to download.
@@ -545,7 +653,8 @@ impl<'a> Session<'a> {
     /// Whether nothing changes without a notice, so that a program with nothing to do sleeps. A recording
     /// that ends does so without one.
     fn is_at_rest(&self) -> bool {
-        self.client.recording().is_none() && self.entries.values().all(|entry| entry.resting)
+        let resting = |entry: &Entry| entry.resting;
+        self.client.recording().is_none() && !self.moving && self.entries.values().all(resting)
     }
 
     async fn on_tick(&mut self) -> Result<(), Failure> {
@@ -558,6 +667,13 @@ impl<'a> Session<'a> {
                 self.output.tell(&entry.progress(status))?;
             }
         }
+        if self.entries.len() > 1 {
+            let total = self.total().await?;
+            self.moving = total.download_rate > 0 || total.upload_rate > 0;
+            self.output.tell(&Event::Total(total))?;
+        }
+        self.output.refresh();
+        self.lose_patience()?;
         // Notices come first, but a reader that does not keep up misses some: the state tells, too.
         for id in ids {
             self.on_metadata(id).await?;
@@ -570,6 +686,109 @@ impl<'a> Session<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Fails if nothing has come for too long, while something is waited for.
+    fn lose_patience(&mut self) -> Result<(), Failure> {
+        let Some(patience) = &mut self.patience else {
+            return Ok(());
+        };
+        let come = self.entries.values().fold(0_u64, |come, entry| {
+            let status = entry.status.as_ref();
+            come.saturating_add(status.map_or(0, |status| {
+                let checked = status.pieces.saturating_sub(status.pieces_unchecked);
+                let metadata = status.metadata.map_or(0, |metadata| metadata.received);
+                status.session_downloaded + u64::from(checked) + u64::from(metadata)
+            }))
+        });
+        let waiting = || self.entries.values().filter(|entry| !entry.complete);
+        if come != patience.come || waiting().next().is_none() {
+            (patience.come, patience.since) = (come, Instant::now());
+            return Ok(());
+        }
+        if patience.since.elapsed() < patience.limit {
+            return Ok(());
+        }
+        let reasons = waiting().take(NAMED_REASONS).map(|entry| {
+            let hindrance = entry
+                .status
+                .as_ref()
+                .and_then(|status| status.hindrance.as_ref());
+            match hindrance {
+                Some(why) => format!("{}: {why}", entry.label.name),
+                None => entry.label.name.clone(),
+            }
+        });
+        let reasons: Vec<String> = reasons.collect();
+        let more = match waiting().count().saturating_sub(NAMED_REASONS) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        Err(Failure::timed_out(format!(
+            "nothing has come for {}: {}{more}",
+            units::limit(patience.limit),
+            reasons.join("; "),
+        ))
+        .advise("name a peer that has it with --peer, or wait longer with another --timeout"))
+    }
+
+    /// Tells who is asked for peers, once, when something is missing.
+    async fn on_seeking(&mut self, id: TorrentId) -> Result<(), Failure> {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Ok(());
+        };
+        if entry.aim == Aim::SeedOnly || std::mem::replace(&mut entry.sought, true) {
+            return Ok(());
+        }
+        let trackers = entry.torrent.trackers().await.map_err(gone)?;
+        let metainfo = entry.torrent.metainfo().await.map_err(gone)?;
+        let open = metainfo.is_none_or(|metainfo| !metainfo.is_private());
+        self.output.tell(&Event::Seeking {
+            torrent: entry.label.clone(),
+            trackers: u32::try_from(trackers.len()).unwrap_or(u32::MAX),
+            dht: open && self.client.dht_stats().await.is_ok(),
+            local: open && self.local,
+            peers: entry.named,
+        })
+    }
+
+    /// Where all torrents together stand.
+    async fn total(&self) -> Result<Total, Failure> {
+        let traffic = self.client.traffic().await.map_err(gone)?;
+        let statuses = || {
+            self.entries
+                .values()
+                .filter_map(|entry| entry.status.as_ref())
+        };
+        let sum = |number: fn(&TorrentStatus) -> u64| {
+            statuses().fold(0_u64, |sum, status| sum.saturating_add(number(status)))
+        };
+        // What waits for a disk or for the user will not be there in any time.
+        let left = sum(|status| match status.state {
+            TorrentState::Downloading | TorrentState::Checking => status.wanted - status.have,
+            TorrentState::FetchingMetadata
+            | TorrentState::Seeding
+            | TorrentState::Paused
+            | TorrentState::Failed
+            | TorrentState::Removing => 0,
+        });
+        let complete = self.entries.values().filter(|entry| entry.complete);
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Ok(Total {
+            torrents: count(self.entries.len()),
+            complete: count(complete.count()),
+            wanted: sum(|status| status.wanted),
+            have: sum(|status| status.have),
+            downloaded: sum(|status| status.session_downloaded),
+            uploaded: sum(|status| status.session_uploaded),
+            download_rate: traffic.download_rate,
+            upload_rate: traffic.upload_rate,
+            eta: match (left, traffic.download_rate) {
+                (0, _) | (_, 0) => None,
+                (left, rate) => Some(left.div_ceil(rate)),
+            },
+            peers: u32::try_from(sum(|status| status.peers.into())).unwrap_or(u32::MAX),
+        })
     }
 
     async fn on_notice(&mut self, notice: Notice) -> Result<(), Failure> {
@@ -586,7 +805,6 @@ impl<'a> Session<'a> {
                 if entry.aim != Aim::SeedOnly {
                     entry.status = Some(entry.torrent.status().await.map_err(gone)?);
                 }
-                entry.began = Instant::now();
                 entry.opened = true;
                 entry.refused = None;
                 entry.unfit = entry.aim == Aim::SeedOnly && have < pieces;
@@ -680,6 +898,16 @@ impl<'a> Session<'a> {
                 event
             }
             Notice::StorageRecovered { .. } => Event::StorageRecovered { torrent },
+            Notice::PeerFailed { peer, error, .. } => Event::PeerFailed {
+                torrent,
+                peer,
+                error: error.to_string(),
+            },
+            Notice::DhtReplied { peers, nodes, .. } => Event::Dht {
+                torrent,
+                peers,
+                nodes,
+            },
             Notice::MetadataUnusable { error, .. } => {
                 self.broken = Some((entry.label.name.clone(), error));
                 return Ok(());
@@ -716,12 +944,10 @@ impl<'a> Session<'a> {
                     entry.unfit = entry.aim == Aim::SeedOnly;
                     self.unfit |= entry.unfit;
                 }
-                Ok(())
+                self.on_seeking(id).await
             }
-            TorrentState::FetchingMetadata
-            | TorrentState::Checking
-            | TorrentState::Failed
-            | TorrentState::Removing => Ok(()),
+            TorrentState::FetchingMetadata => self.on_seeking(id).await,
+            TorrentState::Checking | TorrentState::Failed | TorrentState::Removing => Ok(()),
         }
     }
 
@@ -745,7 +971,6 @@ impl<'a> Session<'a> {
         if entry.complete {
             return Ok(());
         }
-        let elapsed = entry.began.elapsed();
         let status = entry.torrent.status().await.map_err(gone)?;
         self.output.tell(&entry.progress(&status))?;
         entry.complete = true;
@@ -753,7 +978,7 @@ impl<'a> Session<'a> {
             torrent: entry.label.clone(),
             size: status.wanted,
             downloaded: status.session_downloaded,
-            elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            elapsed_ms: u64::try_from(status.download_time.as_millis()).unwrap_or(u64::MAX),
         };
         entry.status = Some(status);
         self.output.tell(&completed)?;
@@ -784,10 +1009,34 @@ impl<'a> Session<'a> {
     }
 }
 
+/// What a client that ends is waiting for.
+fn farewell(trackers: &[String]) -> String {
+    if trackers.is_empty() {
+        return "waiting for the disk to take what is to be saved".to_owned();
+    }
+    let limit = Config::default().goodbye_timeout;
+    // What identifies a user to a tracker is in the query, if it is anywhere.
+    let names = trackers.iter().take(NAMED_REASONS);
+    let names: Vec<&str> = names
+        .map(|url| url.split('?').next().unwrap_or(url))
+        .collect();
+    let more = match trackers.len().saturating_sub(NAMED_REASONS) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let verb = if trackers.len() == 1 { "knows" } else { "know" };
+    format!(
+        "waiting until {}{more} {verb} that this client leaves, for {} at most",
+        names.join(", "),
+        units::seconds(limit.as_secs())
+    )
+}
+
 enum Turn {
     Notice(Option<Notice>),
     Tick,
     Signal(Exit),
+    Resized,
 }
 
 impl Entry {
@@ -876,7 +1125,7 @@ fn remedy(error: &DiskError) -> &'static str {
     match error.kind {
         DiskErrorKind::NoSpace => "make room on the disk",
         DiskErrorKind::NotFound => "put the folder back",
-        DiskErrorKind::Permission => "make it writable for your user",
+        DiskErrorKind::Permission => "give your user access to it (chmod, chown)",
         DiskErrorKind::ReadOnly => "mount the disk for writing",
         DiskErrorKind::TooManyFiles => "close other programs or raise the limit (ulimit -n)",
         DiskErrorKind::UnsafePath => {
@@ -887,6 +1136,43 @@ fn remedy(error: &DiskError) -> &'static str {
             "give another folder with --dir, move the file away, or add --overwrite if it may be \
              written over"
         }
+        DiskErrorKind::Truncated => "put the whole file back",
         DiskErrorKind::Io | _ => "check the disk and its cable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_waited_for_at_the_end_is_named() {
+        let urls = |count: usize| -> Vec<String> {
+            (0..count)
+                .map(|n| format!("http://t{n}/announce?key=secret"))
+                .collect()
+        };
+        assert_eq!(
+            farewell(&urls(1)),
+            "waiting until http://t0/announce knows that this client leaves, for 3s at most"
+        );
+        let many = farewell(&urls(5));
+        assert!(many.contains("t2/announce and 2 more know that"), "{many}");
+        assert!(!many.contains("secret"));
+        assert!(farewell(&[]).contains("disk"));
+    }
+
+    #[test]
+    fn a_cut_file_and_one_without_access_are_no_broken_disk() {
+        let remedy = |kind| {
+            remedy(&DiskError {
+                kind,
+                file: "f".into(),
+                message: "m".into(),
+            })
+        };
+        assert!(remedy(DiskErrorKind::Truncated).contains("whole file"));
+        assert!(remedy(DiskErrorKind::Permission).contains("access"));
+        assert!(remedy(DiskErrorKind::Io).contains("cable"));
     }
 }

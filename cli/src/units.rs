@@ -1,7 +1,10 @@
 //! Human units, in and out.
 //!
 //! Read: `k`, `M`, `G`, `T` are powers of 1000 and `Ki`, `Mi`, `Gi`, `Ti` powers of 1024; a `B`, and for
-//! rates a `/s`, may follow. Case does not matter. Written: powers of 1024, one decimal.
+//! rates a `/s`, may follow. Case does not matter.
+//!
+//! Written: powers of 1024, with a space before the unit, whatever it is: `37.7 MiB`, and `32 KiB` where it is
+//! exactly that. Only in examples of what to type there is no space, since a shell would take it for the end.
 
 use std::time::Duration;
 
@@ -107,7 +110,7 @@ pub(crate) fn parse_piece_length(text: &str) -> Result<u32, String> {
     if (1..=63).contains(&length) {
         return Err(format!(
             "pieces of {length} bytes are too small; for 2^{length} bytes write {}",
-            exact_size(1 << length)
+            typed_size(1 << length)
         ));
     }
     match u32::try_from(length) {
@@ -163,20 +166,51 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
+/// Writes how much of something is there, in the unit of the whole: `50.0 of 200.0 MiB`. As wide for any part,
+/// and less than the whole as long as something is missing.
+pub(crate) fn amount(part: u64, whole: u64) -> String {
+    let total = size(whole);
+    let (number, unit) = total.split_once(' ').unwrap_or((&total, ""));
+    let width = number.len();
+    if part >= whole {
+        return format!("{number} of {total}");
+    }
+    let power = UNITS.iter().position(|name| *name == unit).unwrap_or(0);
+    let part = match power {
+        0 => part.to_string(),
+        power => {
+            let tenths = (u128::from(part) * 10) >> (10 * power);
+            format!("{}.{}", tenths / 10, tenths % 10)
+        }
+    };
+    format!("{part:>width$} of {total}")
+}
+
 /// Writes a rate for people: `12.3 MiB/s`.
 pub(crate) fn rate(bytes_per_second: u64) -> String {
     format!("{}/s", size(bytes_per_second))
 }
 
-/// Writes a size that is a whole number of units without decimals, as it could be typed: `256KiB`.
+/// Writes a size that is a whole number of units without decimals: `256 KiB`.
 pub(crate) fn exact_size(bytes: u64) -> String {
+    let (number, unit) = exact(bytes);
+    format!("{number} {unit}")
+}
+
+/// The same as it is typed: `256KiB`.
+fn typed_size(bytes: u64) -> String {
+    let (number, unit) = exact(bytes);
+    format!("{number}{unit}")
+}
+
+fn exact(bytes: u64) -> (u64, &'static str) {
     let mut unit = 0;
     let mut rest = bytes;
     while rest >= 1024 && rest.is_multiple_of(1024) && unit + 1 < UNITS.len() {
         rest /= 1024;
         unit += 1;
     }
-    format!("{rest}{}", UNITS[unit])
+    (rest, UNITS[unit])
 }
 
 /// Writes a duration for people, to the second up to an hour and then coarser: `42s`, `3m 07s`,
@@ -200,6 +234,14 @@ pub(crate) fn elapsed(duration: Duration) -> String {
         )
     } else {
         seconds(duration.as_secs())
+    }
+}
+
+/// Writes a time that was given: as short as it can be.
+pub(crate) fn limit(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => seconds(duration.as_secs()),
+        _ => elapsed(duration),
     }
 }
 
@@ -358,6 +400,28 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_written_in_the_unit_of_the_whole() {
+        for (part, whole, text) in [
+            (0, 0, "0 of 0 B"),
+            (7, 100, "  7 of 100 B"),
+            (50 << 20, 200 << 20, " 50.0 of 200.0 MiB"),
+            ((200 << 20) - 1, 200 << 20, "199.9 of 200.0 MiB"),
+            (200 << 20, 200 << 20, "200.0 of 200.0 MiB"),
+            (1, 1 << 40, "0.0 of 1.0 TiB"),
+        ] {
+            assert_eq!(amount(part, whole), text);
+        }
+    }
+
+    #[test]
+    fn all_sizes_have_a_space_before_their_unit() {
+        assert_eq!(exact_size(32 << 10), "32 KiB");
+        assert_eq!(exact_size(1000), "1000 B");
+        assert_eq!(size(39_531_315), "37.7 MiB");
+        assert_eq!(typed_size(32 << 10), "32KiB");
+    }
+
+    #[test]
     fn durations_are_written_coarser_as_they_grow() {
         for (secs, text) in [
             (0, "0s"),
@@ -370,6 +434,8 @@ mod tests {
         }
         assert_eq!(elapsed(Duration::from_millis(1234)), "1.23s");
         assert_eq!(elapsed(Duration::from_secs(61)), "1m 01s");
+        assert_eq!(limit(Duration::from_secs(30)), "30s");
+        assert_eq!(limit(Duration::from_millis(1500)), "1.50s");
     }
 
     #[test]
@@ -381,7 +447,15 @@ mod tests {
 
     quickcheck! {
         fn exact_sizes_read_back(bytes: u64) -> bool {
-            parse_size(&exact_size(bytes)) == Ok(bytes) || bytes >= 1 << 50
+            let written = [exact_size(bytes), typed_size(bytes)];
+            let same = |text: &String| parse_size(text) == Ok(bytes) || bytes >= 1 << 50;
+            written.iter().all(same) && written[0].replace(' ', "") == written[1]
+        }
+
+        fn parts_are_as_wide_as_the_whole(part: u64, whole: u64) -> bool {
+            let all = amount(whole, whole).len();
+            // Rounding up the whole may leave it a digit more than the part needs, and never less.
+            amount(part.min(whole), whole).len() == all
         }
 
         fn nothing_typed_panics(text: String) -> bool {

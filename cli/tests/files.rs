@@ -648,3 +648,29 @@ fn a_reader_that_went_away_gets_no_complaint() {
         .unwrap();
     assert_eq!(err(&output), "");
 }
+
+/// What may not be read is said to be so, by whoever looks at it.
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_read_is_not_said_to_be_wrong() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let work = Work::new();
+    work.album();
+    work.ok(&["create", "album"]);
+    let path = work.path().join("album/one.bin");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::File::open(&path).is_ok() {
+        // The superuser may read everything.
+        return;
+    }
+    let told = err(&work.ends(1, &["seed", "album.torrent", "--dir", "."]));
+    assert!(
+        told.contains("cannot read ./album/one.bin") || told.contains("one.bin: "),
+        "{told}"
+    );
+    assert!(!told.contains("does not match"), "{told}");
+    let output = work.ends(3, &["verify", "album.torrent", "--dir", "."]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("unreadable  album/one.bin: "), "{told}");
+}

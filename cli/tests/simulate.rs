@@ -114,7 +114,7 @@ fn people_are_told_what_came_of_it() {
     let work = Work::new();
     let told = out(&work.small(0, &["--seed", "2a"]));
     for start in [
-        "5 peers, 1 seeder, 512.0 KiB in 32 pieces of 16KiB, seed 2a\n",
+        "5 peers, 1 seeder, 512.0 KiB in 32 pieces of 16 KiB, seed 2a\n",
         "\ncompletion    ",
         "\npossible      ",
         "\nshare ratio   ",
@@ -185,6 +185,17 @@ fn faults_come_from_presets_and_from_files() {
         told.contains("bad.toml: ") && told.contains("storm"),
         "{told}"
     );
+    fs::write(work.path().join("typo.toml"), "[[fault]]\nwhat = = 3\n").unwrap();
+    let told = err(&work.small(2, &["--faults", "typo.toml"]));
+    assert!(
+        told.contains("typo.toml: TOML parse error at line 2"),
+        "{told}"
+    );
+    assert!(
+        told.contains("\n2 | what = = 3\n"),
+        "the line is shown: {told}"
+    );
+
     let told = err(&work.small(1, &["--faults", "earthquake"]));
     assert!(told.contains("one of none, flaky-network"), "{told}");
 }
@@ -287,10 +298,12 @@ fn nonsense_is_told_what_it_is() {
             &["--csv", "same", "--plot", "same"],
             "--csv and --plot name the same file",
         ),
+        (&["--plot", "swarm.png"], "--plot draws SVG"),
     ] {
         let output = work.ends(2, &[&["simulate"], options].concat());
         assert!(err(&output).contains(what), "{options:?}: {}", err(&output));
     }
+    assert!(!work.path().join("swarm.png").exists());
     let output = work.small(1, &["--plot", "no/such/folder/p.svg"]);
     assert!(err(&output).contains("cannot write no/such/folder/p.svg"));
 }

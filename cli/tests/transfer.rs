@@ -247,11 +247,11 @@ fn an_interrupted_download_goes_on_where_it_stopped() {
     assert!(swarm.is_same("a") && swarm.is_same("sub/b"));
 }
 
-#[test]
-fn a_second_interrupt_ends_at_once() {
+/// A folder with a file, the torrent of which names a tracker that takes an announce, and after that has all the
+/// time in the world; and the tracker's URL.
+fn with_silent_tracker() -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("file"), "content").unwrap();
-    // A tracker that takes an announce, and after that has all the time in the world.
     let tracker = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/announce", tracker.local_addr().unwrap());
     thread::spawn(move || {
@@ -273,23 +273,195 @@ fn a_second_interrupt_ends_at_once() {
         .output()
         .unwrap();
     assert!(created.status.success());
+    (dir, url)
+}
 
-    let args = [
-        "download",
-        "file.torrent",
-        "--dir",
-        "copy",
-        "--listen",
-        "127.0.0.1:0",
-    ];
-    let mut download = Running::start(dir.path(), &args);
+/// Downloads that file.
+const SILENT: [&str; 6] = [
+    "download",
+    "file.torrent",
+    "--dir",
+    "copy",
+    "--listen",
+    "127.0.0.1:0",
+];
+
+/// A download of that file, when it has heard of its tracker.
+fn download_from_silent_tracker(dir: &Path) -> Running {
+    let mut download = Running::start(dir, &SILENT);
     download.wait_for("tracker", |event| event["peers"] == 0);
+    download
+}
+
+#[test]
+fn a_second_interrupt_ends_at_once() {
+    let (dir, _) = with_silent_tracker();
+    let mut download = download_from_silent_tracker(dir.path());
     download.signal(Signal::INT);
     download.event("stopping");
     download.signal(Signal::INT);
     let (events, code) = download.end();
     assert_eq!(code, 130);
-    assert!(events.is_empty(), "it did not wait: {events:?}");
+    let waited = named(&events, "stopped");
+    assert!(waited.is_empty(), "it did not wait: {events:?}");
+}
+
+#[test]
+fn what_an_interrupted_command_waits_for_is_told() {
+    let (dir, url) = with_silent_tracker();
+    let mut download = download_from_silent_tracker(dir.path());
+    download.signal(Signal::INT);
+    download.event("stopping");
+    let waiting = download.event("waiting");
+    let message = waiting["message"].as_str().unwrap();
+    assert!(
+        message.contains(&url) && message.contains("3s"),
+        "{message}"
+    );
+    let (events, code) = download.end();
+    assert_eq!(code, 130);
+    assert_eq!(named(&events, "stopped").len(), 1);
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_a_download_in_good_order() {
+    let (dir, _) = with_silent_tracker();
+    let mut download = download_from_silent_tracker(dir.path());
+    download.signal(Signal::HUP);
+    download.event("stopping");
+    let (events, code) = download.end();
+    assert_eq!(code, 129);
+    assert_eq!(named(&events, "stopped").len(), 1);
+}
+
+#[test]
+fn a_hangup_that_is_ignored_stays_ignored() {
+    let (dir, _) = with_silent_tracker();
+    // What nohup does before it becomes the command.
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", "trap '' HUP; exec \"$@\"", "nohup"])
+        .arg(env!("CARGO_BIN_EXE_anabranch"))
+        .args(SILENT)
+        .args(["--json", "--no-lsd"])
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut download = Running { child, lines };
+    download.wait_for("tracker", |event| event["peers"] == 0);
+    download.signal(Signal::HUP);
+    // Were it the second signal, there would be no good order.
+    download.signal(Signal::INT);
+    let (events, code) = download.end();
+    assert_eq!(code, 130);
+    assert_eq!(named(&events, "stopped").len(), 1, "{events:?}");
+}
+
+#[test]
+fn a_download_that_nothing_comes_for_is_given_up_in_time() {
+    let swarm = Swarm::new();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nowhere = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    let args = [
+        "download",
+        "album.torrent",
+        "--dir",
+        "copy",
+        "--listen",
+        "127.0.0.1:0",
+        "--no-dht",
+        "--peer",
+        &nowhere,
+        "--timeout",
+        "1500ms",
+    ];
+    let (events, code) = Running::start(swarm.path(), &args).end();
+    assert_eq!(code, 5, "{events:?}");
+    let seeking = named(&events, "seeking")[0];
+    assert_eq!(seeking["trackers"], 0);
+    assert_eq!(seeking["dht"], false);
+    assert_eq!(seeking["peers"], 1);
+    let failed = named(&events, "peer_failed")[0];
+    assert_eq!(failed["peer"], nowhere);
+    assert_eq!(failed["error"], "connection refused");
+    let error = named(&events, "error")[0];
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("nothing has come for 1.50s: album: "),
+        "{message}"
+    );
+    assert_eq!(error["code"], 5);
+
+    // What is complete waits for nothing.
+    let mut download = swarm.download(&["--seed", "--timeout", "0s"]);
+    download.event("completed");
+    download.wait_for("progress", |progress| progress["state"] == "seeding");
+    download.signal(Signal::INT);
+    assert_eq!(download.end().1, 0);
+}
+
+#[test]
+fn who_waits_for_a_torrent_or_the_dht_is_told_for_what() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_anabranch"))
+            .args(args)
+            .args(["--listen", "127.0.0.1:0", "--timeout", "1s"])
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.stdout.is_empty());
+        assert_eq!(output.status.code(), Some(5), "{told}");
+        told
+    };
+    let hash = "00".repeat(20);
+    let link = format!("magnet:?xt=urn:btih:{hash}&dn=thing");
+    let told = run(&[
+        "show",
+        &link,
+        "--no-lsd",
+        "--peer",
+        "no.such.host.invalid:5",
+    ]);
+    for text in [
+        "thing: fetching the torrent from peers\n",
+        "thing: asking the DHT and 1 peer that was named\n",
+        "thing: peer no.such.host.invalid:5: ",
+        "error: nothing has come for 1s: thing: no peers known, and no node of the DHT\n",
+    ] {
+        assert!(told.contains(text), "{text} in {told}");
+    }
+    let told = run(&["dht", "get-peers", &hash]);
+    let asking =
+        format!("asking the DHT for peers of {hash}: no node known, 0 of 0 queries answered");
+    assert!(told.starts_with(&asking), "{told}");
+    assert!(told.contains("no answer in 1s"), "{told}");
+}
+
+#[test]
+fn several_torrents_are_told_of_together_as_well() {
+    let swarm = Swarm::new();
+    fs::write(swarm.path().join("other"), "something else").unwrap();
+    let created = Command::new(env!("CARGO_BIN_EXE_anabranch"))
+        .args(["create", "other"])
+        .current_dir(swarm.path())
+        .output()
+        .unwrap();
+    assert!(created.status.success());
+    let mut download = swarm.download(&["other.torrent", "--limit-down", "500KiB"]);
+    let total = download.wait_for("total", |total| total["download_rate"] != 0);
+    assert_eq!(total["torrents"], 2);
+    assert_eq!(total["wanted"], 2_300_014);
+    let total = download.wait_for("total", |total| total["complete"] == 1);
+    assert_eq!(total["have"], 2_300_000);
+    download.signal(Signal::INT);
+    assert_eq!(download.end().1, 130);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::id::{ConnId, OpId, TorrentId};
 use crate::lsd::Lsd;
 use crate::metainfo::FileIndex;
 use crate::notice::Notice;
+use crate::rate::Traffic;
 use crate::rng::Rng;
 use crate::slab::Slab;
 use crate::stats::Stats;
@@ -29,6 +30,8 @@ pub(crate) struct Ctx<'a> {
     pub(crate) timers: &'a mut Timers<Timer>,
     pub(crate) ops: &'a mut Slab<OpId, Op>,
     pub(crate) stats: &'a mut Stats,
+    /// Payload of all torrents together.
+    pub(crate) traffic: &'a mut Traffic,
     pub(crate) connections: &'a mut Connections,
     pub(crate) throttle: &'a mut Throttle,
     pub(crate) banned: &'a mut Banned,

@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
 use core::net::SocketAddr;
 
 use bytes::Bytes;
@@ -22,11 +24,13 @@ use crate::id::{ConnId, OpId, RequestId, TorrentId};
 use crate::limits;
 use crate::lsd::Lsd;
 use crate::metainfo::InfoHash;
+use crate::notice::{Notice, PeerError};
 use crate::peer::handshake::Greeting;
+use crate::rate;
 use crate::rng::{Rng, Seed};
 use crate::slab::Slab;
 use crate::stats::Stats;
-use crate::status::PeerSource;
+use crate::status::{PeerSource, Traffic};
 use crate::throttle::{Cause, Throttle};
 use crate::time::{Instant, UnixTime};
 use crate::timer::Timers;
@@ -112,6 +116,7 @@ pub struct Engine {
     wall: UnixTime,
     identity: Identity,
     stats: Stats,
+    traffic: rate::Traffic,
     timers: Timers<Timer>,
     ops: Slab<OpId, Op>,
     connections: Connections,
@@ -119,6 +124,8 @@ pub struct Engine {
     evictor: Evictor,
     torrents: Slab<TorrentId, Torrent>,
     by_hash: BTreeMap<InfoHash, TorrentId>,
+    /// The names of peers that are being looked up: one for each such operation under way.
+    peer_hosts: BTreeMap<OpId, String>,
     throttle: Throttle,
     banned: Banned,
     dht_nodes: Contacts,
@@ -143,6 +150,7 @@ macro_rules! ctx {
             timers: &mut $engine.timers,
             ops: &mut $engine.ops,
             stats: &mut $engine.stats,
+            traffic: &mut $engine.traffic,
             connections: &mut $engine.connections,
             throttle: &mut $engine.throttle,
             banned: &mut $engine.banned,
@@ -185,12 +193,14 @@ impl Engine {
                 listen: None,
             },
             stats: Stats::default(),
+            traffic: rate::Traffic::default(),
             timers: Timers::default(),
             ops: Slab::default(),
             connections: Connections::default(),
             evictor: Evictor::default(),
             torrents: Slab::default(),
             by_hash: BTreeMap::new(),
+            peer_hosts: BTreeMap::new(),
             banned: Banned::default(),
             dht_nodes: Contacts::default(),
             dht,
@@ -243,6 +253,7 @@ impl Engine {
             torrent,
             config: &self.config,
             stats: &self.stats,
+            dht: self.dht.as_deref(),
         })
     }
 
@@ -268,6 +279,17 @@ impl Engine {
     #[must_use]
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// What all torrents transfer together, as of `now`.
+    #[must_use]
+    pub fn traffic(&self, now: Instant) -> Traffic {
+        Traffic {
+            downloaded: self.stats.payload_received,
+            uploaded: self.stats.payload_sent,
+            download_rate: self.traffic.down.per_second(now),
+            upload_rate: self.traffic.up.per_second(now),
+        }
     }
 
     /// What the engine was told when it was made, with limits as they are now.
@@ -508,8 +530,8 @@ impl Engine {
                     OpResult::Resolved(_) | OpResult::Http(_) | OpResult::Cancelled => {
                         Err(crate::event::DiskError {
                             kind: crate::event::DiskErrorKind::Io,
-                            file: alloc::string::String::new(),
-                            message: alloc::string::String::from("the disk job was given up"),
+                            file: String::new(),
+                            message: String::from("the disk job was given up"),
                         })
                     }
                 };
@@ -547,11 +569,26 @@ impl Engine {
                 }
             }
             Op::PeerResolve(id, port) => {
-                if let (OpResult::Resolved(Ok(addresses)), Some(torrent)) =
-                    (result, self.torrents.get_mut(id))
-                {
-                    let peers = addresses.into_iter().map(|ip| SocketAddr::new(ip, port));
-                    torrent.add_candidates(&mut ctx, peers, PeerSource::User);
+                let host = self.peer_hosts.remove(&op).unwrap_or_default();
+                let Some(torrent) = self.torrents.get_mut(id) else {
+                    return;
+                };
+                let found = match result {
+                    OpResult::Resolved(result) => result,
+                    OpResult::Disk(_) | OpResult::Http(_) | OpResult::Cancelled => {
+                        Err(ContactError::TimedOut)
+                    }
+                };
+                match found {
+                    Ok(addresses) if !addresses.is_empty() => {
+                        let peers = addresses.into_iter().map(|ip| SocketAddr::new(ip, port));
+                        torrent.add_candidates(&mut ctx, peers, PeerSource::User);
+                    }
+                    nobody => ctx.notify(Notice::PeerFailed {
+                        torrent: id,
+                        peer: format!("{host}:{port}"),
+                        error: PeerError::Name(nobody.err().unwrap_or(ContactError::NoSuchHost)),
+                    }),
                 }
             }
         }
@@ -576,7 +613,7 @@ impl Engine {
                         torrent.look_after(&mut ctx, conn);
                     }
                 }
-                Some(Conn::Greeting(_)) => self.hang_up(conn, actions),
+                Some(Conn::Greeting(_)) => self.hang_up(conn, PeerError::Silent, actions),
                 Some(Conn::Closing { .. }) | None => {}
             },
             Timer::Choke(id) => {

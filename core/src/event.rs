@@ -295,6 +295,9 @@ pub enum DiskErrorKind {
     /// The device failed, or anything else.
     #[error("input/output error")]
     Io,
+    /// A file has become shorter than what was written to it.
+    #[error("file too short")]
+    Truncated,
 }
 
 /// A name could not be resolved, or an HTTP exchange did not come to an end.

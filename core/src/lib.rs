@@ -135,7 +135,7 @@ pub use crate::command::Command;
 pub use crate::config::{Config, SeedChoke};
 pub use crate::engine::{Engine, Reason, Wake};
 pub use crate::event::Event;
-pub use crate::notice::{Notice, TorrentState};
+pub use crate::notice::{Notice, PeerError, TorrentState};
 pub use crate::rng::Seed;
 pub use crate::stats::Stats;
 pub use crate::time::{Instant, UnixTime};

@@ -1,6 +1,6 @@
 //! What users are told.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use core::net::SocketAddr;
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::error::Blame;
-use crate::event::{CloseReason, DiskError};
+use crate::event::{CloseReason, ContactError, DiskError};
 use crate::id::TorrentId;
 use crate::metainfo::{FileIndex, InfoHash, PieceIndex};
 
@@ -173,6 +173,16 @@ pub enum Notice {
         /// The torrent.
         torrent: TorrentId,
     },
+    /// A peer that the user named, or a magnet link did, is not to be had. Of peers from other sources nobody is told:
+    /// many of them are gone. It is tried again later, unless its name is not known.
+    PeerFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Host and port, as they were named; of a host name that has been looked up, the address.
+        peer: String,
+        /// Why.
+        error: PeerError,
+    },
 }
 
 impl Notice {
@@ -199,7 +209,8 @@ impl Notice {
             | Self::TrackerFailed { torrent, .. }
             | Self::DhtReplied { torrent, .. }
             | Self::StorageFailed { torrent, .. }
-            | Self::StorageRecovered { torrent } => *torrent,
+            | Self::StorageRecovered { torrent }
+            | Self::PeerFailed { torrent, .. } => *torrent,
         }
     }
 }
@@ -222,6 +233,44 @@ pub enum TorrentState {
     Failed,
     /// It is on its way out.
     Removing,
+}
+
+/// Why there is no connection with a peer that was named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// Its name could not be looked up.
+    #[error(transparent)]
+    Name(ContactError),
+    /// The connection ended before the handshake.
+    #[error("{}", before_handshake(.0))]
+    Closed(CloseReason),
+    /// Nothing came in time: no connection, or no handshake.
+    #[error("no answer")]
+    Silent,
+    /// Whoever answered speaks another protocol, or of another torrent.
+    #[error("whoever answers there does not have this torrent")]
+    Stranger,
+    /// It is not wanted: it is we ourselves, or it is banned, or there is no room.
+    #[error(transparent)]
+    Unwanted(DisconnectReason),
+}
+
+fn before_handshake(reason: &CloseReason) -> String {
+    match reason {
+        // What a client does that does not have the torrent.
+        CloseReason::Remote => {
+            "closed by the peer before its handshake; it may not have this torrent".into()
+        }
+        CloseReason::Local
+        | CloseReason::Refused
+        | CloseReason::Reset
+        | CloseReason::TimedOut
+        | CloseReason::Unreachable
+        | CloseReason::Denied
+        | CloseReason::Exhausted
+        | CloseReason::Failed => reason.to_string(),
+    }
 }
 
 /// Why a peer is gone.

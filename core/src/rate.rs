@@ -72,6 +72,15 @@ impl Rate {
     }
 }
 
+/// Meters for both directions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Traffic {
+    /// Towards us.
+    pub(crate) down: Rate,
+    /// Away from us.
+    pub(crate) up: Rate,
+}
+
 #[cfg(test)]
 mod tests {
     use quickcheck::quickcheck;

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -48,10 +49,12 @@ pub struct TorrentStatus {
     pub session_uploaded: u64,
     /// Bytes downloaded in this run that were of no use.
     pub wasted: u64,
-    /// Towards us.
+    /// Towards us; 0 unless it is downloading.
     pub download_rate: u64,
-    /// Away from us.
+    /// Away from us; 0 unless it is downloading or seeding.
     pub upload_rate: u64,
+    /// How long it has been [`Downloading`](TorrentState::Downloading) in this run, all times together.
+    pub download_time: Duration,
     /// Seconds until all that is wanted is there, at the present rate.
     pub eta: Option<u64>,
     /// Peers connected, with the handshake done.
@@ -68,6 +71,23 @@ pub struct TorrentStatus {
     pub metadata: Option<MetadataStatus>,
     /// Whole copies of what is wanted among the peers, in thousandths.
     pub availability_permille: u64,
+}
+
+/// What all torrents of an engine transfer together: payload alone.
+///
+/// The rates are measured over all connections at once. They are not the sum of the torrents' rates: each of
+/// those is an average over the time since its own transfer began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Bytes downloaded since the engine was made.
+    pub downloaded: u64,
+    /// Bytes uploaded since the engine was made.
+    pub uploaded: u64,
+    /// Towards us, in bytes a second over the last few seconds.
+    pub download_rate: u64,
+    /// Away from us.
+    pub upload_rate: u64,
 }
 
 /// How far the metadata of a magnet link is.
@@ -110,6 +130,9 @@ pub enum Hindrance {
     /// No peer is known.
     #[error("no peers known")]
     NoPeers,
+    /// No peer is known, and no node of the DHT that could be asked for some.
+    #[error("no peers known, and no node of the DHT")]
+    NoDhtNodes,
     /// No peer is known because no tracker answers.
     #[error("no peers: tracker: {0}")]
     Tracker(String),
@@ -255,4 +278,6 @@ pub struct TrackerStatus {
     pub peers: u32,
     /// Seconds until it is asked again.
     pub next_announce: Option<u64>,
+    /// Whether an answer of it is waited for, also of one that is told that the torrent stops.
+    pub asked: bool,
 }

@@ -11,9 +11,10 @@ use std::time::Duration;
 use anabranch_core::action::DiskJob;
 use anabranch_core::command::{AddTorrent, Priority, Reply};
 use anabranch_core::error::CommandError;
-use anabranch_core::event::{DiskDone, OpResult, Opened};
+use anabranch_core::event::{CloseReason, ContactError, DiskDone, OpResult, Opened};
 use anabranch_core::id::{ConnId, RequestId, Ticket, TorrentId};
 use anabranch_core::metainfo::{Creator, InfoHash, Metainfo, SourceFile, torrent_file};
+use anabranch_core::status::Hindrance;
 use anabranch_core::wire::{
     Decoder, ExtendedHandshake, Frame, Handshake, Limits, Message, MetadataMessage, PeerId,
     PexFlags, PexMessage, Reserved,
@@ -742,4 +743,95 @@ fn links_that_are_wrong_are_refused() {
         });
         assert!(refused, "{link}");
     }
+}
+
+#[test]
+fn peers_that_were_named_and_are_not_to_be_had_are_told() {
+    let mut rig = Rig::new(false, "&x.pe=nowhere.example:5000&x.pe=10.0.0.9:5000");
+    let failed = |rig: &mut Rig| {
+        rig.take(|action| match action {
+            Action::Notify(Notice::PeerFailed { peer, error, .. }) => {
+                Some(format!("{peer}: {error}"))
+            }
+            _ => None,
+        })
+    };
+    let lookups = rig.take(|action| match action {
+        Action::Resolve { op, host } => Some((*op, host.clone())),
+        _ => None,
+    });
+    assert_eq!(lookups.len(), 1);
+    let (op, host) = lookups[0].clone();
+    assert_eq!(host, "nowhere.example");
+    let result = OpResult::Resolved(Err(ContactError::NoSuchHost));
+    rig.feed(Event::Done { op, result });
+    assert_eq!(failed(&mut rig), ["nowhere.example:5000: no such host"]);
+
+    let dialled = |rig: &mut Rig| {
+        rig.take(|action| match action {
+            Action::Connect { conn, to } => Some((*conn, *to)),
+            _ => None,
+        })
+    };
+    let first = dialled(&mut rig);
+    assert_eq!(first.len(), 1, "{first:?}");
+    let (conn, address) = first[0];
+    assert_eq!(address.to_string(), "10.0.0.9:5000");
+    let reason = CloseReason::Refused;
+    rig.feed(Event::Closed { conn, reason });
+    assert_eq!(failed(&mut rig), ["10.0.0.9:5000: connection refused"]);
+
+    // It is tried again, and this time nothing comes at all.
+    rig.pass(16);
+    assert_eq!(dialled(&mut rig).len(), 1);
+    rig.pass(11);
+    assert_eq!(failed(&mut rig), ["10.0.0.9:5000: no answer"]);
+
+    // What a client does that does not have the torrent.
+    let torrent = rig.torrent;
+    let peers = vec!["10.0.0.8:5000".parse().expect("an address")];
+    let named = rig.ask(Command::AddPeers { torrent, peers });
+    assert!(named.is_ok());
+    let (conn, _) = dialled(&mut rig)[0];
+    let reason = CloseReason::Remote;
+    rig.feed(Event::Closed { conn, reason });
+    let told = failed(&mut rig);
+    assert!(told[0].contains("may not have this torrent"), "{told:?}");
+}
+
+#[test]
+fn the_time_of_a_download_is_that_of_its_downloading() {
+    let mut rig = Rig::new(false, "");
+    let status = |rig: &Rig| {
+        let view = rig.engine.torrent(rig.torrent).expect("there");
+        view.status(rig.now)
+    };
+    rig.pass(30);
+    assert_eq!(status(&rig).download_time, Duration::ZERO);
+    let size = rig.size();
+    let peer = rig.peer(2, Some(size));
+    rig.serve(peer, true);
+    rig.pass(5);
+    rig.open();
+    assert_eq!(rig.state(), TorrentState::Downloading);
+    rig.pass(7);
+    assert_eq!(status(&rig).download_time, Duration::from_secs(7));
+    let torrent = rig.torrent;
+    assert!(rig.ask(Command::Pause { torrent }).is_ok());
+    rig.pass(100);
+    let paused = status(&rig);
+    assert_eq!(paused.download_time, Duration::from_secs(7));
+    assert_eq!((paused.download_rate, paused.upload_rate), (0, 0));
+}
+
+#[test]
+fn a_node_of_the_dht_that_knows_nobody_is_named_as_what_is_missing() {
+    let hindrance = |change: fn(&mut Config)| {
+        let rig = Rig::with(false, "", change);
+        let view = rig.engine.torrent(rig.torrent).expect("there");
+        view.hindrance()
+    };
+    assert_eq!(hindrance(|_| ()), Some(Hindrance::NoPeers));
+    let lost = hindrance(|config| config.dht.enabled = true);
+    assert_eq!(lost, Some(Hindrance::NoDhtNodes));
 }

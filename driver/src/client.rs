@@ -10,7 +10,7 @@ use anabranch_core::id::{RequestId, TorrentId};
 use anabranch_core::metainfo::limits::MAX_TORRENT_LEN;
 use anabranch_core::metainfo::magnet::is_magnet;
 use anabranch_core::metainfo::{Magnet, Names};
-use anabranch_core::status::TorrentStatus;
+use anabranch_core::status::{TorrentStatus, Traffic};
 use anabranch_core::{Command, Config, Event, Seed, Stats};
 use anabranch_replay::Start;
 use bytes::Bytes;
@@ -443,6 +443,38 @@ impl Client {
                 views.map(|view| view.status(now)).collect()
             })
             .await
+    }
+
+    /// What all torrents transfer together: rates that are measured, where those of the torrents do not add up.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`].
+    pub async fn traffic(&self) -> Result<Traffic, Error> {
+        self.remote
+            .query(|machine, now| machine.engine().traffic(now))
+            .await
+    }
+
+    /// The trackers whose answers are waited for, by their URLs, each once: what [`shutdown`](Self::shutdown) may wait for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`].
+    pub async fn trackers_asked(&self) -> Result<Vec<String>, Error> {
+        let mut urls: Vec<String> = self
+            .remote
+            .query(|machine, now| {
+                let engine = machine.engine();
+                let views = engine.torrents().filter_map(|id| engine.torrent(id));
+                let trackers = views.flat_map(|view| view.trackers(now));
+                let asked = trackers.filter(|tracker| tracker.asked);
+                asked.map(|tracker| tracker.url).collect()
+            })
+            .await?;
+        urls.sort_unstable();
+        urls.dedup();
+        Ok(urls)
     }
 
     /// All notices from now on.

@@ -54,7 +54,7 @@ pub(crate) enum Access {
 pub(crate) fn error_kind(error: &io::Error) -> DiskErrorKind {
     use std::io::ErrorKind;
 
-    const KINDS: [(ErrorKind, DiskErrorKind); 8] = [
+    const KINDS: [(ErrorKind, DiskErrorKind); 9] = [
         (ErrorKind::StorageFull, DiskErrorKind::NoSpace),
         (ErrorKind::QuotaExceeded, DiskErrorKind::NoSpace),
         (ErrorKind::FileTooLarge, DiskErrorKind::NoSpace),
@@ -63,6 +63,7 @@ pub(crate) fn error_kind(error: &io::Error) -> DiskErrorKind {
         (ErrorKind::ReadOnlyFilesystem, DiskErrorKind::ReadOnly),
         (ErrorKind::NotADirectory, DiskErrorKind::UnsafePath),
         (ErrorKind::IsADirectory, DiskErrorKind::UnsafePath),
+        (ErrorKind::UnexpectedEof, DiskErrorKind::Truncated),
     ];
 
     if is_out_of_files(error) {

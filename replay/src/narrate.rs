@@ -46,7 +46,7 @@ impl Narrator {
         Self::default()
     }
 
-    /// An event in a line, such as `received conn#0.0 (10.0.0.2:6881) 49191 B: 3 × block of piece 7`.
+    /// An event in a line, such as `received conn#0.0 (10.0.0.2:6881) 49191 B: 3 x block of piece 7`.
     pub fn event(&mut self, event: &Event) -> String {
         match event {
             Event::Tick => "tick".to_owned(),
@@ -157,7 +157,7 @@ impl Reader {
             line.push_str(if index == 0 { ": " } else { ", " });
             if *times > 1 {
                 // A string takes everything.
-                let _ = write!(line, "{times} × ");
+                let _ = write!(line, "{times} x ");
             }
             line.push_str(text);
         }

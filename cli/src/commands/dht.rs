@@ -167,14 +167,20 @@ pub(crate) fn run(args: &Dht) -> Result<Exit, Failure> {
                 let message = warning.clone();
                 output.tell(&Event::Warning { message })?;
             }
+            let mut vigil = Vigil {
+                client: &client,
+                output: &mut output,
+                patience: patience(args),
+                joins: !matches!(args.command, DhtCommand::Ping(_)),
+            };
             match &args.command {
-                DhtCommand::GetPeers(args) => get_peers(&client, args).await,
-                DhtCommand::Ping(args) => ping(&client, args).await,
+                DhtCommand::GetPeers(args) => get_peers(&mut vigil, args).await,
+                DhtCommand::Ping(args) => ping(&mut vigil, args).await,
                 DhtCommand::Node(args) => node(&client, args, &mut output, &signals).await,
-                DhtCommand::Stats(_) => stats(&client, common.json).await,
-                DhtCommand::Get(args) => get(&client, args).await,
+                DhtCommand::Stats(_) => stats(&mut vigil, common.json).await,
+                DhtCommand::Get(args) => get(&mut vigil, args).await,
                 DhtCommand::Put(_) => match put {
-                    Some(put) => put.store(&client, common.json).await,
+                    Some(put) => put.store(&mut vigil, common.json).await,
                     // Made above.
                     None => Ok(Exit::Failure),
                 },
@@ -192,10 +198,89 @@ pub(crate) fn run(args: &Dht) -> Result<Exit, Failure> {
             true => work.await,
             false => or(signal, work).await,
         };
+        output.clear();
         // The state is saved; there is nothing else to be lost.
         let _ = client.shutdown().await;
         result
     })
+}
+
+fn patience(args: &Dht) -> Option<Duration> {
+    match &args.command {
+        DhtCommand::GetPeers(args) => args.patience.timeout,
+        DhtCommand::Ping(args) => args.patience.timeout,
+        DhtCommand::Stats(args) => args.patience.timeout,
+        DhtCommand::Get(args) => args.patience.timeout,
+        DhtCommand::Put(args) => args.patience.timeout,
+        DhtCommand::Node(_) => None,
+    }
+}
+
+/// Waits for what others must answer, and tells meanwhile what it waits for and what has come.
+struct Vigil<'a> {
+    client: &'a Client,
+    output: &'a mut Output,
+    /// How long it waits at most.
+    patience: Option<Duration>,
+    /// Whether nodes must be known before anything can be asked.
+    joins: bool,
+}
+
+impl Vigil<'_> {
+    /// Waits for what `doing` says.
+    async fn over<T>(
+        &mut self,
+        doing: &str,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let began = Instant::now();
+        let mut work = std::pin::pin!(work);
+        loop {
+            let heard = self.heard().await?;
+            self.output.wait(&format!("{doing}: {heard}"));
+            if let Some(limit) = self.patience
+                && began.elapsed() >= limit
+            {
+                self.output.clear();
+                let limit = units::limit(limit);
+                let failure = format!("{doing}: no answer in {limit}: {heard}");
+                return Err(Failure::timed_out(failure).advise(match self.joins {
+                    true => "wait longer with another --timeout, or name a node with --dht-node",
+                    false => "wait longer with another --timeout, or ask another node",
+                }));
+            }
+            let left = self
+                .patience
+                .map(|limit| limit.saturating_sub(began.elapsed()));
+            let pause = left.unwrap_or(Duration::MAX).min(self.output.interval());
+            let tick = async {
+                Timer::after(pause).await;
+                None
+            };
+            let done = async { Some((&mut work).await) };
+            if let Some(result) = or(done, tick).await {
+                self.output.clear();
+                return result;
+            }
+        }
+    }
+
+    /// Who is known, and who has answered.
+    async fn heard(&self) -> Result<String, Failure> {
+        let status = self.client.dht_stats().await.map_err(failed)?;
+        Ok(heard(&status, self.joins))
+    }
+}
+
+fn heard(status: &DhtStatus, joins: bool) -> String {
+    let counters = &status.counters;
+    let nodes = match status.v4.nodes + status.v6.nodes {
+        _ if !joins => String::new(),
+        0 => "no node known, ".to_owned(),
+        nodes => plural(nodes.into(), "node known, ", "nodes known, "),
+    };
+    let queries = plural(counters.queries_sent, "query", "queries");
+    format!("{nodes}{} of {queries} answered", counters.answered)
 }
 
 /// Whether all nodes to begin with have IPv6 addresses.
@@ -248,8 +333,11 @@ impl From<&DhtPath> for PathTaken {
     }
 }
 
-async fn get_peers(client: &Client, args: &DhtGetPeers) -> Result<Exit, Failure> {
-    let found = client.dht_get_peers(args.torrent).await.map_err(failed)?;
+async fn get_peers(vigil: &mut Vigil<'_>, args: &DhtGetPeers) -> Result<Exit, Failure> {
+    let client = vigil.client;
+    let doing = format!("asking the DHT for peers of {}", args.torrent);
+    let asking = async { client.dht_get_peers(args.torrent).await.map_err(failed) };
+    let found = vigil.over(&doing, asking).await?;
     let path = PathTaken::from(&found.path);
     if args.common.json {
         json::tell(&PeersFound {
@@ -282,15 +370,20 @@ struct Pong {
     took_ms: u64,
 }
 
-async fn ping(client: &Client, args: &DhtPing) -> Result<Exit, Failure> {
+async fn ping(vigil: &mut Vigil<'_>, args: &DhtPing) -> Result<Exit, Failure> {
+    let client = vigil.client;
     let address = match &args.node {
         PeerAddress::Socket(address) => *address,
         PeerAddress::Name { host, port } => {
-            let found = smol::net::resolve((host.as_str(), *port)).await;
-            let found = found.map_err(|error| {
-                Failure::new(format!("cannot find {host}: {error}"))
-                    .advise("check the name, or give an IP address")
-            })?;
+            let doing = format!("looking {host} up");
+            let asking = async {
+                let found = smol::net::resolve((host.as_str(), *port)).await;
+                found.map_err(|error| {
+                    Failure::new(format!("cannot find {host}: {error}"))
+                        .advise("check the name, or give an IP address")
+                })
+            };
+            let found = vigil.over(&doing, asking).await?;
             // What is listened on has one family.
             let v6 = client.listen_addrs().iter().all(SocketAddr::is_ipv6);
             let fits = found.iter().find(|address| address.is_ipv6() == v6);
@@ -302,7 +395,8 @@ async fn ping(client: &Client, args: &DhtPing) -> Result<Exit, Failure> {
             })?
         }
     };
-    let pong = client.dht_ping(address).await.map_err(failed)?;
+    let asking = async { client.dht_ping(address).await.map_err(failed) };
+    let pong = vigil.over(&format!("asking {address}"), asking).await?;
     let pong = Pong {
         address,
         id: pong.id.to_string(),
@@ -427,19 +521,24 @@ impl Stats {
     }
 }
 
-async fn stats(client: &Client, json: bool) -> Result<Exit, Failure> {
-    let until = Instant::now() + JOIN_LIMIT;
-    loop {
-        let status = client.dht_stats().await.map_err(failed)?;
-        let late = Instant::now() >= until;
-        if status.v4.ready || status.v6.ready || late {
-            Stats::from(&status).tell(json)?;
-            return match late && status.v4.nodes + status.v6.nodes == 0 {
-                true => Err(failed(CommandError::NoDhtNodes.into())),
-                false => Ok(Exit::Done),
-            };
+async fn stats(vigil: &mut Vigil<'_>, json: bool) -> Result<Exit, Failure> {
+    let client = vigil.client;
+    let joining = async {
+        let until = Instant::now() + JOIN_LIMIT;
+        loop {
+            let status = client.dht_stats().await.map_err(failed)?;
+            let late = Instant::now() >= until;
+            if status.v4.ready || status.v6.ready || late {
+                return Ok((status, late));
+            }
+            Timer::after(JOIN_LOOK).await;
         }
-        Timer::after(JOIN_LOOK).await;
+    };
+    let (status, late) = vigil.over("joining the DHT", joining).await?;
+    Stats::from(&status).tell(json)?;
+    match late && status.v4.nodes + status.v6.nodes == 0 {
+        true => Err(failed(CommandError::NoDhtNodes.into())),
+        false => Ok(Exit::Done),
     }
 }
 
@@ -485,19 +584,23 @@ struct ItemFound {
     bencoded: String,
 }
 
-async fn get(client: &Client, args: &DhtGet) -> Result<Exit, Failure> {
-    let item = match &args.item {
-        ItemId::Immutable(target) => {
-            let value = client.dht_get(*target).await;
-            value.map(|value| value.map(Item::Immutable))
-        }
-        ItemId::Mutable(key) => {
-            let salt = args.salt.clone().into_bytes();
-            let item = client.dht_get_mutable(*key, salt).await;
-            item.map(|item| item.map(Item::Mutable))
-        }
+async fn get(vigil: &mut Vigil<'_>, args: &DhtGet) -> Result<Exit, Failure> {
+    let client = vigil.client;
+    let asking = async {
+        let item = match &args.item {
+            ItemId::Immutable(target) => {
+                let value = client.dht_get(*target).await;
+                value.map(|value| value.map(Item::Immutable))
+            }
+            ItemId::Mutable(key) => {
+                let salt = args.salt.clone().into_bytes();
+                let item = client.dht_get_mutable(*key, salt).await;
+                item.map(|item| item.map(Item::Mutable))
+            }
+        };
+        item.map_err(failed)
     };
-    let Some(item) = item.map_err(failed)? else {
+    let Some(item) = vigil.over("asking the DHT for the item", asking).await? else {
         return Err(Failure::incomplete("nobody has this item")
             .advise("items are forgotten two hours after they were last put"));
     };
@@ -562,23 +665,27 @@ impl Put {
         Ok(Self { value, owner })
     }
 
-    async fn store(self, client: &Client, json: bool) -> Result<Exit, Failure> {
-        let (item, seq, stored) = match self.owner {
-            None => {
-                let stored = client.dht_put(self.value).await.map_err(failed)?;
-                (stored.target.to_string(), None, stored)
-            }
-            Some((secret, salt)) => {
-                let key = secret.public();
-                let before = client.dht_get_mutable(key, salt.clone()).await;
-                let before = before.map_err(failed)?.map(|item| item.seq());
-                let seq = before.unwrap_or_default().saturating_add(1);
-                let signed = MutableItem::sign(&secret, salt, seq, self.value);
-                let signed = signed.map_err(|error| Failure::usage(error.to_string()))?;
-                let stored = client.dht_put_mutable(signed, before).await;
-                (hex(&key), Some(seq), stored.map_err(failed)?)
+    async fn store(self, vigil: &mut Vigil<'_>, json: bool) -> Result<Exit, Failure> {
+        let client = vigil.client;
+        let storing = async {
+            match self.owner {
+                None => {
+                    let stored = client.dht_put(self.value).await.map_err(failed)?;
+                    Ok((stored.target.to_string(), None, stored))
+                }
+                Some((secret, salt)) => {
+                    let key = secret.public();
+                    let before = client.dht_get_mutable(key, salt.clone()).await;
+                    let before = before.map_err(failed)?.map(|item| item.seq());
+                    let seq = before.unwrap_or_default().saturating_add(1);
+                    let signed = MutableItem::sign(&secret, salt, seq, self.value);
+                    let signed = signed.map_err(|error| Failure::usage(error.to_string()))?;
+                    let stored = client.dht_put_mutable(signed, before).await;
+                    Ok((hex(&key), Some(seq), stored.map_err(failed)?))
+                }
             }
         };
+        let (item, seq, stored) = vigil.over("storing in the DHT", storing).await?;
         refuse_vain(&stored)?;
         let stored = ItemStored {
             item,

@@ -95,6 +95,8 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
     // over to the thread of the client, which waits for them, too.
     block_on(async {
         let mut session = Session::new(client, output)?;
+        session.seek_locally(!args.network.contacts.no_lsd);
+        session.give_up_after(args.timeout);
         let result = async {
             for (work, priorities) in plans {
                 session

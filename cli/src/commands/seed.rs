@@ -1,6 +1,7 @@
 //! `anabranch seed`: offers what is there.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use anabranch_core::metainfo::Metainfo;
@@ -10,6 +11,7 @@ use smol::future::block_on;
 
 use super::download::{absolute, config, dht_options, named};
 use super::read_torrents;
+use super::verify::is_absent;
 use crate::args::Seed;
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
@@ -94,12 +96,19 @@ fn refuse_missing(metainfo: &Metainfo, dir: &Path, links: Links) -> Result<(), F
             continue;
         };
         let path = place.strip_prefix(dir).unwrap_or(&place).display();
-        let found = fs::metadata(&place).ok();
-        let length = found.filter(fs::Metadata::is_file).map(|found| found.len());
-        let why = match length {
-            Some(length) if length >= file.length() => continue,
-            Some(length) => format!("{path} has {length} of {} bytes", file.length()),
-            None => format!("{path} is not there"),
+        let unreadable = |error: &io::Error| Failure::io("read", &place, error);
+        let why = match fs::metadata(&place) {
+            Ok(found) if !found.is_file() => format!("{path} is not a regular file"),
+            Ok(found) if found.len() < file.length() => {
+                format!("{path} has {} of {} bytes", found.len(), file.length())
+            }
+            // What may not be read is there, and may well be right.
+            Ok(_) => match fs::File::open(&place) {
+                Ok(_) => continue,
+                Err(error) => return Err(unreadable(&error)),
+            },
+            Err(error) if is_absent(&error) => format!("{path} is not there"),
+            Err(error) => return Err(unreadable(&error)),
         };
         let name = metainfo.name();
         return Err(Failure::incomplete(format!(
@@ -142,6 +151,14 @@ mod tests {
         fs::write(dir.path().join("file"), "12").unwrap();
         let failure = refuse_missing(&torrent, dir.path(), Links::Inside).unwrap_err();
         assert!(failure.message().contains("2 of 3 bytes"), "{failure}");
+        fs::remove_file(dir.path().join("file")).unwrap();
+        fs::create_dir(dir.path().join("file")).unwrap();
+        let failure = refuse_missing(&torrent, dir.path(), Links::Inside).unwrap_err();
+        assert!(
+            failure.message().contains("not a regular file"),
+            "{failure}"
+        );
+        fs::remove_dir(dir.path().join("file")).unwrap();
         fs::write(dir.path().join("file"), "123").unwrap();
         assert!(refuse_missing(&torrent, dir.path(), Links::Inside).is_ok());
     }

@@ -5,18 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anabranch_core::metainfo::{FileIndex, FileKind, Magnet, Metainfo};
-use anabranch_driver::storage::MemoryStorage;
-use anabranch_driver::{AddOptions, Error};
+use anabranch_driver::AddOptions;
 use serde::Serialize;
-use smol::future::{block_on, or};
+use smol::future::block_on;
 
 use super::download::{contacts_config, dht_options};
 use super::{left_out, read_torrent, save_torrent};
-use crate::args::{Origin, PeerAddress, Show};
+use crate::args::{Origin, Show};
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
-use crate::output::{eprint_line, json, lines::plural, print, text::printable};
-use crate::session;
+use crate::output::{Output, eprint_line, json, lines::plural, print, text::printable};
+use crate::session::{self, Aim, End, Session, Task, Work};
 use crate::units;
 
 pub(crate) fn run(args: &Show) -> Result<Exit, Failure> {
@@ -45,7 +44,8 @@ pub(crate) fn run(args: &Show) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Fetches a torrent from peers; or says how the command ends if it is asked to before.
+/// Fetches a torrent from peers; or says how the command ends if it is asked to before. What is told
+/// meanwhile goes to standard error, since standard output has the torrent.
 fn fetch(magnet: &Magnet, args: &Show) -> Result<Result<Arc<Metainfo>, Exit>, Failure> {
     let signals = interrupt::listen()?;
     let contacts = &args.contacts;
@@ -56,45 +56,41 @@ fn fetch(magnet: &Magnet, args: &Show) -> Result<Result<Arc<Metainfo>, Exit>, Fa
         &contacts.listening,
         contacts.record.clone(),
     )?;
-    block_on(async {
-        let options = AddOptions {
-            metadata_only: true,
-            peers: contacts
-                .peers
-                .iter()
-                .filter_map(PeerAddress::socket)
-                .collect(),
-            ..AddOptions::default()
-        };
+    let mut output = Output::new(false);
+    // Not `smol::block_on`, which takes part in waiting for sockets.
+    let result = block_on(async {
+        let mut session = Session::new(client, &mut output)?;
+        session.seek_locally(!contacts.no_lsd);
+        session.give_up_after(args.timeout);
         // All of it is shown, whatever the link selects.
         let mut magnet = magnet.clone();
         magnet.select = None;
-        // Nothing is stored, so nothing is left behind.
-        let storage = Arc::new(MemoryStorage::new());
-        let work = async {
-            let torrent = client.add_with(&magnet, options, storage).await?;
-            if !contacts.trackers.is_empty() {
-                torrent.add_trackers(&contacts.trackers).await?;
-            }
-            for peer in &contacts.peers {
-                if let PeerAddress::Name { host, port } = peer {
-                    torrent.add_peer_host(host.clone(), *port).await?;
-                }
-            }
-            torrent.wait_metainfo().await.map(Ok)
+        let task = Task {
+            work: Work::Link(Box::new(magnet)),
+            choice: None,
+            save_torrent: false,
+            options: AddOptions::default(),
+            peers: &contacts.peers,
+            trackers: &contacts.trackers,
+            aim: Aim::Metadata,
         };
-        let signal = async {
-            match signals.recv().await {
-                Ok(exit) => Ok(Err(exit)),
-                // Nobody is left to send one.
-                Err(_) => std::future::pending().await,
-            }
+        let fetched = async {
+            session.add(task).await?;
+            let end = session.run(&signals).await?;
+            Ok((end, session.metainfo().await?))
         };
-        let result = or(signal, work).await;
+        let fetched = fetched.await;
         // Trackers are told; there is nothing else to be lost.
-        let _ = client.shutdown().await;
-        result.map_err(|error: Error| Failure::new(error.to_string()))
-    })
+        let closed = session.close().await;
+        match fetched? {
+            (End::Asked(exit), None) => Ok(Err(exit)),
+            (End::Done | End::Incomplete | End::Asked(_), Some(metainfo)) => Ok(Ok(metainfo)),
+            // What ended it otherwise was told.
+            (End::Done | End::Incomplete, None) => closed.map(|_| Err(Exit::Failure)),
+        }
+    });
+    output.clear();
+    result
 }
 
 /// The object that `show --json` writes. As stable as [`Event`](crate::output::Event).

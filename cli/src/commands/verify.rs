@@ -289,7 +289,7 @@ fn fault(path: &Path, length: u64, number: usize, pieces: &[Piece]) -> Option<Fa
     (bad_pieces > 0).then_some(Fault::Unverified { bad_pieces })
 }
 
-fn is_absent(error: &io::Error) -> bool {
+pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory

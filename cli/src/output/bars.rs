@@ -1,82 +1,113 @@
 //! Events as progress bars on a terminal, with lines above them.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::time::{Duration, Instant};
 
-use anabranch_core::TorrentState;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use super::eprint_line;
-use super::event::{Event, Progress};
-use super::lines::{News, hashing, plural, summary};
-use super::text::{printable, shortened};
+use super::event::{Event, Progress, Total};
+use super::glyphs::Glyphs;
+use super::layout::{Cell, Column, Fill, Kind, lay_out};
+use super::lines::News;
+use super::row;
+use super::screen::Screen;
+use super::text::printable;
 use crate::units;
 
-/// With more torrents than this, one bar stands for all.
-const MOST_BARS: usize = 8;
+/// With more torrents than this, or than the terminal has rows for, one bar stands for all.
+pub(crate) const MOST_BARS: usize = 8;
 
-/// Characters of a torrent's name.
-const NAME_WIDTH: usize = 20;
+/// Cells of a bar that shows no more than that something goes on.
+const WAITING_BAR: usize = 8;
 
-/// Redraws a second.
-const REFRESH: u8 = 10;
-
-/// A bar for each torrent.
+/// A bar for each torrent, in the order in which they were taken on.
+#[derive(Debug)]
 pub(crate) struct Bars {
-    screen: MultiProgress,
+    screen: Screen,
+    glyphs: Glyphs,
     news: News,
-    bars: BTreeMap<String, ProgressBar>,
-    all: Option<ProgressBar>,
-    /// The last word of each torrent, by info-hash.
-    progress: BTreeMap<String, Progress>,
+    /// The last word of each torrent, by info-hash; none yet of those that were only taken on.
+    torrents: Vec<(String, Option<Progress>)>,
+    /// Where each of them is in the list.
+    places: BTreeMap<String, usize>,
+    total: Option<Total>,
+    work: Option<Work>,
+    /// Counts drawings, to move what shows that something goes on.
+    step: usize,
+}
+
+/// A computation under way.
+#[derive(Debug)]
+enum Work {
+    /// Hashing, since when, and how far.
+    Hashing {
+        since: Instant,
+        done: u64,
+        total: u64,
+    },
+    /// Waiting for this.
+    Waiting(String),
+    /// How far, and what is told beside it, the most important first.
+    Gauge {
+        done: u64,
+        total: u64,
+        texts: Vec<String>,
+    },
 }
 
 impl Default for Bars {
     fn default() -> Self {
         Self {
-            screen: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(REFRESH)),
+            screen: Screen::default(),
+            glyphs: Glyphs {
+                colours: console::colors_enabled_stderr(),
+                ..Glyphs::of_environment()
+            },
             news: News::default(),
-            bars: BTreeMap::new(),
-            all: None,
-            progress: BTreeMap::new(),
+            torrents: Vec::new(),
+            places: BTreeMap::new(),
+            total: None,
+            work: None,
+            step: 0,
         }
-    }
-}
-
-impl fmt::Debug for Bars {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bars")
-            .field("torrents", &self.progress.len())
-            .finish_non_exhaustive()
     }
 }
 
 impl Bars {
     pub(crate) fn tell(&mut self, event: &Event) {
         match event {
-            Event::Progress(progress) => self.draw(progress),
+            // Drawn together with all others, when `refresh` is called.
+            Event::Progress(progress) => {
+                let place = self.place(&progress.torrent.info_hash);
+                self.torrents[place].1 = Some((**progress).clone());
+            }
+            Event::Total(total) => self.total = Some(total.clone()),
             Event::Stopping => {
-                self.freeze();
+                self.screen.leave(&self.lines());
+                self.forget();
                 self.print(event);
             }
+            Event::Hashing { done, total } if done == total => self.clear(),
             Event::Hashing { done, total } => {
-                let bar = self.bar(String::new());
-                bar.set_length(*total);
-                bar.set_position(*done);
-                let eta = bar.eta();
-                let left = match done {
-                    0 => String::new(),
-                    _ => format!("  ETA {}", units::seconds(eta.as_secs())),
+                let since = match self.work {
+                    Some(Work::Hashing { since, .. }) => since,
+                    Some(Work::Gauge { .. } | Work::Waiting(_)) | None => Instant::now(),
                 };
-                bar.set_message(format!("{}{left}", hashing(*done, *total)));
-                if done == total {
-                    self.clear();
-                }
+                self.work = Some(Work::Hashing {
+                    since,
+                    done: *done,
+                    total: *total,
+                });
+                self.refresh();
+            }
+            Event::Fetching { torrent, .. } | Event::Added { torrent, .. } => {
+                self.place(&torrent.info_hash);
+                self.print(event);
             }
             Event::Listening { .. }
-            | Event::Fetching { .. }
             | Event::Fetched { .. }
-            | Event::Added { .. }
+            | Event::Seeking { .. }
+            | Event::PeerFailed { .. }
+            | Event::Dht { .. }
+            | Event::Waiting { .. }
             | Event::Checked { .. }
             | Event::FileLonger { .. }
             | Event::Completed { .. }
@@ -94,126 +125,134 @@ impl Bars {
     }
 
     #[cfg(feature = "simulate")]
-    pub(crate) fn gauge(&mut self, done: u64, total: u64, text: &str) {
-        let bar = self.bar(String::new());
-        bar.set_length(total);
-        bar.set_position(done);
-        bar.set_message(text.to_owned());
+    pub(crate) fn gauge(&mut self, done: u64, total: u64, texts: &[String]) {
+        self.work = Some(Work::Gauge {
+            done,
+            total,
+            texts: texts.to_vec(),
+        });
+        self.refresh();
+    }
+
+    /// Draws what is waited for.
+    pub(crate) fn wait(&mut self, text: &str) {
+        self.work = Some(Work::Waiting(printable(text).into_owned()));
+        self.refresh();
+    }
+
+    /// Draws what was told of all torrents, as the terminal is now.
+    pub(crate) fn refresh(&mut self) {
+        self.step = self.step.wrapping_add(1);
+        self.screen.draw(&self.lines());
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.screen.clear();
+        self.forget();
     }
 
     /// Writes a line above the bars.
     fn print(&mut self, event: &Event) {
         if let Some(line) = self.news.line(event) {
-            // A terminal that is gone is noticed elsewhere.
-            let _ = self.screen.println(line);
+            self.screen.print(&line);
+            self.screen.draw(&self.lines());
         }
     }
 
-    /// Leaves the bars as they stand; what follows goes below them. After Ctrl-C the cursor is not
-    /// where it was, since the terminal writes `^C`, so they cannot be taken away.
-    fn freeze(&mut self) {
-        let drawn = !self.bars.is_empty() || self.all.is_some();
-        self.restart();
-        if drawn {
-            eprint_line("");
+    /// From now on there is nothing to draw, until something is told anew.
+    fn forget(&mut self) {
+        self.torrents.clear();
+        self.places.clear();
+        self.total = None;
+        self.work = None;
+    }
+
+    fn place(&mut self, info_hash: &str) -> usize {
+        if let Some(place) = self.places.get(info_hash) {
+            return *place;
         }
+        self.torrents.push((info_hash.to_owned(), None));
+        let place = self.torrents.len() - 1;
+        self.places.insert(info_hash.to_owned(), place);
+        place
     }
 
-    pub(crate) fn clear(&mut self) {
-        // One by one, each bar that goes would draw the others anew.
-        let _ = self.screen.clear();
-        self.restart();
-    }
-
-    fn restart(&mut self) {
-        self.screen.set_draw_target(ProgressDrawTarget::hidden());
-        *self = Self {
-            news: std::mem::take(&mut self.news),
-            ..Self::default()
-        };
-    }
-
-    fn draw(&mut self, progress: &Progress) {
-        let key = progress.torrent.info_hash.clone();
-        self.progress.insert(key.clone(), progress.clone());
-        if self.progress.len() > MOST_BARS {
-            for bar in self.bars.values() {
-                bar.finish_and_clear();
-                self.screen.remove(bar);
+    fn lines(&self) -> Vec<String> {
+        let width = self.screen.columns();
+        match &self.work {
+            Some(Work::Hashing { since, done, total }) => {
+                let rate = units::average(*done, since.elapsed().max(Duration::from_millis(1)));
+                let left = total.saturating_sub(*done).checked_div(rate);
+                let row = row::of_work(*done, *total, rate, left);
+                return lay_out(&row::COLUMNS, &[row], width, self.glyphs);
             }
-            self.bars.clear();
-            self.draw_all();
-            return;
+            Some(Work::Gauge { done, total, texts }) => {
+                return gauge(*done, *total, texts, width, self.glyphs);
+            }
+            Some(Work::Waiting(text)) => {
+                let columns = [
+                    Column {
+                        rank: 1,
+                        gap: 0,
+                        kind: Kind::Bar(WAITING_BAR),
+                    },
+                    Column {
+                        rank: 0,
+                        gap: 1,
+                        kind: Kind::Sentence(0),
+                    },
+                ];
+                let row = vec![Cell::Bar(Fill::Busy(self.step)), Cell::Text(text.clone())];
+                return lay_out(&columns, &[row], width, self.glyphs);
+            }
+            None => {}
         }
-        let bar = self.bar(key);
-        let (done, of) = extent(progress);
-        bar.set_length(of);
-        bar.set_position(done);
-        bar.set_prefix(shortened(&printable(&progress.torrent.name), NAME_WIDTH));
-        bar.set_message(summary(progress));
+        let known = self
+            .torrents
+            .iter()
+            .filter_map(|(_, progress)| progress.as_ref());
+        let most = MOST_BARS.min(self.screen.rows());
+        let rows: Vec<Vec<Cell>> = match &self.total {
+            Some(total) if self.torrents.len() > most => vec![row::of_all(total)],
+            Some(_) | None => known
+                .map(|progress| row::of_torrent(progress, self.step))
+                .collect(),
+        };
+        lay_out(&row::COLUMNS, &rows, width, self.glyphs)
     }
+}
 
-    fn draw_all(&mut self) {
-        let sum = |of: fn(&Progress) -> u64| {
-            self.progress
-                .values()
-                .fold(0_u64, |sum, progress| sum.saturating_add(of(progress)))
+/// A bar, and texts of falling importance.
+fn gauge(done: u64, total: u64, texts: &[String], width: usize, glyphs: Glyphs) -> Vec<String> {
+    let column = |rank, gap, kind| Column { rank, gap, kind };
+    let mut columns = vec![column(1, 0, Kind::Bar(8))];
+    let mut row = vec![Cell::Bar(Fill::Part(done, total))];
+    for (place, text) in (0_u8..).zip(texts) {
+        let rank = if place == 0 {
+            0
+        } else {
+            place.saturating_add(1)
         };
-        let wanted = sum(|progress| progress.wanted);
-        let have = sum(|progress| progress.have);
-        let rate = sum(|progress| progress.download_rate);
-        let complete = self
-            .progress
-            .values()
-            .filter(|progress| progress.have == progress.wanted && progress.metadata.is_none())
-            .count();
-        let eta = match wanted.saturating_sub(have).checked_div(rate) {
-            Some(left) if left > 0 => format!("  ETA {}", units::seconds(left)),
-            Some(_) | None => String::new(),
-        };
-        let message = format!(
-            "{}%  {}{eta}  {}  {complete} complete  up {}",
-            units::percent(have, wanted),
-            units::rate(rate),
-            plural(sum(|progress| u64::from(progress.peers)), "peer", "peers"),
-            units::rate(sum(|progress| progress.upload_rate)),
+        let gap = if place == 0 { 1 } else { 2 };
+        columns.push(column(rank, gap, Kind::Whole));
+        row.push(Cell::Text(text.clone()));
+    }
+    lay_out(&columns, &[row], width, glyphs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_keeps_what_comes_first() {
+        let texts = ["25%", "1.20s of virtual time", "3 of 40 complete"].map(str::to_owned);
+        let shown = |width| gauge(1, 4, &texts, width, Glyphs::ASCII).concat();
+        assert_eq!(shown(3), "25%");
+        assert_eq!(shown(20), "====------------ 25%");
+        assert_eq!(
+            shown(54),
+            "==------- 25%  1.20s of virtual time  3 of 40 complete"
         );
-        let screen = &self.screen;
-        let bar = self.all.get_or_insert_with(|| new_bar(screen));
-        bar.set_prefix(format!("{} torrents", self.progress.len()));
-        bar.set_length(wanted);
-        bar.set_position(have);
-        bar.set_message(message);
-    }
-
-    fn bar(&mut self, key: String) -> &ProgressBar {
-        let screen = &self.screen;
-        self.bars.entry(key).or_insert_with(|| new_bar(screen))
-    }
-}
-
-fn new_bar(screen: &MultiProgress) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix} {bar:20.cyan/dim} {wide_msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("━╸─");
-    screen.add(ProgressBar::new(0).with_style(style))
-}
-
-/// How much of the bar is full: of what is looked at while checking, else of what is there.
-fn extent(progress: &Progress) -> (u64, u64) {
-    match progress.state {
-        TorrentState::Checking => (
-            u64::from(progress.pieces.saturating_sub(progress.pieces_unchecked)),
-            u64::from(progress.pieces),
-        ),
-        TorrentState::FetchingMetadata => progress.metadata.map_or((0, 0), |metadata| {
-            let total = metadata.total.unwrap_or(0);
-            (metadata.received.into(), total.into())
-        }),
-        TorrentState::Downloading
-        | TorrentState::Seeding
-        | TorrentState::Paused
-        | TorrentState::Failed
-        | TorrentState::Removing => (progress.have, progress.wanted),
     }
 }

@@ -25,8 +25,39 @@ pub(crate) enum Event {
     Fetching {
         #[serde(flatten)]
         torrent: Torrent,
-        /// The folder that its file or folder will lie in.
-        dir: String,
+        /// The folder that its file or folder will lie in; null if nothing is to be stored.
+        dir: Option<String>,
+    },
+    /// Something is missing, and these are asked for peers. Told once.
+    Seeking {
+        #[serde(flatten)]
+        torrent: Torrent,
+        /// How many trackers.
+        trackers: u32,
+        /// Whether the distributed hash table is.
+        dht: bool,
+        /// Whether the local network is.
+        local: bool,
+        /// How many peers the user or the magnet link named.
+        peers: u32,
+    },
+    /// A peer that the user or the magnet link named is not to be had.
+    PeerFailed {
+        #[serde(flatten)]
+        torrent: Torrent,
+        /// Host and port.
+        peer: String,
+        /// Why.
+        error: String,
+    },
+    /// The distributed hash table was asked.
+    Dht {
+        #[serde(flatten)]
+        torrent: Torrent,
+        /// How many peers it named.
+        peers: u32,
+        /// How many nodes took our own announce.
+        nodes: u32,
     },
     /// The torrent of a magnet link was fetched from peers, or had been in an earlier run.
     Fetched {
@@ -74,6 +105,8 @@ pub(crate) enum Event {
         /// Whether it was cut to that; else it was left as it is.
         cut: bool,
     },
+    /// Where all torrents together stand, if there are several: after the `progress` of each.
+    Total(Total),
     /// All that is wanted is there and verified.
     Completed {
         #[serde(flatten)]
@@ -82,7 +115,8 @@ pub(crate) enum Event {
         size: u64,
         /// Bytes downloaded in this run; 0 when all was there.
         downloaded: u64,
-        /// Milliseconds since the torrent was added.
+        /// Milliseconds that the download took. Fetching a magnet link's torrent, looking at what was there,
+        /// and waiting for a disk that fails are not counted.
         elapsed_ms: u64,
     },
     /// A downloaded piece did not match and is fetched again.
@@ -139,6 +173,11 @@ pub(crate) enum Event {
     },
     /// The command was asked to end, and tidies up.
     Stopping,
+    /// The end takes more than a moment.
+    Waiting {
+        /// What is waited for.
+        message: String,
+    },
     /// A torrent's last event.
     Stopped {
         #[serde(flatten)]
@@ -241,6 +280,32 @@ pub(crate) struct Progress {
     pub(crate) seeds: u32,
 }
 
+/// Where all torrents of a run stand together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Total {
+    /// How many they are.
+    pub(crate) torrents: u32,
+    /// Those of them that have all that is wanted.
+    pub(crate) complete: u32,
+    /// Bytes that are wanted.
+    pub(crate) wanted: u64,
+    /// Bytes of them that are there and verified.
+    pub(crate) have: u64,
+    /// Bytes downloaded in this run.
+    pub(crate) downloaded: u64,
+    /// Bytes uploaded in this run.
+    pub(crate) uploaded: u64,
+    /// Bytes a second towards us: measured, and not the sum of the torrents' rates, each of which is an average
+    /// over a time of its own.
+    pub(crate) download_rate: u64,
+    /// Bytes a second away from us.
+    pub(crate) upload_rate: u64,
+    /// Seconds until all is there, at the present rate.
+    pub(crate) eta: Option<u64>,
+    /// Connections to peers.
+    pub(crate) peers: u32,
+}
+
 /// How far the torrent of a magnet link is.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Metadata {
@@ -255,7 +320,7 @@ pub(crate) struct Metadata {
 impl From<&Failure> for Event {
     fn from(failure: &Failure) -> Self {
         Self::Error {
-            message: failure.message().to_owned(),
+            message: failure.whole(),
             advice: failure.advice().map(str::to_owned),
             code: failure.exit().code(),
         }

@@ -3,39 +3,74 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anabranch_core::TorrentState;
-
-use super::event::{self, Event, Progress};
-use super::{eprint_line, text::printable};
+use super::bars::MOST_BARS;
+use super::event::Event;
+use super::{eprint_line, row, text::printable};
 use crate::units;
 
 /// How often a line about progress is calm enough for a log.
 const PACE: Duration = Duration::from_secs(10);
 
+/// The same of the first one: what goes quickly needs none, and whoever waits wants to know for what.
+const FIRST_PACE: Duration = Duration::from_secs(2);
+
+/// The shortest time that a rate is told of: what is written of times has two decimals.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// What stands in the place of an info-hash where no single torrent is meant.
+const ALL: &str = "";
+
 /// Lines without bars.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     news: News,
-    /// When progress was told, and what, by info-hash; hashing has the empty name.
+    /// When progress was told, and what, by info-hash, or [`ALL`].
     told: BTreeMap<String, (Instant, String)>,
+    /// Whether there are so many torrents that one line stands for all.
+    together: bool,
 }
 
 impl Lines {
     pub(crate) fn tell(&mut self, event: &Event) {
         if let Event::Progress(progress) = event {
+            // Many torrents are told of together.
+            if self.together {
+                return;
+            }
             let name = printable(&progress.torrent.name);
-            let line = format!("{name}: {}", summary(progress));
+            let line = format!("{name}: {}", row::line(&row::of_torrent(progress, 0)));
             self.tell_at_pace(&progress.torrent.info_hash, &line);
+        } else if let Event::Total(total) = event {
+            self.together = total.torrents as usize > MOST_BARS;
+            if self.together {
+                let torrents = plural(total.torrents.into(), "torrent", "torrents");
+                self.told.retain(|key, _| key == ALL);
+                self.tell_at_pace(
+                    ALL,
+                    &format!("{torrents}: {}", row::line(&row::of_all(total))),
+                );
+            }
         } else if let Event::Hashing { done, total } = event {
-            self.tell_at_pace("", &hashing(*done, *total));
+            self.tell_at_pace(ALL, &hashing(*done, *total));
         } else if let Some(line) = self.news.line(event) {
             eprint_line(&line);
         }
     }
 
     #[cfg(feature = "simulate")]
-    pub(crate) fn gauge(&mut self, text: &str) {
-        self.tell_at_pace("", text);
+    pub(crate) fn gauge(&mut self, texts: &[String]) {
+        self.tell_at_pace(ALL, &texts.join("  "));
+    }
+
+    pub(crate) fn wait(&mut self, text: &str) {
+        match self.told.contains_key(ALL) {
+            true => self.tell_at_pace(ALL, text),
+            false => {
+                self.told
+                    .insert(ALL.to_owned(), (Instant::now(), text.to_owned()));
+                eprint_line(text);
+            }
+        }
     }
 
     fn tell_at_pace(&mut self, key: &str, line: &str) {
@@ -44,16 +79,17 @@ impl Lines {
         }
     }
 
-    /// The first word about a torrent may wait; later ones keep their distance and are not repeated.
+    /// The first word about a torrent may wait a little; later ones keep their distance and are not repeated.
     /// Many torrents together write no more than one.
     fn is_due(&mut self, key: &str, line: &str) -> bool {
         let now = Instant::now();
         let torrents = u32::try_from(self.told.len()).unwrap_or(u32::MAX);
-        let pace = PACE.saturating_mul(torrents.max(1));
         let Some((at, last)) = self.told.get_mut(key) else {
             self.told.insert(key.to_owned(), (now, String::new()));
             return false;
         };
+        let pace = if last.is_empty() { FIRST_PACE } else { PACE };
+        let pace = pace.saturating_mul(torrents.max(1));
         if now.duration_since(*at) < pace || last == line {
             return false;
         }
@@ -66,22 +102,63 @@ impl Lines {
 /// Decides what is news, for lines and for bars alike.
 #[derive(Debug, Default)]
 pub(crate) struct News {
-    /// The last word about each tracker of each torrent: the same again is no news.
-    trackers: BTreeMap<(String, String), String>,
+    /// The last word of each tracker of each torrent, of each peer that was named, and of the DHT: the same again is
+    /// no news.
+    said: BTreeMap<(String, String), String>,
 }
 
 impl News {
+    /// Whether this was not the last word.
+    fn is_new(&mut self, key: (String, String), word: &str) -> bool {
+        if self.said.get(&key).is_some_and(|last| last == word) {
+            return false;
+        }
+        self.said.insert(key, word.to_owned());
+        true
+    }
+
     /// The line that tells this event; none for progress, and for what was told before.
     pub(crate) fn line(&mut self, event: &Event) -> Option<String> {
         let line = match event {
-            Event::Progress(_) | Event::Hashing { .. } => return None,
+            Event::Progress(_) | Event::Total(_) | Event::Hashing { .. } => return None,
             Event::Listening { address } => format!("listening on {address}"),
-            Event::Fetching { torrent, dir } => {
-                format!(
+            Event::Fetching { torrent, dir } => match dir {
+                Some(dir) => format!(
                     "{}: fetching the torrent from peers, in {dir}",
                     torrent.name
-                )
+                ),
+                None => format!("{}: fetching the torrent from peers", torrent.name),
+            },
+            Event::Seeking {
+                torrent,
+                trackers,
+                dht,
+                local,
+                peers,
+            } => {
+                let whom = whom(*trackers, *dht, *local, *peers);
+                format!("{}: {whom}", torrent.name)
             }
+            Event::PeerFailed {
+                torrent,
+                peer,
+                error,
+            } => {
+                let key = (torrent.info_hash.clone(), format!("peer {peer}"));
+                if !self.is_new(key, error) {
+                    return None;
+                }
+                format!("{}: peer {peer}: {error}", torrent.name)
+            }
+            Event::Dht { torrent, peers, .. } => {
+                let key = (torrent.info_hash.clone(), "DHT".to_owned());
+                if !self.is_new(key, "") {
+                    return None;
+                }
+                let peers = plural((*peers).into(), "peer", "peers");
+                format!("{}: DHT: {peers}", torrent.name)
+            }
+            Event::Waiting { message } => message.clone(),
             Event::Fetched { torrent, saved } => match saved {
                 Some(path) => format!("{}: the torrent is there, saved as {path}", torrent.name),
                 None => format!("{}: the torrent is there", torrent.name),
@@ -128,12 +205,16 @@ impl News {
                 ),
                 downloaded => {
                     let time = Duration::from_millis(*elapsed_ms);
+                    // A rate over next to no time says nothing.
+                    let rate = match time < SHORTEST {
+                        true => String::new(),
+                        false => format!(" ({})", units::rate(units::average(*downloaded, time))),
+                    };
                     format!(
-                        "{}: complete and verified, {} in {} ({})",
+                        "{}: complete and verified, {} in {}{rate}",
                         torrent.name,
                         units::size(*downloaded),
                         units::elapsed(time),
-                        units::rate(units::average(*downloaded, time))
                     )
                 }
             },
@@ -149,24 +230,30 @@ impl News {
             Event::Tracker {
                 torrent,
                 url,
+                peers,
                 warning,
                 error,
                 retry_in,
-                ..
             } => {
                 let key = (torrent.info_hash.clone(), url.clone());
                 let said = match (error, warning) {
                     (Some(error), _) => error,
                     (None, Some(warning)) => warning,
+                    // How many they are changes all the time; that it answers is news once.
                     (None, None) => {
-                        self.trackers.remove(&key);
-                        return None;
+                        if !self.is_new(key, "") {
+                            return None;
+                        }
+                        let peers = plural(peers.unwrap_or(0).into(), "peer", "peers");
+                        return Some(
+                            printable(&format!("{}: tracker {url}: {peers}", torrent.name))
+                                .into_owned(),
+                        );
                     }
                 };
-                if self.trackers.get(&key) == Some(said) {
+                if !self.is_new(key, said) {
                     return None;
                 }
-                self.trackers.insert(key, said.clone());
                 match retry_in {
                     Some(after) => format!(
                         "{}: tracker {url}: {said} (again in {})",
@@ -254,84 +341,38 @@ impl News {
     }
 }
 
-/// Where a torrent stands, without its name: what matters most comes first, since a narrow terminal
-/// cuts the rest.
-pub(crate) fn summary(progress: &Progress) -> String {
-    let mut parts = Vec::new();
-    let peers = || match progress.seeds {
-        0 => plural(u64::from(progress.peers), "peer", "peers"),
-        seeds => format!(
-            "{} ({})",
-            plural(u64::from(progress.peers), "peer", "peers"),
-            plural(u64::from(seeds), "seed", "seeds")
-        ),
-    };
-    match progress.state {
-        TorrentState::FetchingMetadata => {
-            parts.push("fetching metadata".to_owned());
-            let metadata = progress.metadata;
-            if let Some((total, metadata)) = metadata.and_then(|m| Some((m.total?, m))) {
-                parts.push(format!("{} of {total} bytes", metadata.received));
-                let from = plural(u64::from(metadata.peers), "peer", "peers");
-                parts.push(format!("from {from}"));
-            } else if let Some(why) = &progress.hindrance {
-                parts.push(printable(why).into_owned());
-            }
-        }
-        TorrentState::Checking => {
-            let done = progress.pieces.saturating_sub(progress.pieces_unchecked);
-            let percent = units::percent(u64::from(done), u64::from(progress.pieces));
-            parts.push(format!("checking {percent}%"));
-            parts.push(format!("pieces {done}/{}", progress.pieces));
-        }
-        TorrentState::Downloading => {
-            parts.push(format!(
-                "{}%",
-                units::percent(progress.have, progress.wanted)
-            ));
-            parts.push(units::rate(progress.download_rate));
-            match (progress.eta, &progress.hindrance) {
-                (Some(eta), _) => parts.push(format!("ETA {}", units::seconds(eta))),
-                (None, Some(why)) => parts.push(printable(why).into_owned()),
-                (None, None) => {}
-            }
-            parts.push(peers());
-            parts.push(format!(
-                "pieces {}/{}",
-                progress.pieces_have, progress.pieces
-            ));
-            if progress.upload_rate > 0 {
-                parts.push(format!("up {}", units::rate(progress.upload_rate)));
-            }
-        }
-        TorrentState::Seeding => {
-            parts.push("seeding".to_owned());
-            parts.push(format!("up {}", units::rate(progress.upload_rate)));
-            parts.push(peers());
-            parts.push(format!("{} uploaded", units::size(progress.uploaded)));
-        }
-        TorrentState::Paused if progress.have == progress.wanted && progress.metadata.is_none() => {
-            parts.push("complete".to_owned());
-        }
-        TorrentState::Paused | TorrentState::Removing => {
-            parts.push(event::state(progress.state).to_owned());
-        }
-        TorrentState::Failed => {
-            parts.push("waiting".to_owned());
-            if let Some(why) = &progress.hindrance {
-                parts.push(printable(why).into_owned());
-            }
-        }
-    }
-    parts.join("  ")
-}
-
 pub(crate) fn hashing(done: u64, total: u64) -> String {
     format!(
         "hashing {}% of {}",
         units::percent(done, total),
         units::size(total)
     )
+}
+
+/// Who is asked for peers.
+fn whom(trackers: u32, dht: bool, local: bool, peers: u32) -> String {
+    let mut asked = Vec::new();
+    if trackers > 0 {
+        asked.push(plural(trackers.into(), "tracker", "trackers"));
+    }
+    if dht {
+        asked.push("the DHT".to_owned());
+    }
+    if local {
+        asked.push("the local network".to_owned());
+    }
+    if peers > 0 {
+        asked.push(plural(
+            peers.into(),
+            "peer that was named",
+            "peers that were named",
+        ));
+    }
+    match asked.pop() {
+        None => "nobody to ask for peers: waiting for some to connect".to_owned(),
+        Some(last) if asked.is_empty() => format!("asking {last}"),
+        Some(last) => format!("asking {} and {last}", asked.join(", ")),
+    }
 }
 
 /// A number and what is counted, in the form that goes with it.
@@ -345,34 +386,12 @@ pub(crate) fn plural(count: u64, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::Torrent;
+    use crate::output::{Torrent, Total};
 
     fn torrent() -> Torrent {
         Torrent {
             info_hash: "00".repeat(20),
             name: "x\u{1b}[2J".into(),
-        }
-    }
-
-    fn progress(state: TorrentState) -> Progress {
-        Progress {
-            torrent: torrent(),
-            state,
-            hindrance: None,
-            metadata: None,
-            wanted: 200 << 20,
-            have: 50 << 20,
-            pieces: 100,
-            pieces_have: 25,
-            pieces_unchecked: 40,
-            downloaded: 0,
-            uploaded: 0,
-            wasted: 0,
-            download_rate: 3 << 20,
-            upload_rate: 0,
-            eta: Some(50),
-            peers: 2,
-            seeds: 1,
         }
     }
 
@@ -385,34 +404,6 @@ mod tests {
             error: error.map(str::to_owned),
             retry_in: Some(30),
         }
-    }
-
-    #[test]
-    fn rate_eta_peers_and_pieces_are_told() {
-        assert_eq!(
-            summary(&progress(TorrentState::Downloading)),
-            "25%  3.0 MiB/s  ETA 50s  2 peers (1 seed)  pieces 25/100"
-        );
-        assert_eq!(
-            summary(&progress(TorrentState::Checking)),
-            "checking 60%  pieces 60/100"
-        );
-    }
-
-    #[test]
-    fn what_holds_a_torrent_back_stands_where_the_eta_would() {
-        let stuck = Progress {
-            download_rate: 0,
-            eta: None,
-            hindrance: Some("no peers known".into()),
-            peers: 0,
-            seeds: 0,
-            ..progress(TorrentState::Downloading)
-        };
-        assert_eq!(
-            summary(&stuck),
-            "25%  0 B/s  no peers known  0 peers  pieces 25/100"
-        );
     }
 
     #[test]
@@ -437,8 +428,96 @@ mod tests {
         let line = news.line(&never).unwrap();
         assert!(line.ends_with("gone (not asked again)"), "{line}");
         assert!(news.line(&tracker(Some("timed out"))).is_some());
+        let works = Some("x\\u{1b}[2J: tracker http://t/announce: 0 peers".to_owned());
+        assert_eq!(news.line(&tracker(None)), works);
         assert!(news.line(&tracker(None)).is_none());
         assert!(news.line(&tracker(Some("timed out"))).is_some());
+    }
+
+    #[test]
+    fn who_is_asked_is_told() {
+        for (asked, text) in [
+            (
+                whom(2, true, false, 1),
+                "asking 2 trackers, the DHT and 1 peer that was named",
+            ),
+            (whom(0, true, false, 0), "asking the DHT"),
+            (
+                whom(1, false, true, 0),
+                "asking 1 tracker and the local network",
+            ),
+            (
+                whom(0, false, false, 0),
+                "nobody to ask for peers: waiting for some to connect",
+            ),
+        ] {
+            assert_eq!(asked, text);
+        }
+    }
+
+    #[test]
+    fn a_peer_that_fails_the_same_way_is_no_news() {
+        let mut news = News::default();
+        let mut line = |peer: &str, error: &str| {
+            news.line(&Event::PeerFailed {
+                torrent: Torrent {
+                    name: "x".into(),
+                    ..torrent()
+                },
+                peer: peer.into(),
+                error: error.into(),
+            })
+        };
+        let refused = Some("x: peer h:1: connection refused".to_owned());
+        assert_eq!(line("h:1", "connection refused"), refused);
+        assert_eq!(line("h:1", "connection refused"), None);
+        assert!(line("h:2", "connection refused").is_some());
+        assert!(line("h:1", "no answer").is_some());
+    }
+
+    #[test]
+    fn no_rate_is_told_of_no_time() {
+        let line = |elapsed_ms| {
+            let line = News::default().line(&Event::Completed {
+                torrent: Torrent {
+                    name: "x".into(),
+                    ..torrent()
+                },
+                size: 40 << 20,
+                downloaded: 40 << 20,
+                elapsed_ms,
+            });
+            line.unwrap()
+        };
+        assert_eq!(line(0), "x: complete and verified, 40.0 MiB in 0.00s");
+        assert_eq!(
+            line(2_000),
+            "x: complete and verified, 40.0 MiB in 2.00s (20.0 MiB/s)"
+        );
+    }
+
+    #[test]
+    fn many_torrents_are_told_of_in_one_line() {
+        let total = |torrents| {
+            Event::Total(Total {
+                torrents,
+                complete: 0,
+                wanted: 1,
+                have: 0,
+                downloaded: 0,
+                uploaded: 0,
+                download_rate: 0,
+                upload_rate: 0,
+                eta: None,
+                peers: 0,
+            })
+        };
+        let mut lines = Lines::default();
+        lines.tell(&total(8));
+        assert!(!lines.together && lines.told.is_empty());
+        lines.tell(&total(9));
+        assert!(lines.together);
+        assert_eq!(lines.told.keys().collect::<Vec<_>>(), [ALL]);
     }
 
     #[test]

@@ -4,14 +4,18 @@
 
 mod bars;
 pub(crate) mod event;
+mod glyphs;
 pub(crate) mod json;
+mod layout;
 pub(crate) mod lines;
+mod row;
+mod screen;
 pub(crate) mod text;
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::Duration;
 
-pub(crate) use self::event::{Event, Metadata, Progress, Torrent};
+pub(crate) use self::event::{Event, Metadata, Progress, Torrent, Total};
 use crate::exit::Failure;
 
 /// Tells events in the form that suits whoever reads.
@@ -28,8 +32,9 @@ impl Output {
         if json {
             return Self::Json;
         }
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        if stderr().is_terminal() && !dumb {
+        // Asking switches control sequences on where that is needed.
+        let obeys = !cfg!(windows) || console::Term::stderr().features().colors_supported();
+        if stderr().is_terminal() && !console::is_dumb() && obeys {
             Self::Bars(bars::Bars::default())
         } else {
             Self::Lines(lines::Lines::default())
@@ -62,12 +67,39 @@ impl Output {
     }
 
     /// Tells how far a long computation is: people only, as one line or bar that changes.
+    /// The texts are in the order of their importance.
     #[cfg(feature = "simulate")]
-    pub(crate) fn gauge(&mut self, done: u64, total: u64, text: &str) {
+    pub(crate) fn gauge(&mut self, done: u64, total: u64, texts: &[String]) {
         match self {
             Self::Json => {}
-            Self::Lines(lines) => lines.gauge(text),
-            Self::Bars(bars) => bars.gauge(done, total, text),
+            Self::Lines(lines) => lines.gauge(texts),
+            Self::Bars(bars) => bars.gauge(done, total, texts),
+        }
+    }
+
+    /// Tells people what is waited for: at once, and then now and again as it changes. Until `clear`.
+    pub(crate) fn wait(&mut self, text: &str) {
+        match self {
+            Self::Json => {}
+            Self::Lines(lines) => lines.wait(text),
+            Self::Bars(bars) => bars.wait(text),
+        }
+    }
+
+    /// Shows what was told of the torrents' progress, if that was not done at once: so that many of them are
+    /// drawn once, and never some of them as they were before. Also when the terminal has another size.
+    pub(crate) fn refresh(&mut self) {
+        match self {
+            Self::Json | Self::Lines(_) => {}
+            Self::Bars(bars) => bars.refresh(),
+        }
+    }
+
+    /// Whether something is drawn that depends on the size of the terminal.
+    pub(crate) fn draws(&self) -> bool {
+        match self {
+            Self::Json | Self::Lines(_) => false,
+            Self::Bars(_) => true,
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use console::measure_text_width;
+
 /// The text without anything that a terminal would obey or that would deceive its reader: control
 /// characters, and marks that are invisible or change the direction of text, are written as
 /// escapes.
@@ -40,14 +42,37 @@ pub(crate) fn printable_json(json: String) -> String {
     escaped
 }
 
-/// The text cut to so many characters, with an ellipsis where something is missing.
-pub(crate) fn shortened(text: &str, chars: usize) -> String {
-    if text.chars().count() <= chars {
+/// The text in so many columns of a terminal, with an ellipsis where something is missing.
+pub(crate) fn shortened(text: &str, columns: usize, ellipsis: &str) -> String {
+    cut(text, columns, ellipsis, |_, _| true)
+}
+
+/// The same, cut between words, so that no number loses digits.
+pub(crate) fn cut_sentence(text: &str, columns: usize, ellipsis: &str) -> String {
+    cut(text, columns, ellipsis, |before, after| {
+        !before.ends_with(' ') && after.starts_with(' ')
+    })
+}
+
+/// The longest start of the text that leaves room for the ellipsis and ends where `may` says.
+fn cut(text: &str, columns: usize, ellipsis: &str, may: impl Fn(&str, &str) -> bool) -> String {
+    if measure_text_width(text) <= columns {
         return text.to_owned();
     }
-    let mut short: String = text.chars().take(chars.saturating_sub(1)).collect();
-    short.push('…');
-    short
+    let Some(room) = columns.checked_sub(measure_text_width(ellipsis)) else {
+        return String::new();
+    };
+    let mut end = 0;
+    for (at, _) in text.char_indices().skip(1) {
+        let (before, after) = text.split_at(at);
+        if measure_text_width(before) > room {
+            break;
+        }
+        if may(before, after) {
+            end = at;
+        }
+    }
+    format!("{}{ellipsis}", &text[..end])
 }
 
 fn is_unprintable(c: char) -> bool {
@@ -80,14 +105,35 @@ mod tests {
 
     #[test]
     fn long_text_is_cut_between_characters() {
-        assert_eq!(shortened("日本語", 3), "日本語");
-        assert_eq!(shortened("日本語x", 3), "日本…");
-        assert_eq!(shortened("abc", 0), "…");
+        assert_eq!(shortened("日本語", 6, "…"), "日本語");
+        assert_eq!(shortened("日本語x", 6, "…"), "日本…");
+        assert_eq!(shortened("日本語x", 4, "…"), "日…");
+        assert_eq!(shortened("abcdef", 5, "..."), "ab...");
+        assert_eq!(shortened("abc", 1, "…"), "…");
+        assert_eq!(shortened("abc", 0, "…"), "");
+    }
+
+    #[test]
+    fn sentences_are_cut_between_words() {
+        let text = "no peers: 1410 refused";
+        assert_eq!(cut_sentence(text, 22, "…"), text);
+        assert_eq!(cut_sentence(text, 21, "…"), "no peers: 1410…");
+        assert_eq!(cut_sentence(text, 13, "…"), "no peers:…");
+        assert_eq!(cut_sentence(text, 2, "…"), "…");
     }
 
     quickcheck! {
         fn nothing_unprintable_is_left(text: String) -> bool {
             !printable(&text).chars().any(is_unprintable)
+        }
+
+        fn what_is_cut_fits(text: String, columns: u8) -> bool {
+            let text = printable(&text);
+            let columns = usize::from(columns);
+            ["…", "..."].into_iter().all(|ellipsis| {
+                measure_text_width(&shortened(&text, columns, ellipsis)) <= columns
+                    && measure_text_width(&cut_sentence(&text, columns, ellipsis)) <= columns
+            })
         }
 
         fn escaped_json_means_the_same(text: String) -> bool {

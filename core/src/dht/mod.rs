@@ -365,6 +365,11 @@ impl Dht {
         }
     }
 
+    /// Whether no other node is known.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.v4.table.len() + self.v6.table.len() == 0
+    }
+
     /// What should be kept for the next run. A node that has not found anybody yet keeps what it was given.
     pub(crate) fn state(&self, now: Instant) -> DhtState {
         let mut state = DhtState {

@@ -1,6 +1,6 @@
 //! What users ask of an engine, carried out.
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
@@ -112,9 +112,7 @@ impl Engine {
                 port,
             } => {
                 if self.torrents.contains(torrent) {
-                    let op = self.ops.insert(Op::PeerResolve(torrent, port));
-                    let torrent = Some(torrent);
-                    actions.push(Action::Resolve { op, host, torrent });
+                    self.look_up_peer(torrent, host, port, actions);
                     Ok(Reply::Done)
                 } else {
                     Err(CommandError::NoSuchTorrent(torrent))
@@ -215,15 +213,20 @@ impl Engine {
     fn add_named_peer(&mut self, id: TorrentId, peer: Node, actions: &mut Actions) {
         let Node { host, port } = peer;
         let Ok(ip) = host.parse::<IpAddr>() else {
-            let op = self.ops.insert(Op::PeerResolve(id, port));
-            let torrent = Some(id);
-            actions.push(Action::Resolve { op, host, torrent });
+            self.look_up_peer(id, host, port, actions);
             return;
         };
         let mut ctx = ctx!(self, actions);
         if let Some(torrent) = self.torrents.get_mut(id) {
             torrent.add_candidates(&mut ctx, [SocketAddr::new(ip, port)], PeerSource::User);
         }
+    }
+
+    fn look_up_peer(&mut self, id: TorrentId, host: String, port: u16, actions: &mut Actions) {
+        let op = self.ops.insert(Op::PeerResolve(id, port));
+        self.peer_hosts.insert(op, host.clone());
+        let torrent = Some(id);
+        actions.push(Action::Resolve { op, host, torrent });
     }
 
     fn begin_shutdown(&mut self, request: RequestId, actions: &mut Actions) {

@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::id::{ConnId, Ticket, TorrentId};
 use crate::limits;
-use crate::notice::DisconnectReason;
+use crate::notice::{DisconnectReason, PeerError};
 use crate::peer::Introduction;
 use crate::peer::handshake::Progress;
 use crate::torrent::Torrent;
@@ -62,7 +62,9 @@ impl Engine {
             return false;
         };
         self.stats.displaced += 1;
-        self.hang_up(displaced, actions);
+        // It came in, so nobody waits to hear why.
+        let error = PeerError::Unwanted(DisconnectReason::Replaced);
+        self.hang_up(displaced, error, actions);
         true
     }
 
@@ -158,7 +160,7 @@ impl Engine {
                 found.filter(|id| self.torrents.get(*id).is_some_and(Torrent::takes_peers));
             let Some(torrent) = running else {
                 self.stats.refused += 1;
-                self.hang_up(conn, actions);
+                self.hang_up(conn, PeerError::Stranger, actions);
                 return;
             };
             self.send_handshake(conn, Some(torrent), actions);
@@ -176,7 +178,7 @@ impl Engine {
             }) => {
                 self.introduce(conn, torrent, id, reserved, data, actions);
             }
-            Err(_) => self.hang_up(conn, actions),
+            Err(_) => self.hang_up(conn, PeerError::Stranger, actions),
         }
     }
 
@@ -216,7 +218,7 @@ impl Engine {
     }
 
     /// Ends a connection that has not become a peer's.
-    pub(super) fn hang_up(&mut self, conn: ConnId, actions: &mut Actions) {
+    pub(super) fn hang_up(&mut self, conn: ConnId, error: PeerError, actions: &mut Actions) {
         self.timers.cancel(Timer::Conn(conn));
         if let Some(Conn::Greeting(greeting)) = self.connections.get(conn)
             && !greeting.is_incoming()
@@ -225,7 +227,7 @@ impl Engine {
             let address = greeting.address;
             let mut ctx = ctx!(self, actions);
             if let Some(torrent) = self.torrents.get_mut(torrent) {
-                torrent.dial_failed(&mut ctx, address);
+                torrent.dial_failed(&mut ctx, address, error);
             }
         }
         self.connections.close(conn, actions);
@@ -252,7 +254,10 @@ impl Engine {
                         torrent.disconnect(&mut ctx, conn, DisconnectReason::Banned);
                     }
                 }
-                Some(Conn::Greeting(_)) => self.hang_up(conn, actions),
+                Some(Conn::Greeting(_)) => {
+                    let error = PeerError::Unwanted(DisconnectReason::Banned);
+                    self.hang_up(conn, error, actions);
+                }
                 Some(Conn::Closing { .. }) | None => {}
             }
         }

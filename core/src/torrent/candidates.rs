@@ -366,9 +366,8 @@ impl Candidates {
         self.change(canonical(address), |entry| entry.state = State::Connected);
     }
 
-    /// The embedder's policy forbids an address that was picked.
-    pub(crate) fn on_denied(&mut self, address: SocketAddr, now: Instant) {
-        self.on_failed(address, now);
+    /// It was the embedder's policy that the last one failed by.
+    pub(crate) fn on_denied(&mut self) {
         self.denied = true;
     }
 

@@ -79,6 +79,7 @@ impl Torrent {
         };
         self.down.add(ctx.now, bytes);
         self.session_downloaded += bytes;
+        ctx.traffic.down.add(ctx.now, bytes);
         ctx.stats.payload_received += bytes;
         let late = arrival == Arrival::Withdrawn;
         let kept = self.partials.receive(

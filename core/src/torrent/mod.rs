@@ -41,6 +41,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use crate::action::{Action, DiskJob};
 use crate::bitfield::Bitfield;
@@ -147,6 +148,10 @@ pub(crate) struct Torrent {
     wasted: u64,
     goal: SeedGoal,
     seeding_since: Option<Instant>,
+    /// Since when it downloads, if it does.
+    downloading_since: Option<Instant>,
+    /// How long it has downloaded before.
+    downloaded_for: Duration,
 
     /// Requests that wait for this torrent to be gone.
     removal: Vec<RequestId>,
@@ -241,6 +246,8 @@ impl Torrent {
             wasted: 0,
             goal: add.goal,
             seeding_since: None,
+            downloading_since: None,
+            downloaded_for: Duration::ZERO,
             removal: Vec::new(),
             delete_data: false,
             metainfo: Arc::new(metainfo),
@@ -576,12 +583,21 @@ impl Torrent {
 
     fn set_state(&mut self, ctx: &mut Ctx<'_>, state: TorrentState) {
         if self.state != state {
+            self.downloaded_for = self.downloaded_for(ctx.now);
+            self.downloading_since = (state == TorrentState::Downloading).then_some(ctx.now);
             self.state = state;
             ctx.notify(Notice::State {
                 torrent: self.id,
                 state,
             });
         }
+    }
+
+    /// How long it has been downloading in this run.
+    fn downloaded_for(&self, now: Instant) -> Duration {
+        let going = self.downloading_since.map(|since| now.since(since));
+        self.downloaded_for
+            .saturating_add(going.unwrap_or_default())
     }
 
     /// The storage is open and checked: start, or go on.

@@ -3,6 +3,7 @@
 //! Which peer that is, is decided by [`eviction`](crate::eviction); here is what peers are worth, and when a torrent
 //! whose places are taken dials all the same.
 
+use alloc::string::ToString;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::error::{Blame, Incompatibility};
 use crate::event::CloseReason;
 use crate::eviction::{Facts, Network, Newcomer, Worth};
 use crate::id::ConnId;
-use crate::notice::{DisconnectReason, TorrentState};
+use crate::notice::{DisconnectReason, Notice, PeerError, TorrentState};
 use crate::peer::{Introduction, Peer};
 use crate::status::PeerSource;
 use crate::time::Instant;
@@ -221,18 +222,29 @@ impl Torrent {
         address: SocketAddr,
         reason: CloseReason,
     ) {
-        if reason == CloseReason::Denied {
-            self.candidates.on_denied(address, ctx.now);
-            self.seek_peers(ctx);
-        } else {
-            self.dial_failed(ctx, address);
+        let denied = reason == CloseReason::Denied;
+        self.dial_failed(ctx, address, PeerError::Closed(reason));
+        if denied {
+            self.candidates.on_denied();
         }
     }
 
     /// Dialling, or the handshake after it, came to nothing.
-    pub(crate) fn dial_failed(&mut self, ctx: &mut Ctx<'_>, address: SocketAddr) {
+    pub(crate) fn dial_failed(&mut self, ctx: &mut Ctx<'_>, address: SocketAddr, error: PeerError) {
+        self.tell_of_named(ctx, address, error);
         self.candidates.on_failed(address, ctx.now);
         self.seek_peers(ctx);
+    }
+
+    /// Tells the user if it is a peer of theirs that is not to be had.
+    pub(super) fn tell_of_named(&self, ctx: &mut Ctx<'_>, address: SocketAddr, error: PeerError) {
+        if self.candidates.source(address) == Some(PeerSource::User) {
+            ctx.notify(Notice::PeerFailed {
+                torrent: self.id,
+                peer: address.to_string(),
+                error,
+            });
+        }
     }
 
     /// Panics unless the peers' places are counted right.

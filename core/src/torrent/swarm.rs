@@ -1,6 +1,7 @@
 //! Peers come, talk, and go (BEP 3, 6, 10, 21).
 
 use alloc::collections::BTreeSet;
+
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -12,7 +13,7 @@ use crate::ctx::{Ctx, Timer};
 use crate::error::{Blame, Incompatibility, Misbehaviour, Reaction};
 use crate::id::ConnId;
 use crate::limits;
-use crate::notice::{DisconnectReason, Notice, TorrentState};
+use crate::notice::{DisconnectReason, Notice, PeerError, TorrentState};
 use crate::peer::allowed_fast::{ALLOWED_FAST, allowance, allowed_fast_set};
 use crate::peer::{Introduction, Peer};
 use crate::throttle::{Cause, Direction, Throttle};
@@ -43,6 +44,8 @@ impl Torrent {
     pub(crate) fn join(&mut self, ctx: &mut Ctx<'_>, introduction: Introduction) -> bool {
         if let Err(reason) = self.take_place(ctx, &introduction) {
             if !introduction.incoming {
+                let error = PeerError::Unwanted(reason.clone());
+                self.tell_of_named(ctx, introduction.address, error);
                 let ourselves = reason
                     == DisconnectReason::Blamed(Blame::Incompatible(
                         Incompatibility::SelfConnection,

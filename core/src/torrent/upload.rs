@@ -224,6 +224,7 @@ impl Torrent {
             peer.last_useful = ctx.now;
             self.up.add(ctx.now, bytes);
             self.session_uploaded += bytes;
+            ctx.traffic.up.add(ctx.now, bytes);
             ctx.stats.payload_sent += bytes;
         }
         if self.spare_runs.len() < SPARE_RUNS {

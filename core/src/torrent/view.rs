@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use crate::bitfield::Bitfield;
 use crate::command::Priority;
 use crate::config::Config;
+use crate::dht::Dht;
 use crate::id::TorrentId;
 use crate::metainfo::{FileIndex, InfoHash, Metainfo, PieceIndex};
 use crate::notice::TorrentState;
@@ -23,6 +24,7 @@ pub struct TorrentView<'a> {
     pub(crate) torrent: &'a Torrent,
     pub(crate) config: &'a Config,
     pub(crate) stats: &'a Stats,
+    pub(crate) dht: Option<&'a Dht>,
 }
 
 impl TorrentView<'_> {
@@ -62,7 +64,20 @@ impl TorrentView<'_> {
         let torrent = self.torrent;
         let wanted = torrent.wanted_bytes();
         let have = torrent.wanted_have_bytes();
-        let download_rate = torrent.down.per_second(now);
+        // An average over what has been: of who has stopped, it would tell of what is no more.
+        let download_rate = match torrent.state {
+            TorrentState::Downloading => torrent.down.per_second(now),
+            TorrentState::FetchingMetadata
+            | TorrentState::Checking
+            | TorrentState::Seeding
+            | TorrentState::Paused
+            | TorrentState::Failed
+            | TorrentState::Removing => 0,
+        };
+        let upload_rate = match torrent.is_running() {
+            true => torrent.up.per_second(now),
+            false => 0,
+        };
         let eta = match (wanted - have, download_rate) {
             (0, _) | (_, 0) => None,
             (left, rate) => Some(left.div_ceil(rate)),
@@ -92,7 +107,8 @@ impl TorrentView<'_> {
             session_uploaded: torrent.session_uploaded,
             wasted: torrent.wasted,
             download_rate,
-            upload_rate: torrent.up.per_second(now),
+            upload_rate,
+            download_time: torrent.downloaded_for(now),
             eta,
             peers: torrent.peers.len() as u32,
             seeds: count(crate::peer::Peer::is_seed),
@@ -189,8 +205,15 @@ impl TorrentView<'_> {
         }
         Some(match torrent.announcer.last_error() {
             Some(error) => Hindrance::Tracker(error.to_string()),
+            None if self.is_lost() => Hindrance::NoDhtNodes,
             None => Hindrance::NoPeers,
         })
+    }
+
+    /// Whether it would ask the DHT, and there is nobody to ask.
+    fn is_lost(&self) -> bool {
+        let asks = self.torrent.dht_wish().is_some();
+        asks && self.dht.is_some_and(|dht| dht.is_alone())
     }
 
     fn hindrance_to_download(&self) -> Option<Hindrance> {

@@ -394,7 +394,8 @@ impl Announcer {
             .iter()
             .map(|tracker| {
                 let next = self.next_announce(tracker, now);
-                tracker.status(next.map(|at| at.since(now).as_secs()))
+                let asked = self.flights.iter().any(|f| f.tracker == tracker.id);
+                tracker.status(next.map(|at| at.since(now).as_secs()), asked)
             })
             .collect()
     }

@@ -20,6 +20,7 @@ use crate::id::{OpId, TorrentId};
 use crate::lsd::Lsd;
 use crate::metainfo::InfoHash;
 use crate::notice::Notice;
+use crate::rate::Traffic;
 use crate::rng::{Rng, Seed};
 use crate::slab::{Key, Slab};
 use crate::stats::Stats;
@@ -40,6 +41,7 @@ pub(super) struct World {
     pub(super) timers: Timers<Timer>,
     pub(super) ops: Slab<OpId, Op>,
     pub(super) stats: Stats,
+    traffic: Traffic,
     identity: Identity,
     rng: Rng,
     actions: Actions,
@@ -62,6 +64,7 @@ impl World {
             timers: Timers::default(),
             ops: Slab::default(),
             stats: Stats::default(),
+            traffic: Traffic::default(),
             identity: Identity {
                 peer_id: PeerId([8; 20]),
                 listen: Some(OWN.parse().unwrap()),
@@ -84,6 +87,7 @@ impl World {
             timers: &mut self.timers,
             ops: &mut self.ops,
             stats: &mut self.stats,
+            traffic: &mut self.traffic,
             connections: &mut self.connections,
             throttle: &mut self.throttle,
             banned: &mut self.banned,

@@ -703,6 +703,7 @@ impl<I> Stored<'_, I> {
             | DiskErrorKind::UnsafePath
             | DiskErrorKind::Foreign
             | DiskErrorKind::Io
+            | DiskErrorKind::Truncated
             | _ => Unhashed::Failed(error),
         })?;
         // The descriptor also serves uploads, so it is not marked as read sequentially.

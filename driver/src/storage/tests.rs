@@ -950,7 +950,7 @@ fn a_truncated_file_does_not_match_and_cannot_be_read() {
         .unwrap_err();
     assert_eq!(
         (error.kind, error.file),
-        (DiskErrorKind::Io, path.display().to_string())
+        (DiskErrorKind::Truncated, path.display().to_string())
     );
 }
 

@@ -35,6 +35,9 @@ impl Files {
                 );
             }
         }
+        if let Some(path) = &args.plot {
+            refuse_other_pictures(path)?;
+        }
         Ok(Self {
             csv: create(args.csv.as_deref())?,
             plot: create(args.plot.as_deref())?,
@@ -54,6 +57,21 @@ impl Files {
                 .map_err(|error| Failure::io("write", &path, &error))?;
         }
         Ok(())
+    }
+}
+
+/// A plot is SVG: under a name that promises something else, no program would show it.
+fn refuse_other_pictures(path: &Path) -> Result<(), Failure> {
+    match path.extension() {
+        Some(extension) if !extension.eq_ignore_ascii_case("svg") => Err(Failure::usage(format!(
+            "--plot draws SVG, which {} would not be taken for",
+            path.display()
+        ))
+        .advise(format!(
+            "name it {}; browsers show it, and for example rsvg-convert makes a PNG of it",
+            path.with_extension("svg").display()
+        ))),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -140,5 +158,27 @@ impl Written {
             None => Ok(()),
             Some(error) => Err(Failure::io("write", &self.path, &error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plots_have_names_that_say_what_they_are() {
+        for fine in ["a.svg", "a.SVG", "/dev/stdout", "a"] {
+            assert!(refuse_other_pictures(Path::new(fine)).is_ok(), "{fine}");
+        }
+        for wrong in ["a.png", "a.svg.gz", "a.html"] {
+            let failure = refuse_other_pictures(Path::new(wrong)).unwrap_err();
+            assert_eq!(failure.exit(), crate::exit::Exit::Usage);
+        }
+        let failure = refuse_other_pictures(Path::new("x/a.png")).unwrap_err();
+        assert!(
+            failure
+                .advice()
+                .is_some_and(|advice| advice.contains("x/a.svg"))
+        );
     }
 }

@@ -118,22 +118,22 @@ fn advance(
             output.gauge(
                 progress.have,
                 progress.wanted,
-                &line(progress, began.elapsed()),
+                &texts(progress, began.elapsed()),
             );
         }
         ControlFlow::Continue(())
     })
 }
 
-fn line(progress: &Progress, wall: Duration) -> String {
-    format!(
-        "{}%  {} of virtual time  {} of {} complete  {} events/s",
-        units::percent(progress.have, progress.wanted),
-        units::elapsed(progress.now),
-        progress.complete,
-        progress.peers,
-        report::grouped(units::average(progress.happened, wall)),
-    )
+/// How far it is, the most important first.
+fn texts(progress: &Progress, wall: Duration) -> [String; 4] {
+    let events = units::average(progress.happened, wall);
+    [
+        format!("{}%", units::percent(progress.have, progress.wanted)),
+        format!("{} of virtual time", units::elapsed(progress.now)),
+        format!("{} of {} complete", progress.complete, progress.peers),
+        format!("{} events/s", report::grouped(events)),
+    ]
 }
 
 /// What the options ask for.
@@ -172,8 +172,10 @@ fn faults(name: &Path) -> Result<Faults, Failure> {
             ))
         })?;
     Faults::parse(&text).map_err(|error| {
-        let what = error.to_string().replace('\n', " ");
+        let error = error.to_string();
+        let (what, place) = error.split_once('\n').unwrap_or((&error, ""));
         Failure::usage(format!("{}: {what}", name.display()))
+            .detail(place)
             .advise("docs/simulation.md tells what such a file may have")
     })
 }

@@ -196,7 +196,7 @@ impl Tracker {
         }
     }
 
-    pub(super) fn status(&self, next_announce: Option<u64>) -> TrackerStatus {
+    pub(super) fn status(&self, next_announce: Option<u64>, asked: bool) -> TrackerStatus {
         TrackerStatus {
             url: self.url.clone(),
             tier: self.tier,
@@ -206,6 +206,7 @@ impl Tracker {
             leechers: self.leechers,
             peers: self.peers,
             next_announce,
+            asked,
         }
     }
 }
