@@ -91,7 +91,7 @@ pub(crate) struct Download {
 
     /// Which files: numbers as `anabranch show` prints them, ranges, names and patterns, such as
     /// `1,3-5,*.txt`; with ! before it, what is not wanted, such as `!*sample*`. May be given several
-    /// times; a comma in a name is `\\,` unless the name is all of LIST. Needs a single SOURCE.
+    /// times; a comma in a name is `\,` unless the name is all of LIST. Needs a single SOURCE.
     #[arg(long, short = 'f', value_name = "LIST")]
     pub(crate) files: Vec<FileList>,
 
