@@ -217,7 +217,6 @@ mod tests {
     use std::sync::Mutex;
     use std::task::{Context, Waker};
 
-
     use super::*;
     use crate::policy::AllowAll;
     use crate::runtime::{HttpAnswer, Listener, Stream, Udp};

@@ -191,15 +191,22 @@ fn until_a_peer_is_named(dead: usize, mode: &TrackerMode, scheme: &str) -> Durat
     };
     let seed = world.add_host(HostConfig::default());
     let only = vec![url(&world, tracker)];
-    world.seed_torrent(seed, &content, add(only)).unwrap();
-    world.run_for(MINUTE).unwrap();
+    world
+        .seed_torrent(seed, &content, add(only))
+        .expect("the seed takes the torrent on");
+    world.run_for(MINUTE).expect("nothing goes wrong");
     let leecher = world.add_host(HostConfig::default());
-    world.add_torrent(leecher, &content, add(tiers)).unwrap();
+    world
+        .add_torrent(leecher, &content, add(tiers))
+        .expect("a leecher takes the torrent on");
     let begin = world.now();
-    world.run_until_complete(HOUR).unwrap();
+    world.run_until_complete(HOUR).expect("it completes");
     let named = |notice: &Notice| matches!(notice, Notice::TrackerReplied { peers: 1.., .. });
     let notices = world.host(leecher).notices();
-    let found = notices.iter().find(|(_, notice)| named(notice)).unwrap();
+    let found = notices
+        .iter()
+        .find(|(_, notice)| named(notice))
+        .expect("a tracker names somebody");
     found.0.since(begin)
 }
 

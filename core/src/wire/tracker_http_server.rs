@@ -455,8 +455,8 @@ mod tests {
                     1 => Some(Retry::Never),
                     _ => Some(Retry::Minutes(minutes)),
                 },
-                interval: (kind % 5 == 0).then_some(minutes),
-                min_interval: (kind % 7 == 0).then_some(minutes),
+                interval: kind.is_multiple_of(5).then_some(minutes),
+                min_interval: kind.is_multiple_of(7).then_some(minutes),
             };
             decode_announce(&encode_failure(&failure)) == Ok(Answer::Failure(failure))
         }
