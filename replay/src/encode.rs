@@ -425,7 +425,9 @@ pub(crate) fn closed(event: &Event) -> Option<ConnId> {
 mod tests {
     use std::net::SocketAddr;
 
-    use anabranch_core::event::{CloseReason, DiskError, DiskErrorKind, HttpReply, Opened};
+    use anabranch_core::event::{
+        CloseReason, DiskError, DiskErrorKind, HttpReply, Opened, Undelivered,
+    };
     use anabranch_core::id::TorrentId;
     use quickcheck::{Arbitrary, Gen, quickcheck};
 
@@ -454,7 +456,7 @@ mod tests {
                 op,
                 result: OpResult::Disk(Ok(done)),
             };
-            Self(match u8::arbitrary(g) % 22 {
+            Self(match u8::arbitrary(g) % 23 {
                 0 => Event::Tick,
                 1 => Event::Wall(UnixTime(u64::arbitrary(g))),
                 2 => command(Command::AddTorrent(AddTorrent {
@@ -491,6 +493,10 @@ mod tests {
                 12 => Event::Datagram {
                     from: address,
                     data: bytes(g),
+                },
+                22 => Event::Undelivered {
+                    to: address,
+                    reason: Undelivered::Refused,
                 },
                 13 => disk(DiskDone::Read {
                     data: Bytes::from(vec![0; usize::arbitrary(g) % 100_000]),

@@ -4,9 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use anabranch_core::command::{AddTorrent, Command};
-use anabranch_core::event::DiskErrorKind;
-use anabranch_core::metainfo::FileIndex;
+use anabranch_core::command::AddTorrent;
 use anabranch_core::{Notice, TorrentState};
 use anabranch_sim::{
     Actor, ActorEvent, Babbler, Content, FailureKind, Fault, HostConfig, HostId, JobKind, Manner,
@@ -66,100 +64,6 @@ fn a_full_disk_holds_a_torrent_back_until_there_is_room() {
     swarm.world.run_for(2 * MINUTE).unwrap();
     assert_eq!(state(&swarm.world, leecher), Some(TorrentState::Failed));
     swarm.complete(HOUR).unwrap();
-}
-
-#[test]
-fn a_file_of_somebody_elses_is_refused_and_never_written_over() {
-    let content = real(2_000_000, 65_536);
-    let file = FileIndex::new(0);
-    let mut swarm = Swarm::new(strict(1), &content, 1, |_| {});
-    let leecher = swarm.world.add_host(HostConfig::with_rate(1_000_000));
-    swarm
-        .world
-        .host_mut(leecher)
-        .disk_faults()
-        .foreign
-        .insert(file);
-    let add = swarm.add.clone();
-    let id = swarm
-        .world
-        .add_torrent(leecher, &content, add.clone())
-        .unwrap();
-    swarm.world.run_for(HOUR).unwrap();
-    // It says so once, and does not come back to it by itself.
-    let failed = |world: &World| {
-        let notices = world.host(leecher).notices().iter();
-        let failed = notices.filter(|(_, notice)| {
-            matches!(notice, Notice::StorageFailed { error, .. }
-                if error.kind == DiskErrorKind::Foreign)
-        });
-        failed.count()
-    };
-    assert_eq!(failed(&swarm.world), 1);
-    assert_eq!(state(&swarm.world, leecher), Some(TorrentState::Failed));
-    let host = swarm.world.host(leecher);
-    assert_eq!(host.disk_jobs(JobKind::Store), 0);
-    assert_eq!(host.disk_jobs(JobKind::Probe), 0);
-    // Nothing has changed, so it is refused again.
-    let command = Command::Resume { torrent: id };
-    swarm.world.command(leecher, command).1.unwrap().unwrap();
-    swarm.world.run_for(MINUTE).unwrap();
-    assert_eq!(failed(&swarm.world), 2);
-    // The user has moved it away.
-    swarm.world.host_mut(leecher).disk_faults().foreign.clear();
-    let command = Command::Resume { torrent: id };
-    swarm.world.command(leecher, command).1.unwrap().unwrap();
-    swarm.world.run_for(HOUR).unwrap();
-    assert_eq!(state(&swarm.world, leecher), Some(TorrentState::Seeding));
-}
-
-#[test]
-fn a_file_of_somebody_elses_is_written_over_where_the_user_says_so() {
-    let content = real(2_000_000, 65_536);
-    let mut swarm = Swarm::new(strict(1), &content, 1, |_| {});
-    let leecher = swarm.world.add_host(HostConfig::with_rate(1_000_000));
-    let faults = swarm.world.host_mut(leecher).disk_faults();
-    faults.foreign.insert(FileIndex::new(0));
-    let add = AddTorrent {
-        overwrite: true,
-        ..swarm.add.clone()
-    };
-    swarm.world.add_torrent(leecher, &content, add).unwrap();
-    swarm.world.run_for(HOUR).unwrap();
-    assert_eq!(state(&swarm.world, leecher), Some(TorrentState::Seeding));
-}
-
-#[test]
-fn a_file_that_is_too_long_is_cut_when_all_of_it_is_verified() {
-    let content = real(2_000_000, 65_536);
-    let file = FileIndex::new(0);
-    let mut swarm = Swarm::new(strict(1), &content, 1, |_| {});
-    let leecher = swarm.world.add_host(HostConfig::with_rate(1_000_000));
-    let faults = swarm.world.host_mut(leecher).disk_faults();
-    faults.longer.insert(file, 2_000_010);
-    let add = swarm.add.clone();
-    swarm.world.add_torrent(leecher, &content, add).unwrap();
-    swarm.world.run_for(HOUR).unwrap();
-    let notices: Vec<_> = (swarm.world.host(leecher).notices().iter())
-        .map(|(_, notice)| notice)
-        .collect();
-    let at = |is: fn(&Notice) -> bool| notices.iter().position(|notice| is(notice)).unwrap();
-    let last_piece = notices.len()
-        - 1
-        - (notices.iter().rev())
-            .position(|notice| matches!(notice, Notice::Piece { .. }))
-            .unwrap();
-    let cut = at(|notice| matches!(notice, Notice::FileLonger { .. }));
-    assert!(cut > last_piece);
-    assert!(matches!(
-        notices[cut],
-        Notice::FileLonger {
-            found: 2_000_010,
-            expected: 2_000_000,
-            cut: true,
-            ..
-        }
-    ));
 }
 
 #[test]
@@ -289,12 +193,12 @@ fn until_a_peer_is_named(dead: usize, mode: &TrackerMode, scheme: &str) -> Durat
     let only = vec![url(&world, tracker)];
     world
         .seed_torrent(seed, &content, add(only))
-        .expect("a world that works");
-    world.run_for(MINUTE).expect("nothing fails");
+        .expect("the seed takes the torrent on");
+    world.run_for(MINUTE).expect("nothing goes wrong");
     let leecher = world.add_host(HostConfig::default());
     world
         .add_torrent(leecher, &content, add(tiers))
-        .expect("a world that works");
+        .expect("a leecher takes the torrent on");
     let begin = world.now();
     world.run_until_complete(HOUR).expect("it completes");
     let named = |notice: &Notice| matches!(notice, Notice::TrackerReplied { peers: 1.., .. });
@@ -302,7 +206,7 @@ fn until_a_peer_is_named(dead: usize, mode: &TrackerMode, scheme: &str) -> Durat
     let found = notices
         .iter()
         .find(|(_, notice)| named(notice))
-        .expect("a tracker named peers");
+        .expect("a tracker names somebody");
     found.0.since(begin)
 }
 

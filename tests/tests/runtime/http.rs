@@ -64,6 +64,7 @@ fn serve_one(stream: &mut (impl Read + Write)) -> io::Result<bool> {
         "/exact" => reply("200 OK", "", &vec![1; LIMIT as usize]),
         "/more" => reply("200 OK", "", &vec![1; LIMIT as usize + 1]),
         "/missing" => reply("404 Not Found", "", b"no such torrent"),
+        "/busy" => reply("503 Busy", "Retry-After: 120\r\n", b""),
         "/once" => reply("302 Found", "location: plain\r\n", b""),
         "/circle" => reply("301 Moved", "location: /circle\r\n", b""),
         "/file" => reply("302 Found", "location: file:///etc/passwd\r\n", b""),
@@ -215,6 +216,9 @@ pub(crate) fn replies_come_with_status_and_body<S: Subject>() {
         (reply.status, &reply.body[..]),
         (404, &b"no such torrent"[..])
     );
+    assert_eq!(reply.retry_after, None);
+    let reply = fetch::<S>(port, "/busy").expect("a reply");
+    assert_eq!((reply.status, reply.retry_after), (503, Some(120)));
 }
 
 pub(crate) fn the_query_reaches_the_server_as_it_was_written<S: Subject>() {
