@@ -1,4 +1,26 @@
-//! HTTP on top of an adapter's single exchange: redirects, time limit, and where they may lead.
+//! HTTP as trackers and web seeds speak it.
+//!
+//! [`exchange`] follows redirects, keeps the time limit and decides where they may lead, and undoes
+//! content codings. Beneath it is an adapter's single exchange, for which there is [`get`]: it reads what
+//! real servers send over the adapter's own connections. No library does that for two runtimes alike:
+//! what one takes another refuses, and some let a server talk on for ever.
+//!
+//! | subject | what it is |
+//! |---|---|
+//! | `get` | one request and its reply over one connection |
+//! | `head` | the reply's head |
+//! | `body` | where its body ends |
+//! | `coding` | how its body is packed |
+//! | `tls` | whom HTTPS trusts, and its bytes |
+
+mod body;
+mod coding;
+mod get;
+mod head;
+#[cfg(not(feature = "tls"))]
+mod no_tls;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
@@ -9,8 +31,12 @@ use std::time::{Duration, Instant};
 
 use anabranch_core::action::HttpRequest;
 use anabranch_core::event::{ContactError, HttpReply};
+#[cfg(not(feature = "tls"))]
+use no_tls as tls;
 use url::{Host, Url};
 
+pub use self::get::get;
+pub use self::tls::Tls;
 use crate::net;
 use crate::policy::{Contact, Policy};
 use crate::runtime::{HttpHop, Runtime, Timer};
@@ -102,12 +128,11 @@ impl<R: Runtime> Exchange<R> {
         }
         let (to, answer) = outcome?;
         self.was_public |= net::is_public(to.ip());
-        let redirected = matches!(answer.status, 301 | 302 | 303 | 307 | 308);
         Ok(match answer.location {
-            Some(location) if redirected => Hop::Redirect(location),
+            Some(location) if is_redirect(answer.status) => Hop::Redirect(location),
             _ => Hop::Reply(HttpReply {
                 status: answer.status,
-                body: answer.body,
+                body: coding::unpack(answer.body, answer.coding.as_deref(), self.body_limit)?,
             }),
         })
     }
@@ -166,6 +191,11 @@ impl<R: Runtime> Exchange<R> {
     }
 }
 
+/// Whether a reply of this status, with a location, is no answer but leads to one.
+fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
+}
+
 fn parse(text: &str) -> Result<Url, ContactError> {
     let url =
         Url::parse(text).map_err(|error| ContactError::Failed(format!("bad URL: {error}")))?;
@@ -213,8 +243,6 @@ mod tests {
     use std::sync::Mutex;
     use std::task::{Context, Waker};
 
-    use bytes::Bytes;
-
     use super::*;
     use crate::policy::AllowAll;
     use crate::runtime::{HttpAnswer, Listener, Stream, Udp};
@@ -233,7 +261,8 @@ mod tests {
         visited: Vec<SocketAddr>,
     }
 
-    enum Never {}
+    #[derive(Debug)]
+    pub(super) enum Never {}
 
     impl Stream for Never {
         fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -334,12 +363,12 @@ mod tests {
                     Some(Some(location)) => HttpAnswer {
                         status: 302,
                         location: Some((*location).into()),
-                        body: Bytes::new(),
+                        ..HttpAnswer::default()
                     },
                     Some(None) => HttpAnswer {
                         status: 200,
-                        location: None,
                         body: hop.url.into(),
+                        ..HttpAnswer::default()
                     },
                     None => HttpAnswer {
                         status: 404,

@@ -5,6 +5,7 @@
 //!
 //! - [`run`]: the loop that owns the engine, turns its actions into I/O and feeds it what comes back;
 //! - [`runtime`]: what an adapter supplies, and the rules for it;
+//! - [`http`]: one exchange with a tracker or a web seed, over an adapter's connections;
 //! - [`Client`] and [`Torrent`]: handles for any executor;
 //! - [`storage`]: where a torrent's data lives;
 //! - [`Policy`]: the embedder's word on whom this machine talks to.
@@ -16,7 +17,7 @@ mod client;
 mod conns;
 mod dht;
 mod error;
-mod http;
+pub mod http;
 mod io;
 mod lsd;
 pub mod net;

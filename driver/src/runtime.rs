@@ -78,9 +78,14 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<IpAddr>, ContactError>> + Send + use<Self>;
 
     /// Makes one HTTP exchange: one request, one reply, no redirect followed, no proxy asked, as
-    /// [`USER_AGENT`], with `gzip` accepted and undone. Redirects, the time limit and the policy are
-    /// the driver's business, which drops the future when it takes too long. An adapter gathers the
-    /// body in an [`HttpBody`], which knows the limit.
+    /// [`USER_AGENT`], with `gzip` accepted and no content coding undone. Redirects, content codings,
+    /// the time limit and the policy are the driver's business, which drops the future when it takes
+    /// too long.
+    ///
+    /// [`http::get`](crate::http::get) does all that over a connection of [`connect`](Self::connect),
+    /// and takes what servers really send, the same on every runtime. An adapter that brings a client
+    /// of its own decides by itself what it takes, gathers the body in an [`HttpBody`], which knows the
+    /// limit, and has to bound what is not body as well.
     ///
     /// The errors that the driver tells apart: [`ContactError::Unreachable`], whereupon the host's
     /// next address is tried; [`ContactError::Tls`] for all that a handshake or a certificate fails at;
@@ -166,8 +171,8 @@ pub struct HttpHop {
     pub to: SocketAddr,
     /// The local address to dial from, if any.
     pub from: Option<IpAddr>,
-    /// The largest body, with its content encoding undone, in bytes. Reading stops beyond it, with
-    /// [`ContactError::TooLarge`].
+    /// The largest body, as it comes, in bytes. Reading stops beyond it, with
+    /// [`ContactError::TooLarge`]. The driver holds to the same limit when it unpacks it.
     pub body_limit: u32,
 }
 
@@ -186,7 +191,7 @@ impl HttpHop {
 /// What trackers and web seeds see as `User-Agent`.
 pub const USER_AGENT: &str = concat!("anabranch/", env!("CARGO_PKG_VERSION"));
 
-/// The body of a reply as it comes in, with its content encoding undone.
+/// The body of a reply as it comes in.
 #[derive(Clone, Debug)]
 pub struct HttpBody {
     bytes: Vec<u8>,
@@ -216,6 +221,13 @@ impl HttpBody {
         Ok(())
     }
 
+    /// Takes of what has come as much as the limit leaves room for.
+    pub(crate) fn push_what_fits(&mut self, chunk: &[u8]) {
+        let room = self.limit as usize - self.bytes.len();
+        self.bytes
+            .extend_from_slice(&chunk[..chunk.len().min(room)]);
+    }
+
     /// The whole body.
     pub fn finish(self) -> Bytes {
         self.bytes.into()
@@ -229,7 +241,9 @@ pub struct HttpAnswer {
     pub status: u16,
     /// The `Location` header.
     pub location: Option<String>,
-    /// The body, with its content encoding undone.
+    /// The `Content-Encoding` header.
+    pub coding: Option<String>,
+    /// The body as it came, packed or not.
     pub body: Bytes,
 }
 

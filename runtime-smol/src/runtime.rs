@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use anabranch_driver::core::event::ContactError;
+use anabranch_driver::http::Tls;
 use anabranch_driver::net;
 use anabranch_driver::runtime::{self, HttpAnswer, HttpHop, Runtime};
 use async_io::Async;
@@ -18,19 +18,30 @@ use crate::http::Http;
 use crate::net::{SmolListener, SmolStream, SmolUdp};
 
 /// smol as a [`Runtime`]: sockets and timers on [`async_io`], names by [`async_net`], HTTP by `surf`
-/// over libcurl.
-#[derive(Clone, Debug, Default)]
+/// with the driver's exchange beneath it.
+#[derive(Clone, Debug)]
 pub struct Smol {
     http: Arc<Http>,
 }
 
 impl Smol {
+    fn with_tls(tls: Tls) -> Self {
+        Self {
+            http: Arc::new(Http::new(tls)),
+        }
+    }
+
     /// Trusts the certificate authorities in a file, in PEM format, instead of the system's. The
     /// environment variable `SSL_CERT_FILE` does the same for [`Smol::default`].
-    pub fn with_authorities(file: impl Into<PathBuf>) -> Self {
-        Self {
-            http: Arc::new(Http::with_authorities(file.into())),
-        }
+    #[cfg(feature = "tls")]
+    pub fn with_authorities(file: impl Into<std::path::PathBuf>) -> Self {
+        Self::with_tls(Tls::with_authorities(file))
+    }
+}
+
+impl Default for Smol {
+    fn default() -> Self {
+        Self::with_tls(Tls::default())
     }
 }
 

@@ -18,7 +18,6 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-mod http;
 mod net;
 mod runtime;
 

@@ -3,22 +3,20 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use anabranch_driver::core::event::ContactError;
+use anabranch_driver::http::{self, Tls};
 use anabranch_driver::net;
 use anabranch_driver::runtime::{self, HttpAnswer, HttpHop, Runtime};
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
 
-use crate::http::Http;
 use crate::net::{TokioListener, TokioStream, TokioUdp};
 
-/// tokio as a [`Runtime`]: its sockets, timers and resolver, and HTTP by `reqwest` over rustls.
+/// tokio as a [`Runtime`]: its sockets, timers and resolver, and the driver's HTTP over them.
 ///
 /// A client runs in the runtime that it is started in. Outside of any, the start fails with
 /// [`StartError::Runtime`](crate::StartError::Runtime);
@@ -30,15 +28,16 @@ use crate::net::{TokioListener, TokioStream, TokioUdp};
 /// timers: call `enable_all` on its builder.
 #[derive(Clone, Debug, Default)]
 pub struct Tokio {
-    http: Arc<Http>,
+    tls: Tls,
 }
 
+#[cfg(feature = "tls")]
 impl Tokio {
     /// Trusts the certificate authorities in a file, in PEM format, instead of the system's. The
     /// environment variable `SSL_CERT_FILE` does the same for [`Tokio::default`].
-    pub fn with_authorities(file: impl Into<PathBuf>) -> Self {
+    pub fn with_authorities(file: impl Into<std::path::PathBuf>) -> Self {
         Self {
-            http: Arc::new(Http::with_authorities(file.into())),
+            tls: Tls::with_authorities(file),
         }
     }
 }
@@ -92,8 +91,11 @@ impl Runtime for Tokio {
         &self,
         hop: HttpHop,
     ) -> impl Future<Output = Result<HttpAnswer, ContactError>> + Send + use<> {
-        let http = Arc::clone(&self.http);
-        async move { http.get(hop).await }
+        let tls = self.tls.clone();
+        async move {
+            let dial = TokioStream::connect(hop.to, hop.from);
+            http::get(dial, &tls, &hop).await
+        }
     }
 
     /// Runs the future as a task of the runtime that this is called in.

@@ -5,6 +5,7 @@
 //! [`Subject`]: anabranch_tests::subject::Subject
 
 mod http;
+mod odd_http;
 mod sockets;
 mod support;
 
@@ -36,4 +37,11 @@ anabranch_tests::on_every_runtime! {
     http::what_is_not_http_is_an_error
     http::https_works_with_an_authority_that_is_trusted
     http::https_fails_with_a_certificate_that_is_not_good
+    http::authorities_that_cannot_be_read_are_tried_anew
+    odd_http::a_head_is_taken_however_it_is_written
+    odd_http::a_body_is_taken_however_its_length_is_told
+    odd_http::a_body_tells_by_itself_how_it_is_packed
+    odd_http::what_is_not_body_is_bounded_as_well
+    odd_http::a_redirect_leads_on_whatever_becomes_of_the_connection
+    odd_http::https_may_end_without_notice
 }
