@@ -241,6 +241,8 @@ pub struct HttpAnswer {
     pub status: u16,
     /// The `Location` header.
     pub location: Option<String>,
+    /// The `Retry-After` header.
+    pub retry_after: Option<String>,
     /// The `Content-Encoding` header.
     pub coding: Option<String>,
     /// The body as it came, packed or not.

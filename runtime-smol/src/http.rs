@@ -46,10 +46,12 @@ impl Http {
                 .map(|values| values.last().as_str().to_owned())
         };
         let (location, coding) = (text("location"), text("content-encoding"));
+        let retry_after = text("retry-after");
         let body = response.body_bytes().await.map_err(failed)?;
         Ok(HttpAnswer {
             status,
             location,
+            retry_after,
             coding,
             body: body.into(),
         })
@@ -89,6 +91,7 @@ impl HttpClient for Wire {
         response.ext_mut().insert(Status(answer.status));
         for (name, value) in [
             ("location", answer.location),
+            ("retry-after", answer.retry_after),
             ("content-encoding", answer.coding),
         ] {
             // surf's own has no answer to others but a panic.

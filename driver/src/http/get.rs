@@ -155,6 +155,7 @@ async fn reply<S: Stream>(channel: &mut Channel<S>, limit: u32) -> Result<HttpAn
     let mut answer = HttpAnswer {
         status: head.status,
         location: head.location,
+        retry_after: head.retry_after,
         coding: head.coding,
         ..HttpAnswer::default()
     };

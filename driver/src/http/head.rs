@@ -22,6 +22,7 @@ pub(super) struct Head {
     pub(super) status: u16,
     /// ASCII.
     pub(super) location: Option<String>,
+    pub(super) retry_after: Option<String>,
     pub(super) coding: Option<String>,
     pub(super) framing: Framing,
 }
@@ -146,6 +147,7 @@ fn parse(bytes: &[u8]) -> Result<Head, ContactError> {
     let mut head = Head {
         status,
         location: None,
+        retry_after: None,
         coding: None,
         framing: Framing::default(),
     };
@@ -156,6 +158,8 @@ fn parse(bytes: &[u8]) -> Result<Head, ContactError> {
         if is("location") {
             // Of several the last counts.
             head.location = Some(unfolded(&value));
+        } else if is("retry-after") {
+            head.retry_after = Some(unfolded(&value));
         } else if is("content-encoding") {
             head.coding = Some(match head.coding.take() {
                 Some(coding) => coding + ", " + &value,
@@ -198,7 +202,7 @@ mod tests {
     }
 
     const REPLY: &[u8] = b"\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 302 Found\nLocation: /a\n\
-        LOCATION :\r\n  /b\r\n\tc\r\nno header\r\nContent-Length: x\r\nContent-Length: 5, 6\r\n\
+        LOCATION :\r\n  /b\r\n\tc\r\nno header\r\nRetry-After: 120\r\nContent-Length: x\r\nContent-Length: 5, 6\r\n\
         Content-Encoding: br\r\nContent-Encoding: gzip\r\nTransfer-Encoding: gzip, Chunked\r\n\r\nbody\n\n";
 
     #[test]
@@ -208,6 +212,7 @@ mod tests {
             let expected = Head {
                 status: 302,
                 location: Some("/b c".into()),
+                retry_after: Some("120".into()),
                 coding: Some("br, gzip".into()),
                 framing: Framing {
                     chunked: true,
