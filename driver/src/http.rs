@@ -1,6 +1,6 @@
 //! HTTP as trackers and web seeds speak it.
 //!
-//! [`exchange`] follows redirects, keeps the time limit and decides where they may lead, and undoes
+//! `exchange` follows redirects, keeps the time limit and decides where they may lead, and undoes
 //! content codings. Beneath it is an adapter's single exchange, for which there is [`get`]: it reads what
 //! real servers send over the adapter's own connections. No library does that for two runtimes alike:
 //! what one takes another refuses, and some let a server talk on for ever.

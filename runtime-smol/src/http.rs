@@ -51,8 +51,8 @@ impl Http {
         Ok(HttpAnswer {
             status,
             location,
-            coding,
             retry_after,
+            coding,
             body: body.into(),
         })
     }
@@ -91,8 +91,8 @@ impl HttpClient for Wire {
         response.ext_mut().insert(Status(answer.status));
         for (name, value) in [
             ("location", answer.location),
-            ("content-encoding", answer.coding),
             ("retry-after", answer.retry_after),
+            ("content-encoding", answer.coding),
         ] {
             // surf's own has no answer to others but a panic.
             if let Some(value) = value.filter(|value| value.is_ascii()) {

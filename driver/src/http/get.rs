@@ -155,8 +155,8 @@ async fn reply<S: Stream>(channel: &mut Channel<S>, limit: u32) -> Result<HttpAn
     let mut answer = HttpAnswer {
         status: head.status,
         location: head.location,
-        coding: head.coding,
         retry_after: head.retry_after,
+        coding: head.coding,
         ..HttpAnswer::default()
     };
     let leads_on = answer.location.is_some() && is_redirect(answer.status);

@@ -22,8 +22,8 @@ pub(super) struct Head {
     pub(super) status: u16,
     /// ASCII.
     pub(super) location: Option<String>,
-    pub(super) coding: Option<String>,
     pub(super) retry_after: Option<String>,
+    pub(super) coding: Option<String>,
     pub(super) framing: Framing,
 }
 
@@ -147,8 +147,8 @@ fn parse(bytes: &[u8]) -> Result<Head, ContactError> {
     let mut head = Head {
         status,
         location: None,
-        coding: None,
         retry_after: None,
+        coding: None,
         framing: Framing::default(),
     };
     for header in response.headers.iter() {
@@ -202,8 +202,8 @@ mod tests {
     }
 
     const REPLY: &[u8] = b"\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 302 Found\nLocation: /a\n\
-        LOCATION :\r\n  /b\r\n\tc\r\nno header\r\nContent-Length: x\r\nContent-Length: 5, 6\r\n\
-        Content-Encoding: br\r\nRetry-After: 120\r\nContent-Encoding: gzip\r\nTransfer-Encoding: gzip, Chunked\r\n\r\nbody\n\n";
+        LOCATION :\r\n  /b\r\n\tc\r\nno header\r\nRetry-After: 120\r\nContent-Length: x\r\nContent-Length: 5, 6\r\n\
+        Content-Encoding: br\r\nContent-Encoding: gzip\r\nTransfer-Encoding: gzip, Chunked\r\n\r\nbody\n\n";
 
     #[test]
     fn a_head_is_read_however_it_is_cut_into_pieces() {
@@ -212,8 +212,8 @@ mod tests {
             let expected = Head {
                 status: 302,
                 location: Some("/b c".into()),
-                coding: Some("br, gzip".into()),
                 retry_after: Some("120".into()),
+                coding: Some("br, gzip".into()),
                 framing: Framing {
                     chunked: true,
                     length: Some(5),
