@@ -64,9 +64,10 @@ pub struct Config {
     /// Connections that we make at a time, from dialling until both sides are introduced; 0 to dial nobody.
     /// Default 50. Costs no memory but that of the connections.
     pub max_half_open: u32,
-    /// Connections that came in and are in the middle of their handshake, at a time. When there are so many,
-    /// the network (IPv4 /24, IPv6 /48) with most of them gives one up for each that comes. Default 100, at
-    /// least 1. Costs no memory but that of the connections.
+    /// Connections that came in and are in the middle of their handshake, at a time, or a quarter of
+    /// [`max_connections`](Self::max_connections), if that is more. When there are so many, the network (IPv4
+    /// /24, IPv6 /48) with most of them gives one up for each that comes. Default 100, at least 1. Costs no
+    /// memory but that of the connections.
     pub max_incoming_handshakes: u32,
     /// Connections begun in a second; 0 to dial nobody. Default 30. Costs no memory but that of the
     /// connections.

@@ -4,6 +4,7 @@
 //! - `cargo fuzz run TARGET` (nightly, with cargo-fuzz) looks for inputs that do, starting from
 //!   `corpus/TARGET`.
 //! - `cargo run --bin TARGET -- FILE...` repeats single inputs, on any toolchain.
+//! - `cargo run --bin engine -- --seeds 0 1000` runs sequences of events that follow from numbers, on any toolchain.
 //! - `cargo test` replays the whole corpus, and every input of it cut short.
 
 mod engine;

@@ -1,4 +1,8 @@
 //! Crowds that connect to everybody and take all places: an honest download from an honest seed ends all the same.
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "members care for few events of all"
+)]
 
 mod common;
 
@@ -159,7 +163,7 @@ fn run(seed: u64, manner: Manner, hosts: u32, times: u32) {
     swarm
         .world
         .seed_torrent(swarm.seed, &content, swarm.add.clone())
-        .unwrap();
+        .expect("the seed takes the torrent on");
     for _ in 0..hosts {
         let member = Member {
             content: content.clone(),
@@ -174,14 +178,17 @@ fn run(seed: u64, manner: Manner, hosts: u32, times: u32) {
             .world
             .add_actor(HostConfig::with_rate(100_000), member);
     }
-    swarm.world.run_for(Duration::from_secs(30)).unwrap();
+    swarm
+        .world
+        .run_for(Duration::from_secs(30))
+        .expect("nothing goes wrong");
     // The crowd has got hold of the seed's places; it comes back to the download's every 20 s.
     // Those that claim to have everything are of no use to a seed.
     assert!(is_crowded(&swarm.world, &swarm) || manner == Manner::Promising);
     swarm
         .world
         .add_torrent(leecher, &content, swarm.add.clone())
-        .unwrap();
+        .expect("the leecher takes the torrent on");
     swarm.leechers.push(leecher);
     if let Err(failure) = swarm.complete(HOUR) {
         panic!("{manner:?}, {hosts} hosts: {failure}");

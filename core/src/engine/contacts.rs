@@ -48,7 +48,8 @@ impl Engine {
         if self.config.max_connections == 0 || self.connections.is_over(&self.config) {
             return false;
         }
-        if strangers < self.config.max_incoming_handshakes {
+        let most = self.config.max_incoming_handshakes;
+        if strangers < most.max(self.config.max_connections / 4) {
             if !is_full {
                 return true;
             }
