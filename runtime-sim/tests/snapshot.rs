@@ -40,8 +40,28 @@ ANABRANCH_BLESS=1 cargo test -p anabranch-sim --test snapshot
 |---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 ";
 
+const SECOND_HEAD: &str = "
+## Where the link of who downloads is the bottleneck
+
+Seeders that send 1 MiB/s each, and so many of them that the links of those who download are full; pieces of 128 KiB, no
+loss. What is fetched twice here takes the place of what is missing.
+
+| peers | seeders | size, KiB | receives, B/s | latency, ms | median, ms | last, ms | efficiency, ‰ | overhead, ppm | waste, ppm |
+|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
+";
+
 /// Peers, latency in milliseconds, and loss in thousandths.
 type Network = (u32, u64, u32);
+
+/// Peers, seeders, KiB of the torrent, bytes a second that each receives, and latency in milliseconds.
+type Bottleneck = (u32, u32, u64, u64, u64);
+
+const BOTTLENECKS: [Bottleneck; 3] = [
+    (1, 10, 32 << 10, 4 << 20, 50),
+    (5, 20, 64 << 10, 4 << 20, 50),
+    // 32 Mbit/s, and 37.7 MiB.
+    (1, 10, 38_605, 4_000_000, 10),
+];
 
 #[test]
 fn the_table_is_what_swarms_do() {
@@ -53,7 +73,9 @@ fn the_table_is_what_swarms_do() {
             }
         }
     }
-    let table = format!("{HEAD}{}", rows(&networks).concat());
+    let first = rows(&networks, |network| row(*network)).concat();
+    let second = rows(&BOTTLENECKS, |bottleneck| second_row(*bottleneck)).concat();
+    let table = format!("{HEAD}{first}{SECOND_HEAD}{second}");
     let kept = fs::read_to_string(FILE).unwrap_or_default();
     if env::var_os(BLESS).is_some() {
         fs::write(FILE, table).expect("the table can be written");
@@ -68,20 +90,20 @@ fn the_table_is_what_swarms_do() {
 }
 
 /// All rows, in order, whoever is done first.
-fn rows(networks: &[Network]) -> Vec<String> {
+fn rows<T: Sync>(of: &[T], row: impl Fn(&T) -> String + Sync) -> Vec<String> {
     // The largest are begun first, so that no thread waits for long in the end.
-    let waiting = Mutex::new(networks.iter().enumerate().collect::<Vec<_>>());
-    let rows = Mutex::new(vec![String::new(); networks.len()]);
+    let waiting = Mutex::new(of.iter().enumerate().collect::<Vec<_>>());
+    let rows = Mutex::new(vec![String::new(); of.len()]);
     let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
-        for _ in 0..threads.min(networks.len()) {
+        for _ in 0..threads.min(of.len()) {
             scope.spawn(|| {
                 loop {
                     let next = waiting.lock().expect("nobody panics with it").pop();
-                    let Some((index, network)) = next else {
+                    let Some((index, one)) = next else {
                         return;
                     };
-                    let row = row(*network);
+                    let row = row(one);
                     rows.lock().expect("nobody panics with it")[index] = row;
                 }
             });
@@ -91,7 +113,14 @@ fn rows(networks: &[Network]) -> Vec<String> {
 }
 
 fn row((peers, latency, loss): Network) -> String {
-    let report = run((peers, latency, loss));
+    let scenario = Scenario::new(1)
+        .peers(peers)
+        .size(SIZE)
+        .piece_length(PIECE_LENGTH)
+        .rates(RATES.0, RATES.1)
+        .latency(Duration::from_millis(latency))
+        .loss(loss * 1_000);
+    let report = run(scenario);
     let completion = report.completion.expect("somebody is complete");
     let ratio = report.share_ratio_permille.expect("they have downloaded");
     let mut row = String::new();
@@ -111,16 +140,27 @@ fn row((peers, latency, loss): Network) -> String {
     row
 }
 
-fn run((peers, latency, loss): Network) -> Report {
-    let mut run = Scenario::new(1)
+fn second_row((peers, seeders, kib, down, latency): Bottleneck) -> String {
+    let scenario = Scenario::new(1)
         .peers(peers)
-        .size(SIZE)
-        .piece_length(PIECE_LENGTH)
-        .rates(RATES.0, RATES.1)
-        .latency(Duration::from_millis(latency))
-        .loss(loss * 1_000)
-        .start()
-        .expect("a sensible scenario");
+        .seeders(seeders)
+        .size(kib << 10)
+        .rates(1 << 20, down)
+        .latency(Duration::from_millis(latency));
+    let report = run(scenario);
+    let completion = report.completion.expect("somebody is complete");
+    format!(
+        "| {peers} | {seeders} | {kib} | {down} | {latency} | {} | {} | {} | {} | {} |\n",
+        completion.median.as_millis(),
+        completion.max.as_millis(),
+        report.efficiency_permille.expect("everybody is complete"),
+        report.overhead_ppm().expect("there was payload"),
+        report.wasted_ppm().expect("there was payload"),
+    )
+}
+
+fn run(scenario: Scenario) -> Report {
+    let mut run = scenario.start().expect("a sensible scenario");
     match run.advance(|_| ControlFlow::Continue(())) {
         Ok(end) => assert_eq!(end, End::Complete),
         Err(failure) => panic!("{failure}"),
