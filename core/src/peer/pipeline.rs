@@ -364,16 +364,13 @@ mod tests {
         pipeline.arrived(block(0), now);
         assert_eq!(pipeline.answer(), Duration::from_millis(250));
         // 16 blocks a second: the second of two takes 125 ms beside the answer.
-        let pace = Some(16 * u64::from(limits::BLOCK_LEN));
-        pipeline.push(block(1), pace, now);
-        pipeline.push(block(2), pace, now);
+        let pace = 16 * u64::from(limits::BLOCK_LEN);
+        pipeline.push(block(1), Some(pace), now);
+        pipeline.push(block(2), Some(pace), now);
         let expected = Duration::from_micros(312_500);
         assert_eq!(pipeline.late_at(), Some(now + 2 * expected + GRACE));
         // Behind others, a round trip costs nothing.
-        assert_eq!(
-            pipeline.time_for(16, pace.unwrap_or_default()),
-            Duration::from_secs(1)
-        );
+        assert_eq!(pipeline.time_for(16, pace), Duration::from_secs(1));
         // The first is the one that counts.
         pipeline.withdraw(block(1));
         assert_eq!(

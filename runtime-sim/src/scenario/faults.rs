@@ -851,9 +851,11 @@ mod tests {
         );
         let links: Vec<_> = plan
             .iter()
-            .map(|(_, fault)| match fault {
-                Fault::Link(host, link) => (host.index(), link.jitter.as_millis(), link.loss_ppm),
-                other => panic!("{other:?}"),
+            .map(|(_, fault)| {
+                let Fault::Link(host, link) = fault else {
+                    panic!("{fault:?}");
+                };
+                (host.index(), link.jitter.as_millis(), link.loss_ppm)
             })
             .collect();
         assert_eq!(links, [(3, 20, 20_000), (3, 0, 0)]);
