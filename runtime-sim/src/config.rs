@@ -135,6 +135,12 @@ pub struct Link {
     pub queue: u64,
     /// What it adds to the latency of everything that it sends and receives. Default 0.
     pub latency: Duration,
+    /// What it adds to that at random, packet by packet, at most; beside that of the
+    /// [world](WorldConfig::jitter) and of the link at the other end. Default 0.
+    pub jitter: Duration,
+    /// Packets that it loses, in either direction, in a million; beside those that are lost
+    /// [everywhere](WorldConfig::loss_ppm) and on the link at the other end. Default 0.
+    pub loss_ppm: u32,
     /// Received bytes of a stream that wait for the application, at most: the receive window.
     /// Default 4 MiB.
     pub receive_buffer: u64,
@@ -150,6 +156,8 @@ impl Default for Link {
             down: None,
             queue: 1 << 20,
             latency: Duration::ZERO,
+            jitter: Duration::ZERO,
+            loss_ppm: 0,
             receive_buffer: 4 << 20,
             send_buffer: 4 << 20,
         }

@@ -153,6 +153,8 @@ pub(crate) struct Store {
     wrong: BTreeMap<u32, u32>,
     /// Pieces that a fault made wrong behind the engine's back.
     tampered: BTreeSet<u32>,
+    /// Those of them that were written wrong, other than those that were right for a time.
+    miswritten: BTreeSet<u32>,
     /// Parts of incomplete pieces.
     parts: BTreeMap<u32, BTreeMap<u32, Bytes>>,
     resume: Option<Resume>,
@@ -215,6 +217,13 @@ impl Disk {
     /// Pieces that are there and right.
     pub(crate) fn right(&self, key: StorageKey) -> Option<&Bitfield> {
         self.stores.get(&key).map(|store| &store.right)
+    }
+
+    /// How many pieces were written wrong, and have not been written anew.
+    pub(crate) fn miswritten(&self, key: StorageKey) -> usize {
+        self.stores
+            .get(&key)
+            .map_or(0, |store| store.miswritten.len())
     }
 
     /// Damages a stored piece. Says whether there was anything to damage.
@@ -451,10 +460,12 @@ impl Disk {
                 store.synced.remove(piece);
                 store.tampered.remove(&piece);
                 store.wrong.remove(&piece);
+                store.miswritten.remove(&piece);
                 if self.chance.happens(self.faults.corrupt_writes_ppm) {
                     store.right.remove(piece);
                     store.wrong.insert(piece, 0);
                     store.tampered.insert(piece);
+                    store.miswritten.insert(piece);
                 } else {
                     store.right.insert(piece);
                 }
@@ -550,6 +561,7 @@ impl Store {
             synced: Bitfield::new(pieces),
             wrong: BTreeMap::new(),
             tampered: BTreeSet::new(),
+            miswritten: BTreeSet::new(),
             parts: BTreeMap::new(),
             resume: None,
             pending: None,

@@ -72,6 +72,9 @@ pub enum FailureKind {
     /// A piece is reported that is not there, or not right.
     #[error("not right on the disk: {0}")]
     NotOnDisk(String),
+    /// A torrent is complete as far as its engine can know, but not right on the disk, which lied.
+    #[error("complete, but not right on the disk: {0}")]
+    Corrupt(String),
     /// The engine broke its contract with whoever drives it.
     #[error("broken contract: {0}")]
     Contract(String),

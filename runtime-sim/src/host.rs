@@ -324,6 +324,13 @@ impl Host {
         self.disk.right(key)
     }
 
+    /// How many pieces of a torrent its disk has written wrong, as
+    /// [`DiskFaults::corrupt_writes_ppm`] says, and not written anew.
+    pub fn miswritten(&self, content: &Content) -> usize {
+        self.added(content)
+            .map_or(0, |(key, _)| self.disk.miswritten(key))
+    }
+
     /// What is wrong with its disk.
     pub fn disk_faults(&mut self) -> &mut DiskFaults {
         &mut self.disk.faults

@@ -11,6 +11,8 @@ use crate::event::stamp;
 pub(crate) struct Log {
     out: Box<dyn Write + Send>,
     form: Form,
+    /// The host that it is about; all of them if none.
+    only: Option<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -24,6 +26,7 @@ impl Log {
         Self {
             out: Box::new(out),
             form: Form::Text,
+            only: None,
         }
     }
 
@@ -33,7 +36,21 @@ impl Log {
         Self {
             out,
             form: Form::Csv,
+            only: None,
         }
+    }
+
+    /// About one host, and what concerns none.
+    pub(crate) fn only(self, host: u32) -> Self {
+        Self {
+            only: Some(host),
+            ..self
+        }
+    }
+
+    /// Whether it is about a host.
+    pub(crate) fn is_about(&self, host: u32) -> bool {
+        self.only.is_none_or(|only| only == host)
     }
 
     /// Writes a line; that of no host when `host` is the largest number. What cannot be written is lost.

@@ -54,9 +54,13 @@ impl World {
             Some(tracker) => Some(tracker | TRACKER_BIT),
             None => self.host_at(packet.to.ip()),
         };
-        let Some(to) = to.filter(|_| !self.chance.happens(self.config.loss_ppm)) else {
+        let Some(to) = to else {
             return;
         };
+        let loss = self.loss_between(from, to);
+        if self.chance.happens(loss) {
+            return;
+        }
         let copies = 1 + u32::from(self.chance.happens(self.config.duplicate_ppm));
         for _ in 0..copies {
             let arrives = leaves + self.one_way(from, to);

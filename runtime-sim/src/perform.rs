@@ -28,7 +28,9 @@ impl World {
             return;
         };
         self.trace.event(now, host, &event);
-        if let Some(log) = &mut self.log {
+        if let Some(log) = &mut self.log
+            && log.is_about(host)
+        {
             log.line(now, host, &describe_event(&event));
         }
         let tick = matches!(event, Event::Tick);
@@ -97,7 +99,9 @@ impl World {
         }
         for action in tampered.into_iter().chain(buffer.drain()) {
             self.trace.action(&action);
-            if let Some(log) = &mut self.log {
+            if let Some(log) = &mut self.log
+                && log.is_about(host)
+            {
                 log.line(now, host, &describe_action(&action));
             }
             self.perform(host, action);

@@ -216,7 +216,7 @@ impl World {
         if conn.dialler.state != State::Opening {
             return;
         }
-        let loss = self.config.loss_ppm;
+        let loss = there.map_or(0, |there| self.loss_between(from, there));
         let reached = there.filter(|there| {
             self.path_is_open(from, *there)
                 && self
@@ -370,7 +370,7 @@ impl World {
             State::Opening | State::Open => {}
         }
         let packets = u64::from(segment.weight).div_ceil(PACKET).max(1);
-        let loss = u64::from(self.config.loss_ppm) * packets;
+        let loss = u64::from(self.loss_between(sender, host)) * packets;
         if self.chance.happens(u32::try_from(loss).unwrap_or(u32::MAX)) {
             // One packet of it is missing, and is sent again.
             let weight = segment.weight.min(PACKET as u32);

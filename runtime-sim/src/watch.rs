@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anabranch_core::id::StorageKey;
 use anabranch_core::{Engine, Instant, TorrentState};
 
 use crate::failure::FailureKind;
@@ -40,6 +41,25 @@ impl World {
                 );
                 return self.fail(Some(host), FailureKind::Stalled(what));
             }
+        }
+    }
+
+    /// Looks for a torrent of which pieces were written wrong.
+    pub(crate) fn find_corrupt(&mut self) {
+        let found = (0..).zip(&self.hosts).find_map(|(index, host)| {
+            (0..).zip(&host.torrents).find_map(|(key, added)| {
+                let wrong = host.disk.miswritten(StorageKey(key));
+                (wrong > 0).then(|| {
+                    let pieces = added.content.pieces();
+                    (
+                        index,
+                        format!("{wrong} of {pieces} pieces were written wrong"),
+                    )
+                })
+            })
+        });
+        if let Some((host, what)) = found {
+            self.fail(Some(host), FailureKind::Corrupt(what));
         }
     }
 

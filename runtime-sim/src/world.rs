@@ -15,7 +15,7 @@ use anabranch_core::metainfo::InfoHash;
 use anabranch_core::{Action, Actions, Command, Engine, Event, Instant, Wake};
 
 use crate::actor::{Actor, ActorEvent};
-use crate::chance::{Chance, mix};
+use crate::chance::{Chance, PPM, mix};
 use crate::config::{HostConfig, WorldConfig};
 use crate::content::Content;
 use crate::event::Happening;
@@ -357,12 +357,13 @@ impl World {
         (self.conns.len(), self.queue.len())
     }
 
-    /// How many torrents of how many hosts are not complete.
+    /// How many torrents of how many hosts are not complete, as far as their engines know.
     pub fn incomplete(&self) -> u32 {
         self.incomplete
     }
 
-    /// From now on, what happens is written to `out`, an event a line.
+    /// From now on, what happens is written to `out`, an event a line. So it is with the other three:
+    /// there is one log, and the last one called says which.
     pub fn log_to(&mut self, out: impl std::io::Write + Send + 'static) {
         self.log = Some(Log::new(out));
     }
@@ -372,6 +373,18 @@ impl World {
     /// what it does about it, and `world` for what happens to the world as a whole.
     pub fn log_csv_to(&mut self, out: impl std::io::Write + Send + 'static) {
         self.log = Some(Log::csv(out));
+    }
+
+    /// As [`World::log_to`], but what happens to other hosts is left out. What happens to the world as a
+    /// whole is not.
+    pub fn log_host_to(&mut self, host: HostId, out: impl std::io::Write + Send + 'static) {
+        self.log = Some(Log::new(out).only(host.0));
+    }
+
+    /// As [`World::log_csv_to`], but what happens to other hosts is left out. What happens to the world
+    /// as a whole is not.
+    pub fn log_host_csv_to(&mut self, host: HostId, out: impl std::io::Write + Send + 'static) {
+        self.log = Some(Log::csv(out).only(host.0));
     }
 
     /// Runs for a time.
@@ -447,13 +460,20 @@ impl World {
         self.outcome(())
     }
 
-    /// Runs until every torrent of every host is complete.
+    /// Runs until every torrent of every host has been completed.
+    ///
+    /// Engines believe a disk that says that it wrote what it was given. Who lets disks lie about that
+    /// ([`DiskFaults::corrupt_writes_ppm`](crate::DiskFaults::corrupt_writes_ppm)) and wants to know no
+    /// more than what engines can know asks [`World::run_until`] for [`World::incomplete`].
     ///
     /// # Errors
     ///
-    /// As [`World::run_until`].
+    /// As [`World::run_until`]; and [`FailureKind::Corrupt`] when a host is complete as far as its engine
+    /// can know, but what it downloaded was written wrong.
     pub fn run_until_complete(&mut self, limit: Duration) -> Result<(), Failure> {
-        self.run_until(limit, |world| world.incomplete == 0)
+        self.run_until(limit, |world| world.incomplete == 0)?;
+        self.find_corrupt();
+        self.outcome(())
     }
 
     /// Lets the next thing happen. False when nothing is left to, or a check did not hold.
@@ -702,7 +722,31 @@ impl World {
 
     /// The same for one packet, with jitter.
     pub(crate) fn one_way(&mut self, from: u32, to: u32) -> Duration {
-        self.latency(from, to) + self.chance.up_to(self.config.jitter)
+        let most = self.config.jitter + self.jitter_at(from) + self.jitter_at(to);
+        self.latency(from, to) + self.chance.up_to(most)
+    }
+
+    /// Packets that are lost between two places, in a million.
+    pub(crate) fn loss_between(&self, from: u32, to: u32) -> u32 {
+        let all = u64::from(PPM);
+        let passed = [self.config.loss_ppm, self.loss_at(from), self.loss_at(to)]
+            .into_iter()
+            .fold(all, |passed, loss| {
+                passed * all.saturating_sub(loss.into()) / all
+            });
+        // What is left of a million is no more than that.
+        (all - passed) as u32
+    }
+
+    /// Trackers are at the end of perfect links.
+    fn jitter_at(&self, place: u32) -> Duration {
+        let host = self.hosts.get(place as usize);
+        host.map_or(Duration::ZERO, |host| host.config.link.jitter)
+    }
+
+    fn loss_at(&self, place: u32) -> u32 {
+        let host = self.hosts.get(place as usize);
+        host.map_or(0, |host| host.config.link.loss_ppm)
     }
 }
 

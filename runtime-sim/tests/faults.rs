@@ -444,6 +444,59 @@ fn a_panic_is_a_failure_with_a_seed_and_a_time() {
 }
 
 #[test]
+fn who_is_complete_on_a_disk_that_lies_is_not_called_complete() {
+    let content = real(300_000, 65_536);
+    let mut swarm = Swarm::new(strict(1), &content, 2, |_| {});
+    let cheated = swarm.leechers[1];
+    swarm
+        .world
+        .host_mut(cheated)
+        .disk_faults()
+        .corrupt_writes_ppm = PPM;
+    let failure = swarm.world.run_until_complete(HOUR).unwrap_err();
+    let kind = FailureKind::Corrupt("5 of 5 pieces were written wrong".into());
+    assert_eq!((failure.kind, failure.host), (kind, Some(cheated)));
+}
+
+#[test]
+fn a_bad_link_is_bad_for_its_host_alone() {
+    let content = real(2_000_000, 65_536);
+    for (loss_ppm, jitter) in [(50_000, 0), (0, 400)] {
+        let mut swarm = Swarm::empty(strict(1), &content);
+        swarm.fill(2, |_| {});
+        let mut bad = HostConfig::with_rate(1_000_000);
+        bad.link.loss_ppm = loss_ppm;
+        bad.link.jitter = Duration::from_millis(jitter);
+        let add = swarm.add.clone();
+        let host = swarm.world.add_host(bad);
+        swarm.world.add_torrent(host, &content, add).unwrap();
+        swarm.complete(HOUR).unwrap();
+        let took = |host| swarm.world.host(host).completed_at(&content).unwrap();
+        let others = swarm.leechers.iter().map(|host| took(*host)).max();
+        assert!(
+            others < Some(took(host)),
+            "{others:?}, and {} with {loss_ppm} ppm and {jitter} ms",
+            took(host)
+        );
+    }
+}
+
+#[test]
+fn losses_on_the_way_add_up() {
+    // One in two is lost on either link and one in two between them: one in eight comes through.
+    let content = real(20_000, 16_384);
+    let mut config = strict(1);
+    config.loss_ppm = PPM / 2;
+    let mut swarm = Swarm::new(config, &content, 1, |host| host.link.loss_ppm = PPM / 2);
+    swarm.complete(HOUR).unwrap();
+    let lossy = swarm.world.now();
+    let mut swarm = Swarm::new(strict(1), &content, 1, |host| host.link.loss_ppm = PPM);
+    let failure = swarm.complete(10 * MINUTE).unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::Late(_)), "{failure}");
+    assert!(lossy > anabranch_core::Instant::ZERO + Duration::from_secs(1));
+}
+
+#[test]
 fn jobs_are_counted_by_kind() {
     let content = real(300_000, 65_536);
     let mut swarm = Swarm::new(strict(1), &content, 1, |_| {});
@@ -482,4 +535,22 @@ fn the_log_tells_what_happened_a_line_an_event_and_without_payload() {
     );
     assert!(text.lines().any(|line| line.contains("> notify Completed")));
     assert!(text.lines().all(|line| line.len() < 300));
+}
+
+#[test]
+fn the_log_of_one_host_leaves_the_others_out() {
+    let content = real(300_000, 65_536);
+    let lines = Lines::default();
+    let mut swarm = Swarm::new(WorldConfig::new(1), &content, 2, |_| {});
+    let one = swarm.leechers[1];
+    swarm.world.log_host_csv_to(one, lines.clone());
+    let reset = Fault::ResetConnections(swarm.seed);
+    swarm.world.schedule(Duration::from_millis(100), reset);
+    swarm.complete(HOUR).unwrap();
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let hosts = text.lines().skip(1).map(|line| line.split(',').nth(1));
+    let hosts: std::collections::BTreeSet<_> = hosts.flatten().collect();
+    // The fault is of no host.
+    assert_eq!(hosts, ["", &one.index().to_string()].into());
+    assert!(text.contains(",out,notify,Completed"), "{text}");
 }

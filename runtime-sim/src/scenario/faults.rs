@@ -238,6 +238,8 @@ enum What {
         up: Option<u64>,
         down: Option<u64>,
         latency: Option<Duration>,
+        jitter: Option<Duration>,
+        loss: Option<u32>,
     },
     Loss(u32),
     Disk {
@@ -288,11 +290,15 @@ impl What {
                 up,
                 down,
                 latency,
+                jitter,
+                loss,
             } => {
                 let mut link = cast.link;
                 link.up = up.or(link.up);
                 link.down = down.or(link.down);
                 link.latency = latency.unwrap_or(link.latency);
+                link.jitter = jitter.unwrap_or(link.jitter);
+                link.loss_ppm = loss.unwrap_or(link.loss_ppm);
                 each(who, &mut |host, _| Fault::Link(host, link), &|host| {
                     Some(Fault::Link(host, cast.link))
                 })
@@ -520,6 +526,8 @@ struct Entry {
     down: Option<u64>,
     rate: Option<u64>,
     latency: Option<When>,
+    jitter: Option<When>,
+    loss: Option<Share>,
     mode: Option<Mode>,
     job: Option<Job>,
 }
@@ -590,6 +598,11 @@ impl Entry {
                 up: self.up.take().map(|rate| rate.max(1)),
                 down: self.down.take().map(|rate| rate.max(1)),
                 latency: self.take_latency(number)?,
+                jitter: match self.jitter.take() {
+                    None => None,
+                    Some(jitter) => Some(self.time(number, "jitter", jitter)?),
+                },
+                loss: self.loss.take().map(|share| share.0),
             },
             Kind::Disk => What::Disk {
                 who: who()?,
@@ -652,13 +665,19 @@ impl Entry {
         }
     }
 
-    /// A latency is no share of anything.
     fn take_latency(&mut self, number: usize) -> Result<Option<Duration>, FaultsError> {
         match self.latency.take() {
             None => Ok(None),
-            Some(When::After(time)) => Ok(Some(time)),
-            Some(When::Share(_)) => Err(FaultsError::Format(format!(
-                "fault {number} ({}): a latency is a time such as \"20ms\"",
+            Some(latency) => self.time(number, "latency", latency).map(Some),
+        }
+    }
+
+    /// Latency and jitter are no shares of anything.
+    fn time(&self, number: usize, name: &str, when: When) -> Result<Duration, FaultsError> {
+        match when {
+            When::After(time) => Ok(time),
+            When::Share(_) => Err(FaultsError::Format(format!(
+                "fault {number} ({}): a {name} is a time such as \"20ms\"",
                 self.what.name()
             ))),
         }
@@ -672,6 +691,8 @@ impl Entry {
             ("down", self.down.is_some()),
             ("rate", self.rate.is_some()),
             ("latency", self.latency.is_some()),
+            ("jitter", self.jitter.is_some()),
+            ("loss", self.loss.is_some()),
             ("mode", self.mode.is_some()),
             ("job", self.job.is_some()),
         ];
@@ -821,6 +842,23 @@ mod tests {
         assert!(
             matches!(plan[..], [(_, Fault::Loss(30_000)), (end, Fault::Loss(5))] if end.as_secs() == 61)
         );
+    }
+
+    #[test]
+    fn a_link_may_lose_and_delay_and_goes_back_to_what_it_was() {
+        let plan = plan(
+            "[[fault]]\nwhat = \"link\"\nwho = \"host 3\"\nat = \"1s\"\nfor = \"1m\"\njitter = \"20ms\"\nloss = \"2%\"",
+        );
+        let links: Vec<_> = plan
+            .iter()
+            .map(|(_, fault)| {
+                let Fault::Link(host, link) = fault else {
+                    panic!("{fault:?}");
+                };
+                (host.index(), link.jitter.as_millis(), link.loss_ppm)
+            })
+            .collect();
+        assert_eq!(links, [(3, 20, 20_000), (3, 0, 0)]);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Report {
     pub complete: u32,
     /// Peers that have not.
     pub unfinished: u32,
+    /// Peers that have had everything as far as they can know, on disks that wrote pieces wrong.
+    pub corrupt: u32,
     /// When those that have had everything had it; none if nobody has.
     pub completion: Option<Spread<Duration>>,
     /// The shortest time in which everybody can have everything, see
@@ -98,6 +100,10 @@ impl Report {
         let completion = Spread::of(run.peers().filter_map(completed));
         let complete = run.peers().filter_map(completed).count() as u32;
         let unfinished = run.scenario.peers - complete;
+        let corrupt = run
+            .peers()
+            .filter(|host| completed(*host).is_some() && world.host(*host).miswritten(content) > 0)
+            .count() as u32;
         let efficiency_permille = completion
             .filter(|_| unfinished == 0)
             .and_then(|spread| thousandths(run.bound.as_nanos(), spread.max.as_nanos()));
@@ -124,6 +130,7 @@ impl Report {
             piece_length: content.metainfo().piece_length(),
             complete,
             unfinished,
+            corrupt,
             completion,
             bound: run.bound,
             efficiency_permille,
