@@ -55,7 +55,9 @@ impl FileStorage {
             Some(resume) if !open.recheck => survey.trusted(resume, &layout),
             Some(_) | None => Bitfield::new(layout.piece_count()),
         };
-        let doubtful = survey.doubtful(&mut walker, metainfo, &routes, &layout, &trusted);
+        let doubtful = survey
+            .doubtful(&mut walker, metainfo, &routes, &layout, &trusted, &open.wanted)
+            .map_err(|(route, error)| disk_error(&route.path(&self.dir), &error))?;
 
         let mut places = Places {
             files: survey
@@ -458,7 +460,8 @@ impl Survey {
     }
 
     /// The other pieces that may be there: they lie within the files as they are, and not in holes
-    /// only, unless a piece of zeros is what is expected.
+    /// only, unless a piece of zeros is what is expected. Fails with a wanted file that we may not read: its
+    /// data is there, and must not be taken for missing.
     fn doubtful(
         &self,
         walker: &mut Walker,
@@ -466,7 +469,8 @@ impl Survey {
         routes: &Routes,
         layout: &Layout,
         trusted: &Bitfield,
-    ) -> Bitfield {
+        wanted: &[bool],
+    ) -> Result<Bitfield, (Route, io::Error)> {
         let piece_length = u64::from(layout.piece_length());
         let mut present = Bitfield::full(layout.piece_count());
         for piece in trusted.iter() {
@@ -487,22 +491,30 @@ impl Survey {
                 }
             }
             if end > range.start {
-                sources.push((path, in_file.is_some(), range.start, end));
+                let wanted = is_wanted(wanted, file as usize);
+                sources.push((path, in_file.is_some(), wanted, range.start, end));
             }
         }
 
         let mut data = Bitfield::new(layout.piece_count());
-        for (path, in_file, start, end) in sources {
+        for (path, in_file, wanted, start, end) in sources {
             let pieces = (start / piece_length) as u32..end.div_ceil(piece_length) as u32;
             if !pieces.clone().any(|piece| present.contains(piece)) {
                 continue;
             }
             let opened = match (in_file, &self.parts) {
-                (true, _) => walker
-                    .parent(&path, false)
-                    .and_then(|(folder, name)| folder.open_file(name, Access::Read))
-                    .ok()
-                    .map(|file| (file, start)),
+                (true, _) => {
+                    let opened = walker
+                        .parent(&path, false)
+                        .and_then(|(folder, name)| folder.open_file(name, Access::Read));
+                    match opened {
+                        Ok(file) => Some((file, start)),
+                        Err(error) if wanted && error.kind() == io::ErrorKind::PermissionDenied => {
+                            return Err((path, error));
+                        }
+                        Err(_) => None,
+                    }
+                }
                 (false, Some((parts, _))) => parts.try_clone().ok().map(|file| (file, 0)),
                 (false, None) => None,
             };
@@ -524,7 +536,7 @@ impl Survey {
                 doubtful.insert(piece);
             }
         }
-        doubtful
+        Ok(doubtful)
     }
 }
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 use std::fs::{self, FileTimes, OpenOptions};
-use std::os::unix::fs::{FileExt, MetadataExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -951,6 +951,25 @@ fn a_truncated_file_does_not_match_and_cannot_be_read() {
     assert_eq!(
         (error.kind, error.file),
         (DiskErrorKind::Truncated, path.display().to_string())
+    );
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_not_taken_for_missing() {
+    let (dir, torrent) = (temp(), multi());
+    let (first, _) = opened(&dir, &torrent);
+    torrent.store_all(&first);
+    first.close().unwrap();
+    let path = dir.path().join("t/sub/c");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::File::open(&path).is_ok() {
+        // The superuser may read everything.
+        return;
+    }
+    let error = storage(&dir).open(&torrent.open_all()).unwrap_err();
+    assert_eq!(
+        (error.kind, error.file),
+        (DiskErrorKind::Permission, path.display().to_string())
     );
 }
 
