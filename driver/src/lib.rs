@@ -34,6 +34,7 @@ pub mod storage;
 mod sync;
 mod tasks;
 mod torrent;
+mod whole_file;
 
 pub use crate::client::{AddOptions, Client, ClientBuilder, Source};
 pub use crate::dht::{DHT_ROUTERS, DHT_SAVE_INTERVAL, DhtOptions};
@@ -47,4 +48,5 @@ pub use crate::run::{Clock, EngineMachine, Loop, Machine};
 pub use crate::runtime::Runtime;
 pub use crate::storage::Storage;
 pub use crate::torrent::Torrent;
+pub use crate::whole_file::{check_replaceable, replace_file};
 pub use anabranch_core as core;

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anabranch_core::metainfo::{Creation, Creator, FileIndex, Metainfo, Names};
 use anabranch_driver::storage::system_names;
+use anabranch_driver::{check_replaceable, replace_file};
 
 use super::torrent;
 use crate::args::Create;
@@ -35,7 +36,7 @@ fn create(args: &Create, output: &mut Output) -> Result<(), Failure> {
     };
     // Hashing may take an hour: a name that is taken is told before.
     refuse_to_overwrite(&target, args.force)?;
-    let (creator, parts) = collect(args, &content::file_name(&name), output)?;
+    let (creator, parts) = collect(args, &target, &content::file_name(&name), output)?;
     if args.private && args.trackers.is_empty() {
         output.tell(&Event::Warning {
             message: "a private torrent without a tracker finds no peers; give --tracker".into(),
@@ -127,17 +128,28 @@ fn name_of(path: &Path) -> Result<std::ffi::OsString, Failure> {
 /// Finds the files, and says where their data is in the order in which it goes into the torrent.
 fn collect(
     args: &Create,
+    target: &Path,
     name: &[u8],
     output: &mut Output,
 ) -> Result<(Creator, Vec<Part>), Failure> {
     let metadata =
         fs::metadata(&args.path).map_err(|error| Failure::io("read", &args.path, &error))?;
     let (creator, mut parts) = if metadata.is_dir() {
-        let folder = content::walk(&args.path)?;
+        let mut folder = content::walk(&args.path)?;
+        // That of an earlier run, in the folder itself: it is about to become another one.
+        let own = target.canonicalize().ok();
+        let is_target = |found: &Found| own.is_some() && found.path.canonicalize().ok() == own;
+        folder.files.retain(|found| {
+            let data = !is_target(found);
+            if !data {
+                folder.skipped.push(found.path.clone());
+            }
+            data
+        });
         for path in &folder.skipped {
             output.tell(&Event::Warning {
                 message: format!(
-                    "{} is left out: it is no file, or belongs to downloads",
+                    "{} is left out: it is no file, belongs to downloads, or is the torrent itself",
                     path.display()
                 ),
             })?;
@@ -150,6 +162,11 @@ fn collect(
         }
         in_order(name, folder.files)
     } else if metadata.is_file() {
+        let itself = target.canonicalize().ok();
+        if itself.is_some() && args.path.canonicalize().ok() == itself {
+            let message = format!("{} would be replaced by its own torrent", target.display());
+            return Err(Failure::new(message).advise("choose another name with --output"));
+        }
         let creator = Creator::single_file(name, metadata.len());
         let path = Some(args.path.clone());
         let length = metadata.len();
@@ -256,8 +273,13 @@ fn refuse_to_overwrite(target: &Path, force: bool) -> Result<(), Failure> {
             Err(Failure::new(format!("{} is a folder", target.display()))
                 .advise("name a file with --output"))
         }
-        Ok(_) if !force => Err(exists(target)),
-        Ok(_) | Err(_) => Ok(()),
+        Ok(_) => match check_replaceable(target) {
+            Err(error) => Err(Failure::io("write", target, &error)
+                .advise("name a file, or a name that is not taken, with --output")),
+            Ok(()) if !force => Err(exists(target)),
+            Ok(()) => Ok(()),
+        },
+        Err(_) => Ok(()),
     }
 }
 
@@ -269,6 +291,9 @@ fn exists(target: &Path) -> Failure {
 /// Writes the torrent beside its final name first, so that it is there whole or not at all.
 fn write(target: &Path, creation: &Creation, force: bool) -> Result<(), Failure> {
     let failed = |error: &io::Error| Failure::io("write", target, error);
+    if force {
+        return replace_file(target, &creation.torrent).map_err(|error| failed(&error));
+    }
     let folder = match target.parent() {
         Some(folder) if folder != Path::new("") => folder,
         Some(_) | None => Path::new("."),
@@ -287,11 +312,7 @@ fn write(target: &Path, creation: &Creation, force: bool) -> Result<(), Failure>
     file.write_all(&creation.torrent)
         .and_then(|()| file.as_file().sync_all())
         .map_err(|error| failed(&error))?;
-    let written = match force {
-        true => file.persist(target),
-        false => file.persist_noclobber(target),
-    };
-    match written {
+    match file.persist_noclobber(target) {
         Ok(_) => Ok(()),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(exists(target)),
         Err(error) => Err(failed(&error.error)),
