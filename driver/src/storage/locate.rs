@@ -164,13 +164,10 @@ impl Routes {
             }
             missing.push(file);
         }
-        let portable =
-            Alternatives::Portable(Box::new(metainfo.clone().with_names(Names::Portable)));
-        for alternatives in [Alternatives::Raw, portable] {
-            if missing.is_empty() {
-                break;
+        for other in [Alternatives::raw, Alternatives::portable] {
+            if !missing.is_empty() {
+                routes.adopt(walker, metainfo, &other(metainfo), &mut missing, &mut found);
             }
-            routes.adopt(walker, metainfo, &alternatives, &mut missing, &mut found);
         }
         for (file, real) in behind {
             routes.others.entry(file).or_insert(real);
@@ -242,6 +239,14 @@ enum Alternatives {
 }
 
 impl Alternatives {
+    fn raw(_: &Metainfo) -> Self {
+        Self::Raw
+    }
+
+    fn portable(metainfo: &Metainfo) -> Self {
+        Self::Portable(Box::new(metainfo.clone().with_names(Names::Portable)))
+    }
+
     fn get(&self, metainfo: &Metainfo, file: u32) -> Option<Route> {
         let index = FileIndex::new(file);
         match self {
