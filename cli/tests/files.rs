@@ -159,6 +159,59 @@ fn a_torrent_is_made_shown_and_verified() {
     assert!(verified.contains("complete"), "{verified}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_torrent_is_written_to_regular_files_alone_and_modes_are_kept() {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+    let work = Work::new();
+    work.write("data", "content");
+    let at = |name: &str| work.path().join(name);
+    let made = Command::new("mkfifo").arg(at("fifo")).status();
+    assert!(made.unwrap().success());
+    symlink("nowhere", at("dangling")).unwrap();
+    symlink("fifo", at("to-fifo")).unwrap();
+    for target in ["fifo", "dangling", "to-fifo", "/dev/null", "."] {
+        for force in [&[][..], &["--force"]] {
+            let args = [&["create", "data", "-o", target], force].concat();
+            let told = err(&work.ends(1, &args));
+            assert!(told.contains("--output"), "{target}: {told}");
+        }
+    }
+    assert!(fs::metadata(at("fifo")).unwrap().file_type().is_fifo());
+    assert!(at("dangling").is_symlink() && at("to-fifo").is_symlink());
+    assert!(!fs::metadata("/dev/null").unwrap().is_file());
+
+    work.write("old", "something else");
+    fs::set_permissions(at("old"), fs::Permissions::from_mode(0o600)).unwrap();
+    symlink("old", at("link")).unwrap();
+    work.ends(1, &["create", "data", "-o", "link"]);
+    work.ok(&["create", "data", "-o", "link", "--force"]);
+    assert!(at("link").is_symlink());
+    assert_eq!(
+        fs::metadata(at("old")).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    work.ok(&["verify", "old", "--dir", "."]);
+}
+
+#[test]
+fn a_torrent_is_never_part_of_its_own_data() {
+    let work = Work::new();
+    work.write("a", "content");
+    let hash = |output: &Output| last_json(output)["info_hash"].clone();
+    let args = ["create", ".", "-o", "x.torrent", "--force", "--json"];
+    let first = work.ends(0, &args);
+    let second = work.ends(0, &args);
+    assert_eq!(hash(&first), hash(&second));
+    assert_eq!(last_json(&second)["files"], 1);
+    let told = err(&work.ends(1, &["create", "a", "-o", "a", "--force"]));
+    assert!(told.contains("own torrent"), "{told}");
+    assert_eq!(
+        fs::read_to_string(work.path().join("a")).unwrap(),
+        "content"
+    );
+}
+
 #[test]
 fn what_is_missing_or_wrong_is_named() {
     let work = Work::new();

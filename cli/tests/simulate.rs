@@ -311,6 +311,26 @@ fn nonsense_is_told_what_it_is() {
 /// Ctrl-C ends a run that would take hours, and what has been so far is told.
 #[cfg(unix)]
 #[test]
+fn a_file_that_no_earlier_run_wrote_is_not_written_over() {
+    let work = Work::new();
+    for option in ["--csv", "--plot", "--log"] {
+        let path = work.path().join("notes.txt");
+        fs::write(&path, "years of notes").unwrap();
+        let output = work.small(1, &[option, "notes.txt"]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            told.contains("notes.txt") && told.contains("another name"),
+            "{told}"
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), "years of notes");
+    }
+    let files = ["--csv", "m.csv", "--plot", "p.svg", "--log", "e.log"];
+    for _ in 0..2 {
+        work.small(0, &files);
+    }
+}
+
+#[test]
 fn an_interrupted_run_tells_what_has_been_so_far() {
     use std::io::{BufRead, BufReader, Read};
 

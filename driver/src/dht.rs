@@ -2,10 +2,9 @@
 //! set up, what can be asked, and the file that it is kept in from run to run.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use bytes::Bytes;
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::whole_file::{replace_file, set_aside};
 
 /// Nodes that are there for everybody to get to know others by, as host and port. Their operators are those of
 /// widespread clients.
@@ -90,8 +90,8 @@ impl DhtOptions {
     }
 
     /// Keeps the node's places and the nodes it knows in a file. It is read at the start; written at the end and every
-    /// [`DHT_SAVE_INTERVAL`], whole or not at all, with the folders above it. One that is damaged is replaced, and
-    /// [`Client::warnings`] tells. Of clients that share a file, the last one to write it wins.
+    /// [`DHT_SAVE_INTERVAL`], whole or not at all, with the folders above it. A file that is damaged, or is something
+    /// else, gets another name first; what is no regular file stays, and nothing is kept. [`Client::warnings`] tells. Of clients that share a file, the last one to write it wins.
     pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.state_file = Some(path.into());
         self
@@ -107,23 +107,36 @@ impl DhtOptions {
         let Some(path) = self.state_file else {
             return (None, None);
         };
-        let warning = match read(&path) {
+        let displayed = path.display();
+        match read(&path) {
             Ok(state) => {
                 dht.state = state.or(dht.state.take());
-                None
+                (Some(Keeper::new(path)), None)
             }
-            Err(error) => {
-                let path = path.display();
-                Some(format!(
-                    "the DHT begins anew: cannot use {path}, which is replaced: {error}"
-                ))
-            }
-        };
-        (Some(Keeper::new(path)), warning)
+            // What somebody else has there, or what might yet be mended, is never written over.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => match set_aside(&path) {
+                Ok(aside) => {
+                    let aside = aside.display();
+                    let warning = format!(
+                        "the DHT begins anew: {displayed} is no state of its, and is now {aside}: {error}"
+                    );
+                    (Some(Keeper::new(path)), Some(warning))
+                }
+                Err(error) => (None, Some(not_kept(&path, &error))),
+            },
+            Err(error) => (None, Some(not_kept(&path, &error))),
+        }
     }
 }
 
-/// What a file says; none if there is no file.
+fn not_kept(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    format!(
+        "the DHT begins anew, and its state is not kept: cannot use {path}, which stays as it is: {error}"
+    )
+}
+
+/// What a file says; none if there is no file, or nothing in it. What is no state is [`io::ErrorKind::InvalidData`].
 fn read(path: &Path) -> io::Result<Option<DhtState>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -135,36 +148,32 @@ fn read(path: &Path) -> io::Result<Option<DhtState>> {
     }
     let mut bytes = Vec::new();
     file.take(MAX_STATE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_STATE {
-        return Err(io::ErrorKind::FileTooLarge.into());
+    let invalid = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    if bytes.is_empty() {
+        return Ok(None);
     }
-    let state = DhtState::from_bytes(&bytes);
-    state.map(Some).map_err(io::Error::other)
+    if bytes.len() as u64 > MAX_STATE {
+        return invalid("too long");
+    }
+    match DhtState::from_bytes(&bytes) {
+        // A dictionary of something else looks like a state with nothing in it.
+        Ok(state) if state == DhtState::default() && bytes != state.to_bytes() => {
+            invalid("nothing of a DHT in it")
+        }
+        Ok(state) => Ok(Some(state)),
+        Err(error) => invalid(&error.to_string()),
+    }
 }
 
-/// Puts bytes in the place of a file, so that whoever reads it finds what was there or what is there now.
+/// Writes the state, with the folders above it.
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        Some(_) | None => Path::new("."),
-    };
-    fs::create_dir_all(folder)?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    // Another client, or another process, may be writing to the same place.
-    static WRITTEN: AtomicU64 = AtomicU64::new(0);
-    let count = WRITTEN.fetch_add(1, Ordering::Relaxed);
-    name.push(format!(".{}-{count}.tmp", std::process::id()));
-    let temporary = folder.join(name);
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    let renamed = written.and_then(|()| fs::rename(&temporary, path));
-    if renamed.is_err() {
-        // The first error says more.
-        let _ = fs::remove_file(&temporary);
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        fs::create_dir_all(folder)?;
     }
-    renamed
+    replace_file(path, bytes)
 }
 
 /// Writes the state to its file, on threads that live as long as that takes. What cannot be written is lost: it only
@@ -413,18 +422,32 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_or_too_long_is_told_and_done_without() {
+    fn what_is_no_state_is_told_and_set_aside() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("dht");
         let long = [b"d1:a70000:".to_vec(), vec![b'x'; 70_000], b"e".to_vec()].concat();
-        for bytes in [b"garbage".to_vec(), Vec::new(), long] {
-            fs::write(&path, bytes).unwrap();
+        let torrent = b"d4:infod4:name1:xe5:nodesll1:hi1eeee".to_vec();
+        for (number, bytes) in (1..).zip([b"garbage".to_vec(), torrent, long]) {
+            fs::write(&path, &bytes).unwrap();
             let (config, keeper, warning) = applied(&path);
             assert_eq!(config.dht.state, None);
-            assert!(warning.unwrap().contains("begins anew") && keeper.is_some());
+            assert!(warning.unwrap().contains("begins anew"));
+            let mut keeper = keeper.unwrap();
+            keeper.save(&state());
+            drop(keeper);
+            let aside = folder.path().join(format!("dht.{number}"));
+            assert_eq!(fs::read(aside).unwrap(), bytes);
+            assert_eq!(applied(&path).0.dht.state, Some(state()));
         }
-        let (config, _, warning) = applied(folder.path());
-        assert!(config.dht.state.is_none() && warning.is_some());
+        // Nothing is lost with what is empty.
+        fs::write(&path, "").unwrap();
+        let (_, keeper, warning) = applied(&path);
+        assert!(keeper.is_some() && warning.is_none());
+        fs::write(&path, DhtState::default().to_bytes()).unwrap();
+        assert_eq!(applied(&path).2, None);
+        // What is no file stays.
+        let (config, keeper, warning) = applied(folder.path());
+        assert!(config.dht.state.is_none() && keeper.is_none() && warning.is_some());
     }
 
     #[test]

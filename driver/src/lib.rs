@@ -37,6 +37,7 @@ mod sync;
 mod tasks;
 mod torrent;
 mod undelivered;
+mod whole_file;
 
 pub use crate::client::{AddOptions, Client, ClientBuilder, Source};
 pub use crate::dht::{DHT_ROUTERS, DHT_SAVE_INTERVAL, DhtOptions};
@@ -51,4 +52,5 @@ pub use crate::run::{Clock, EngineMachine, Loop, Machine};
 pub use crate::runtime::Runtime;
 pub use crate::storage::Storage;
 pub use crate::torrent::Torrent;
+pub use crate::whole_file::{check_replaceable, replace_file};
 pub use anabranch_core as core;

@@ -415,7 +415,7 @@ mod tests {
     #[test]
     fn every_kind_is_found_by_its_number() {
         let kinds: Vec<ActionKind> = (0..=u8::MAX).filter_map(ActionKind::from_number).collect();
-        assert_eq!(kinds.len(), 23);
+        assert_eq!(kinds.len(), 24);
         for kind in kinds {
             assert_eq!(ActionKind::from_number(kind as u8), Some(kind));
             let summary = ActionSummary {

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anabranch_core::metainfo::{Creation, Creator, FileIndex, Metainfo, Names};
 use anabranch_driver::storage::system_names;
+use anabranch_driver::{check_replaceable, replace_file};
 
 use super::torrent;
 use crate::args::Create;
@@ -236,7 +237,7 @@ fn collect(
         for path in &folder.skipped {
             output.tell(&Event::Warning {
                 message: format!(
-                    "{} is left out: it is no file, or belongs to downloads",
+                    "{} is left out: it is no file, belongs to downloads, or is the torrent itself",
                     path.display()
                 ),
             })?;
@@ -249,6 +250,11 @@ fn collect(
         }
         in_order(name, folder.files)
     } else if metadata.is_file() {
+        let itself = target.canonicalize().ok();
+        if itself.is_some() && args.path.canonicalize().ok() == itself {
+            let message = format!("{} would be replaced by its own torrent", target.display());
+            return Err(Failure::new(message).advise("choose another name with --output"));
+        }
         let creator = Creator::single_file(name, metadata.len());
         let path = Some(args.path.clone());
         let length = metadata.len();
@@ -362,8 +368,13 @@ fn refuse_to_overwrite(target: &Path, args: &Create) -> Result<(), Failure> {
             Err(Failure::new(format!("{} is a folder", target.display()))
                 .advise("name a file with --output"))
         }
-        Ok(_) if !args.force => Err(exists(target)),
-        Ok(_) | Err(_) => Ok(()),
+        Ok(_) => match check_replaceable(target) {
+            Err(error) => Err(Failure::io("write", target, &error)
+                .advise("name a file, or a name that is not taken, with --output")),
+            Ok(()) if !args.force => Err(exists(target)),
+            Ok(()) => Ok(()),
+        },
+        Err(_) => Ok(()),
     }
 }
 
@@ -375,6 +386,9 @@ fn exists(target: &Path) -> Failure {
 /// Writes the torrent beside its final name first, so that it is there whole or not at all.
 fn write(target: &Path, creation: &Creation, force: bool) -> Result<(), Failure> {
     let failed = |error: &io::Error| Failure::io("write", target, error);
+    if force {
+        return replace_file(target, &creation.torrent).map_err(|error| failed(&error));
+    }
     let folder = match target.parent() {
         Some(folder) if folder != Path::new("") => folder,
         Some(_) | None => Path::new("."),
@@ -393,11 +407,7 @@ fn write(target: &Path, creation: &Creation, force: bool) -> Result<(), Failure>
     file.write_all(&creation.torrent)
         .and_then(|()| file.as_file().sync_all())
         .map_err(|error| failed(&error))?;
-    let written = match force {
-        true => file.persist(target),
-        false => file.persist_noclobber(target),
-    };
-    match written {
+    match file.persist_noclobber(target) {
         Ok(_) => Ok(()),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(exists(target)),
         Err(error) => Err(failed(&error.error)),

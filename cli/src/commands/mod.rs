@@ -142,17 +142,34 @@ fn without_web_seeds(name: &str, count: usize) -> Option<String> {
 }
 
 /// Saves a torrent file that was fetched from peers under its name, and says where. One that is there
-/// already is left alone.
+/// already is left alone; where something else has the name, the info-hash is added to it.
 pub(crate) fn save_torrent(metainfo: &Metainfo, dir: &Path) -> Result<PathBuf, Failure> {
     let bytes = metainfo.torrent_file();
     // The name is safe as that of a file; there must be room behind it.
     let name = metainfo.name();
     let name = &name[..name.floor_char_boundary(limits::MAX_COMPONENT_LEN)];
-    let path = dir.join(format!("{name}.torrent"));
-    let created = File::options().write(true).create_new(true).open(&path);
-    match created.and_then(|mut file| file.write_all(&bytes)) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        result => result.map_err(|error| Failure::io("save", &path, &error))?,
+    let info_hash = metainfo.info_hash();
+    let short = &name[..name.floor_char_boundary(limits::MAX_COMPONENT_LEN / 2)];
+    let mut path = dir.join(format!("{name}.torrent"));
+    for other in [Some(format!("{short}.{info_hash}.torrent")), None] {
+        let created = File::options().write(true).create_new(true).open(&path);
+        match (created.and_then(|mut file| file.write_all(&bytes)), other) {
+            (Err(error), other) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                // A pipe would be waited for.
+                let is_file = std::fs::metadata(&path).is_ok_and(|there| there.is_file());
+                let there = is_file.then(|| read_bounded(&path).ok()).flatten();
+                let there = there.and_then(|bytes| Metainfo::parse(bytes.into()).ok());
+                match (there, other) {
+                    (Some(there), _) if there.info_hash() == info_hash => break,
+                    (_, Some(other)) => path = dir.join(other),
+                    (_, None) => return Err(Failure::io("save", &path, &error)),
+                }
+            }
+            (result, _) => {
+                result.map_err(|error| Failure::io("save", &path, &error))?;
+                break;
+            }
+        }
     }
     Ok(path)
 }

@@ -379,6 +379,8 @@ impl Torrent {
             Timer::Goodbye(self.id),
             ctx.now + ctx.config.goodbye_timeout,
         );
+        // What had failed before has nothing to do with how the removal goes.
+        self.storage.take_error();
         self.release_storage(ctx);
     }
 

@@ -33,7 +33,11 @@ impl Dir {
     }
 
     /// Goes into a folder in this one; never over a symlink.
-    pub(crate) fn enter(&self, name: impl AsRef<OsStr>, create: bool) -> io::Result<Self> {
+    pub(crate) fn enter(
+        &self,
+        name: &(impl AsRef<OsStr> + ?Sized),
+        create: bool,
+    ) -> io::Result<Self> {
         let name = name.as_ref();
         let path = self.0.join(name);
         match fs::symlink_metadata(&path) {
@@ -50,7 +54,11 @@ impl Dir {
     }
 
     /// Opens a regular file in this folder; never over a symlink.
-    pub(crate) fn open_file(&self, name: impl AsRef<OsStr>, access: Access) -> io::Result<File> {
+    pub(crate) fn open_file(
+        &self,
+        name: &(impl AsRef<OsStr> + ?Sized),
+        access: Access,
+    ) -> io::Result<File> {
         let name = name.as_ref();
         if self.stat(name)?.is_some_and(|stat| !stat.regular) {
             return Err(not_a_regular_file());
@@ -64,7 +72,7 @@ impl Dir {
     }
 
     /// What has this name in this folder, if anything; a symlink is looked at itself.
-    pub(crate) fn stat(&self, name: impl AsRef<OsStr>) -> io::Result<Option<Stat>> {
+    pub(crate) fn stat(&self, name: &(impl AsRef<OsStr> + ?Sized)) -> io::Result<Option<Stat>> {
         match fs::symlink_metadata(self.0.join(name.as_ref())) {
             Ok(metadata) => Ok(Some(stat_of(&metadata))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -85,11 +93,11 @@ impl Dir {
         fs::rename(self.0.join(from), self.0.join(to))
     }
 
-    pub(crate) fn remove_file(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+    pub(crate) fn remove_file(&self, name: &(impl AsRef<OsStr> + ?Sized)) -> io::Result<()> {
         fs::remove_file(self.0.join(name.as_ref()))
     }
 
-    pub(crate) fn remove_folder(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+    pub(crate) fn remove_folder(&self, name: &(impl AsRef<OsStr> + ?Sized)) -> io::Result<()> {
         fs::remove_dir(self.0.join(name.as_ref()))
     }
 

@@ -34,7 +34,11 @@ impl Dir {
     }
 
     /// Goes into a folder in this one; never over a symlink.
-    pub(crate) fn enter(&self, name: impl AsRef<OsStr>, create: bool) -> io::Result<Self> {
+    pub(crate) fn enter(
+        &self,
+        name: &(impl AsRef<OsStr> + ?Sized),
+        create: bool,
+    ) -> io::Result<Self> {
         let name = name.as_ref();
         let flags = LOOK | OFlags::DIRECTORY | OFlags::NOFOLLOW;
         match rustix::fs::openat(&self.0, name, flags, Mode::empty()) {
@@ -47,7 +51,11 @@ impl Dir {
     }
 
     /// Opens a regular file in this folder; never over a symlink.
-    pub(crate) fn open_file(&self, name: impl AsRef<OsStr>, access: Access) -> io::Result<File> {
+    pub(crate) fn open_file(
+        &self,
+        name: &(impl AsRef<OsStr> + ?Sized),
+        access: Access,
+    ) -> io::Result<File> {
         // A FIFO must not hold us up before it is seen to be one.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         let flags = flags
@@ -71,7 +79,7 @@ impl Dir {
     }
 
     /// What has this name in this folder, if anything; a symlink is looked at itself.
-    pub(crate) fn stat(&self, name: impl AsRef<OsStr>) -> io::Result<Option<Stat>> {
+    pub(crate) fn stat(&self, name: &(impl AsRef<OsStr> + ?Sized)) -> io::Result<Option<Stat>> {
         let flags = LOOK | OFlags::NOFOLLOW;
         match rustix::fs::openat(&self.0, name.as_ref(), flags, Mode::empty()) {
             Ok(fd) => stat(&File::from(fd)).map(Some),
@@ -90,7 +98,7 @@ impl Dir {
         Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
     }
 
-    pub(crate) fn remove_file(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+    pub(crate) fn remove_file(&self, name: &(impl AsRef<OsStr> + ?Sized)) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(
             &self.0,
             name.as_ref(),
@@ -98,7 +106,7 @@ impl Dir {
         )?)
     }
 
-    pub(crate) fn remove_folder(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+    pub(crate) fn remove_folder(&self, name: &(impl AsRef<OsStr> + ?Sized)) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(
             &self.0,
             name.as_ref(),

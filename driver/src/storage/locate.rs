@@ -141,26 +141,36 @@ impl Routes {
         let given = |file| Self::default().get(metainfo, file);
         let mut found = BTreeSet::new();
         let mut missing = Vec::new();
+        // Where those that are nowhere are to be created, behind a link to their folder.
+        let mut behind = BTreeMap::new();
         for file in 0..count {
             let Some(route) = given(file) else {
                 continue;
             };
             if route.is_there(walker) {
                 found.insert(file);
-            } else if let Some(real) = follow(&route, dir, links) {
-                found.insert(file);
-                routes.others.insert(file, real);
-            } else {
-                missing.push(file);
+                continue;
+            }
+            match follow(&route, dir, links) {
+                Some((real, true)) => {
+                    found.insert(file);
+                    routes.others.insert(file, real);
+                    continue;
+                }
+                Some((real, false)) if real != route => {
+                    behind.insert(file, real);
+                }
+                Some(_) | None => {}
+            }
+            missing.push(file);
+        }
+        for other in [Alternatives::raw, Alternatives::portable] {
+            if !missing.is_empty() {
+                routes.adopt(walker, metainfo, &other(metainfo), &mut missing, &mut found);
             }
         }
-        let portable =
-            Alternatives::Portable(Box::new(metainfo.clone().with_names(Names::Portable)));
-        for alternatives in [Alternatives::Raw, portable] {
-            if missing.is_empty() {
-                break;
-            }
-            routes.adopt(walker, metainfo, &alternatives, &mut missing, &mut found);
+        for (file, real) in behind {
+            routes.others.entry(file).or_insert(real);
         }
         for file in twins(walker, metainfo) {
             routes.make_portable(metainfo, file);
@@ -229,6 +239,14 @@ enum Alternatives {
 }
 
 impl Alternatives {
+    fn raw(_: &Metainfo) -> Self {
+        Self::Raw
+    }
+
+    fn portable(metainfo: &Metainfo) -> Self {
+        Self::Portable(Box::new(metainfo.clone().with_names(Names::Portable)))
+    }
+
     fn get(&self, metainfo: &Metainfo, file: u32) -> Option<Route> {
         let index = FileIndex::new(file);
         match self {
@@ -268,15 +286,16 @@ fn raw_name(name: &[u8]) -> Option<OsString> {
     }
 }
 
-/// Where a file really is that links lead to: the file itself, or a folder on the way to it, may be one.
-fn follow(route: &Route, dir: &Path, links: Links) -> Option<Route> {
+/// Where a file really is that links lead to, and whether it is there: the file itself, or a folder on the way to it,
+/// may be one.
+fn follow(route: &Route, dir: &Path, links: Links) -> Option<(Route, bool)> {
     if links == Links::Refuse {
         return None;
     }
     let path = route.path(dir);
     let dir = dir.canonicalize().ok()?;
-    let real = match path.canonicalize() {
-        Ok(real) => real,
+    let (real, is_there) = match path.canonicalize() {
+        Ok(real) => (real, true),
         // Not there yet, in a folder that may be behind a link.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let is_link = std::fs::symlink_metadata(&path).is_ok();
@@ -284,7 +303,7 @@ fn follow(route: &Route, dir: &Path, links: Links) -> Option<Route> {
             match is_link {
                 // It leads nowhere.
                 true => return None,
-                false => folder.canonicalize().ok()?.join(name),
+                false => (folder.canonicalize().ok()?.join(name), false),
             }
         }
         Err(_) => return None,
@@ -293,8 +312,11 @@ fn follow(route: &Route, dir: &Path, links: Links) -> Option<Route> {
         return None;
     }
     match real.strip_prefix(&dir) {
-        Ok(below) => Some(Route::Below(below.iter().map(OsStr::to_owned).collect())),
-        Err(_) if links == Links::Follow => Some(Route::Elsewhere(real)),
+        Ok(below) => {
+            let names = below.iter().map(OsStr::to_owned).collect();
+            Some((Route::Below(names), is_there))
+        }
+        Err(_) if links == Links::Follow => Some((Route::Elsewhere(real), is_there)),
         Err(_) => None,
     }
 }
@@ -422,6 +444,11 @@ mod tests {
             metainfo: metainfo.into(),
             data: vec![7; 100].into(),
         };
+        for links in [Links::Refuse, Links::Inside, Links::Follow] {
+            let storage = storage(temp.path(), links);
+            storage.open(&torrent.open_all()).unwrap();
+            assert!(torrent.matches(&storage, 0));
+        }
         let storage = storage(temp.path(), Links::Refuse);
         storage.open(&torrent.open_all()).unwrap();
         assert!(torrent.matches(&storage, 0));

@@ -19,6 +19,12 @@ const VERSION: u32 = 1;
 /// What all but the maps and the files takes at most, in bytes.
 const OVERHEAD: usize = 1024;
 
+/// How the file begins, whatever its version: with the first key of the dictionary.
+const FIRST_BYTES: &[u8] = b"d4:sha1";
+
+/// Names that are tried for a file that is set aside.
+const MAX_ASIDE: u32 = 100;
+
 /// Bytes of a stamp.
 const STAMP_LEN: usize = 16;
 
@@ -175,13 +181,39 @@ pub(super) fn load(folder: &Dir, metainfo: &Metainfo) -> Option<Resume> {
 
 /// Replaces the resume data of a torrent: whatever happens, either the old or the new is there.
 pub(super) fn save(folder: &Dir, info_hash: InfoHash, bytes: &[u8]) -> io::Result<()> {
-    replace(folder, &resume_name(info_hash), bytes)
+    let name = resume_name(info_hash);
+    // Other programs have files of such names, too, and the folder may be one that they share.
+    make_way(folder, &name, |first| first.starts_with(FIRST_BYTES))?;
+    replace(folder, &name, bytes)
 }
 
 /// Keeps a torrent file that was fetched from peers, as [`save`] keeps resume data.
 pub(super) fn save_metainfo(folder: &Dir, metainfo: &Metainfo) -> io::Result<()> {
     let name = metainfo_name(metainfo.info_hash());
+    // One that is sound would not have been fetched.
+    make_way(folder, &name, |_| false)?;
     replace(folder, &name, &metainfo.torrent_file())
+}
+
+/// Gives another name to what is there and is not ours by its first bytes: its own with a number behind it. What is
+/// empty is nobody's loss.
+fn make_way(folder: &Dir, name: &str, is_ours: impl Fn(&[u8]) -> bool) -> io::Result<()> {
+    let mut first = Vec::new();
+    let read = folder
+        .open_file(name, Access::Read)
+        .and_then(|file| file.take(FIRST_BYTES.len() as u64).read_to_end(&mut first));
+    match read {
+        Ok(_) if first.is_empty() || is_ours(&first) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Ok(_) | Err(_) => {}
+    }
+    for number in 1..=MAX_ASIDE {
+        let aside = format!("{name}.{number}");
+        if folder.stat(&aside)?.is_none() {
+            return folder.rename(name, &aside);
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// The torrent file that was kept; `None` if there is none that is sound.
@@ -303,6 +335,31 @@ mod tests {
         save(&dir, info_hash, &bytes).unwrap();
         assert_eq!(load(&dir, &torrent.metainfo), Some(resume));
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_not_ours_is_set_aside_and_never_replaced() {
+        let torrent = torrent();
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::open(temp.path()).unwrap();
+        let info_hash = torrent.metainfo.info_hash();
+        let bytes = sample(&torrent).encode(info_hash).unwrap();
+        let [resume, metainfo] = [resume_name(info_hash), metainfo_name(info_hash)];
+        for theirs in ["d9:activitye", "notes"] {
+            fs::write(temp.path().join(&resume), theirs).unwrap();
+            fs::write(temp.path().join(&metainfo), theirs).unwrap();
+            save(&dir, info_hash, &bytes).unwrap();
+            save_metainfo(&dir, &torrent.metainfo).unwrap();
+        }
+        save(&dir, info_hash, &bytes).unwrap();
+        for name in [&resume, &metainfo] {
+            let aside =
+                |number: u32| fs::read_to_string(temp.path().join(format!("{name}.{number}")));
+            assert_eq!(aside(1).unwrap(), "d9:activitye");
+            assert_eq!(aside(2).unwrap(), "notes");
+        }
+        assert_eq!(load(&dir, &torrent.metainfo), Some(sample(&torrent)));
+        assert!(load_metainfo(&dir, info_hash).is_some());
     }
 
     #[test]

@@ -82,6 +82,7 @@ mod of_drivers {
         misuse::a_torrent_is_taken_on_once
         misuse::handles_outlive_what_they_are_handles_to
         misuse::a_folder_that_cannot_be_written_is_named
+        misuse::a_file_of_somebody_elses_is_refused_until_the_user_says_otherwise
         misuse::a_port_that_is_taken_is_named
         misuse::what_is_no_torrent_is_refused
         misuse::a_client_that_is_dropped_saves_what_it_has

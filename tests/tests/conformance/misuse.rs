@@ -151,6 +151,40 @@ pub(crate) async fn a_folder_that_cannot_be_written_is_named<S: Subject>() {
     }
 }
 
+pub(crate) async fn a_file_of_somebody_elses_is_refused_until_the_user_says_otherwise<
+    S: Subject,
+>() {
+    let stage = Stage::file(300_000);
+    let seeder = stage.seeder::<S>().await;
+    let way = stage.copy("copy");
+    fs::create_dir_all(way.parent().expect("a folder")).expect("writable");
+    let theirs = vec![7; 300_000];
+    fs::write(&way, &theirs).expect("writable");
+    let leecher = client::<S>();
+    let mut heard = Ear::new(leecher.notices());
+    let options = stage.fetched("copy", seeder.listen_addrs());
+    let torrent = leecher.add(stage.source(), options.clone()).await;
+    let torrent = torrent.expect("added");
+    let error = heard.until(storage_error).await;
+    assert_eq!(error.kind, DiskErrorKind::Foreign);
+    assert_eq!(error.file, way.display().to_string());
+    // Not even when it is removed with its data.
+    torrent.remove(true).await.expect("removed");
+    assert_eq!(fs::read(&way).expect("there"), theirs);
+    let options = AddOptions {
+        overwrite: true,
+        ..options
+    };
+    let torrent = leecher.add(stage.source(), options).await;
+    torrent
+        .expect("added")
+        .wait_complete()
+        .await
+        .expect("downloaded");
+    leecher.shutdown().await.expect("a good end");
+    S::assert_copied(&stage, "copy");
+}
+
 fn storage_error(notice: &Notice) -> Option<DiskError> {
     match notice {
         Notice::StorageFailed { error, .. } => Some(error.clone()),

@@ -1,7 +1,7 @@
 //! What `simulate` writes to files.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,8 +39,8 @@ impl Files {
             refuse_other_pictures(path)?;
         }
         Ok(Self {
-            csv: create(args.csv.as_deref())?,
-            plot: create(args.plot.as_deref())?,
+            csv: create(args.csv.as_deref(), |first| first.starts_with("time_s,"))?,
+            plot: create(args.plot.as_deref(), |first| first.starts_with("<svg"))?,
         })
     }
 
@@ -75,10 +75,31 @@ fn refuse_other_pictures(path: &Path) -> Result<(), Failure> {
     }
 }
 
-fn create(path: Option<&Path>) -> Result<Option<(PathBuf, File)>, Failure> {
+/// How much is looked at of a file that is there.
+const FIRST_BYTES: u64 = 64;
+
+/// Creates a file, or replaces one of an earlier run, which `is_ours` knows by how it begins. What else is there
+/// is not written over; a device or a pipe is written to.
+fn create(
+    path: Option<&Path>,
+    is_ours: impl Fn(&str) -> bool,
+) -> Result<Option<(PathBuf, File)>, Failure> {
     let Some(path) = path else {
         return Ok(None);
     };
+    if std::fs::metadata(path).is_ok_and(|there| there.is_file() && there.len() > 0) {
+        let mut first = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(FIRST_BYTES).read_to_end(&mut first))
+            .map_err(|error| Failure::io("read", path, &error))?;
+        if !is_ours(&String::from_utf8_lossy(&first)) {
+            let message = format!(
+                "{} is there, and is not what an earlier run wrote",
+                path.display()
+            );
+            return Err(Failure::new(message).advise("choose another name, or remove the file"));
+        }
+    }
     let file = File::create(path).map_err(|error| Failure::io("write", path, &error))?;
     Ok(Some((path.to_owned(), file)))
 }
@@ -101,7 +122,12 @@ pub(super) struct Written {
 impl LogFile {
     pub(super) fn create(path: Option<&Path>) -> Result<(Option<Self>, Written), Failure> {
         let error = Arc::new(Mutex::new(None));
-        let file = create(path)?;
+        // A time, or the names of the columns.
+        let file = create(path, |first| {
+            let time = first.split_whitespace().next().unwrap_or_default();
+            let is_time = |c: char| c.is_ascii_digit() || c == '.' || c == ':';
+            first.starts_with("time_s,") || !time.is_empty() && time.chars().all(is_time)
+        })?;
         let written = Written {
             path: path.unwrap_or(Path::new("")).to_owned(),
             error: Arc::clone(&error),
