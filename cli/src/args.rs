@@ -663,6 +663,11 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "FILE", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub(crate) log: Option<PathBuf>,
 
+    /// Leave out of the log what happens to other hosts than this one. They are counted from 0: seeders
+    /// first, then peers, then the hostile.
+    #[arg(long, value_name = "N", requires = "log")]
+    pub(crate) log_host: Option<u32>,
+
     /// Draw how everything developed: completion, availability and throughput over time, as SVG.
     #[arg(long, value_name = "FILE.svg", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub(crate) plot: Option<PathBuf>,

@@ -130,6 +130,16 @@ fn people_are_told_what_came_of_it() {
 }
 
 #[test]
+fn who_is_complete_on_a_disk_that_lies_is_told() {
+    let work = Work::new();
+    let faults =
+        "[[fault]]\nwhat = \"corrupt-writes\"\nwho = \"host 1\"\nshare = \"100%\"\nat = \"0s\"";
+    fs::write(work.path().join("liar.toml"), faults).unwrap();
+    let told = out(&work.small(3, &["--faults", "liar.toml"]));
+    assert!(told.contains("\nCORRUPT       1 of 5, "), "{told}");
+}
+
+#[test]
 fn files_hold_what_they_should() {
     let work = Work::new();
     let files = ["--csv", "m.csv", "--plot", "p.svg", "--log", "e.log"];
@@ -157,6 +167,17 @@ fn files_hold_what_they_should() {
     assert!(log.starts_with("time_s,host,direction,event,detail\n"));
     assert!(log.lines().any(|line| line.contains(",in,received,")));
     assert!(log.lines().any(|line| line.contains(",out,send,")));
+
+    // Of one host, it is about no other.
+    work.small(0, &["--log", "one.csv", "--log-host", "2"]);
+    let log = work.read("one.csv");
+    assert!(log.lines().any(|line| line.contains(",2,in,received,")));
+    let host = |line: &str| line.split(',').nth(1).map(str::to_owned);
+    assert!(
+        log.lines()
+            .skip(1)
+            .all(|line| host(line).as_deref() == Some("2"))
+    );
 }
 
 #[test]
@@ -294,6 +315,11 @@ fn nonsense_is_told_what_it_is() {
         (&["--seed", "xyz"], "not a hexadecimal number"),
         (&["--until", "0s"], "no time"),
         (&["--up", "5"], "the smallest limit"),
+        (&["--log-host", "1"], "--log"),
+        (
+            &["--size", "16KiB", "--log", "x", "--log-host", "101"],
+            "there is no host 101: there are 101",
+        ),
         (
             &["--csv", "same", "--plot", "same"],
             "--csv and --plot name the same file",

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anabranch_sim::scenario::{End, Faults, PRESETS, Progress, Run, Scenario, ScenarioError};
-use anabranch_sim::{Failure as Broken, World};
+use anabranch_sim::{Failure as Broken, HostId, World};
 use smol::channel::Receiver;
 
 use self::files::{Files, LogFile};
@@ -61,15 +61,24 @@ fn simulate(
     let prepare = |world: &mut World| {
         world.set_repeat_command(repeat_command(args));
         if let Some(log) = log {
-            match log.is_csv() {
-                true => world.log_csv_to(log),
-                false => world.log_to(log),
+            match (args.log_host.map(HostId::new), log.is_csv()) {
+                (None, false) => world.log_to(log),
+                (None, true) => world.log_csv_to(log),
+                (Some(host), false) => world.log_host_to(host, log),
+                (Some(host), true) => world.log_host_csv_to(host, log),
             }
         }
     };
     let mut run = scenario
         .start_with(prepare)
         .map_err(|error| nonsense(&error))?;
+    let hosts = run.world().hosts().count();
+    if let Some(host) = args.log_host.filter(|host| *host as usize >= hosts) {
+        return Err(
+            Failure::usage(format!("there is no host {host}: there are {hosts}"))
+                .advise("they are counted from 0, seeders first"),
+        );
+    }
 
     let began = Instant::now();
     let mut asked = None;
@@ -94,7 +103,7 @@ fn simulate(
     }
     Ok(match (asked, end) {
         (Some(exit), _) => exit,
-        (None, Some(End::Complete)) => Exit::Done,
+        (None, Some(End::Complete)) if told.corrupt == 0 => Exit::Done,
         (None, _) => Exit::Incomplete,
     })
 }

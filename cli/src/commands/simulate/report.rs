@@ -34,6 +34,8 @@ pub(super) struct Told {
     complete: u32,
     /// Peers that had not.
     unfinished: u32,
+    /// Peers that are complete as far as they can know, on disks that wrote pieces wrong.
+    pub(super) corrupt: u32,
     /// When the first, half, 19 of 20, and the last of those that had everything had it.
     completion_ms: Option<Spreading>,
     /// The shortest time in which everybody can have everything.
@@ -106,6 +108,7 @@ impl Told {
             },
             complete: report.complete,
             unfinished: report.unfinished,
+            corrupt: report.corrupt,
             completion_ms: report.completion.map(|spread| spreading(spread, millis)),
             possible_ms: millis(report.bound),
             efficiency_permille: report.efficiency_permille,
@@ -139,6 +142,13 @@ impl Told {
             self.seed
         );
         let mut row = |name: &str, value: String| text += &format!("{name:<13} {value}\n");
+        if self.corrupt > 0 {
+            let what = "their disks wrote pieces wrong";
+            row(
+                "CORRUPT",
+                format!("{} of {}, {what}", self.corrupt, self.peers),
+            );
+        }
         if let Some(why) = self.unfinished_because() {
             let all = plural(self.peers.into(), "peer", "peers");
             row("UNFINISHED", format!("{} of {all}, {why}", self.unfinished));
