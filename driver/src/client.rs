@@ -22,7 +22,7 @@ use crate::record::{Recording, Tape};
 use crate::remote::Remote;
 use crate::run::{Clock, EngineMachine, Loop};
 use crate::runtime::Runtime;
-use crate::storage::{FileOptions, FileStorage, OpenFiles, Preallocation, Storage};
+use crate::storage::{FileOptions, FileStorage, KeepWarning, OpenFiles, Preallocation, Storage};
 use crate::torrent::Torrent;
 
 /// The largest .torrent file that is read, in bytes.
@@ -42,6 +42,7 @@ pub struct ClientBuilder<R> {
     options: Options,
     download_dir: Option<PathBuf>,
     resume_dir: Option<PathBuf>,
+    spare_resume_dir: Option<PathBuf>,
     record: Option<PathBuf>,
     dht: Option<DhtOptions>,
 }
@@ -77,6 +78,7 @@ impl<R: Runtime> ClientBuilder<R> {
             options: Options::default(),
             download_dir: None,
             resume_dir: None,
+            spare_resume_dir: None,
             record: None,
             dht: None,
         }
@@ -124,6 +126,14 @@ impl<R: Runtime> ClientBuilder<R> {
     /// `.anabranch` where each torrent is downloaded to.
     pub fn resume_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.resume_dir = Some(dir.into());
+        self
+    }
+
+    /// Where resume data is kept that its own folder does not take, as that of a torrent on a read-only
+    /// medium or in another user's folder. Without, such a torrent is verified anew at every start; to be
+    /// seeded it only has to be read. [`Client::keep_warning`] says when that happened.
+    pub fn spare_resume_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.spare_resume_dir = Some(dir.into());
         self
     }
 
@@ -202,6 +212,8 @@ impl<R: Runtime> ClientBuilder<R> {
                 warnings,
                 download_dir: self.download_dir,
                 resume_dir: self.resume_dir,
+                spare_resume_dir: self.spare_resume_dir,
+                keep_warning: KeepWarning::default(),
                 recording,
                 open_files: OpenFiles::default(),
             }),
@@ -228,6 +240,8 @@ struct Shared {
     warnings: Vec<String>,
     download_dir: Option<PathBuf>,
     resume_dir: Option<PathBuf>,
+    spare_resume_dir: Option<PathBuf>,
+    keep_warning: KeepWarning,
     recording: Option<Recording>,
     /// Shared, so that the limit on open files holds for all torrents together.
     open_files: OpenFiles,
@@ -243,6 +257,12 @@ impl Client {
     /// file of the DHT that cannot be used. None of it keeps torrents from being downloaded.
     pub fn warnings(&self) -> &[String] {
         &self.shared.warnings
+    }
+
+    /// A word for the user when the resume data of a torrent could not be kept where it belongs: where it is
+    /// instead, or that there is none. One for all torrents, and only once.
+    pub fn keep_warning(&self) -> Option<String> {
+        self.shared.keep_warning.take()
     }
 
     /// Takes a torrent on, whose data lives in files. Of a magnet link, the torrent is fetched from peers
@@ -265,7 +285,10 @@ impl Client {
             dir.ok_or(Error::NoFolder)?,
             FileOptions {
                 resume_dir: self.shared.resume_dir.clone(),
+                spare_resume_dir: self.shared.spare_resume_dir.clone(),
+                warning: self.shared.keep_warning.clone(),
                 preallocation: options.preallocation,
+                read_only: options.read_only,
                 open_files: self.shared.open_files.clone(),
             },
         );
@@ -510,6 +533,8 @@ pub struct AddOptions {
     pub dir: Option<PathBuf>,
     /// Whether the space for its files is taken ahead.
     pub preallocation: Preallocation,
+    /// Whether its files are read only: see [`FileOptions::read_only`].
+    pub read_only: bool,
     /// Whether it starts paused.
     pub paused: bool,
     /// Whether a magnet link's torrent pauses once its metadata is there, before it touches a file.

@@ -8,8 +8,10 @@ use bytes::Bytes;
 
 use crate::action::Segment;
 use crate::bitfield::Bitfield;
+use crate::event::PartialPiece;
 use crate::id::ConnId;
 use crate::limits::{BLOCK_LEN, ENDGAME_COPIES, MAX_PARTIAL_BLOCKS, MAX_PARTIAL_PIECES};
+use crate::metainfo::PieceIndex;
 use crate::torrent::blame::{Contributor, Contributors, UNKNOWN};
 use crate::torrent::piece::{Askers, Block, Partial};
 use crate::wire::BlockRequest;
@@ -68,12 +70,18 @@ pub(crate) enum Written {
 
 /// A complete piece on its way to the disk.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct Taken<D> {
     pub(crate) data: Vec<Segment>,
     pub(crate) from: Contributors,
     /// Bytes of it that were in memory.
     pub(crate) in_memory: u64,
+    /// The same once more, for [`put_back`](Partials::put_back) or [`finish`](Partials::finish).
+    pub(crate) held: Held<D>,
 }
+
+/// A piece that is held until it is on the disk: what came of it need not come again.
+#[derive(Debug)]
+pub(crate) struct Held<D>(Partial<D>);
 
 /// A part of a piece to be written before the piece is complete.
 #[derive(Debug)]
@@ -106,7 +114,7 @@ impl<D> Default for Partials<D> {
     }
 }
 
-impl<D: IntoIterator<Item = Bytes>> Partials<D> {
+impl<D: IntoIterator<Item = Bytes> + Clone> Partials<D> {
     /// Whether another piece of `len` bytes can be begun.
     pub(crate) fn has_room(&self, len: u32) -> bool {
         let blocks = len.div_ceil(BLOCK_LEN) as usize;
@@ -121,6 +129,26 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         if self.pieces.contains_key(&piece) || len == 0 || !self.has_room(len) {
             return false;
         }
+        self.insert_open(piece, len);
+        self.assign(conn, piece, fast);
+        true
+    }
+
+    /// Takes a piece on of which the blocks in `map` are on the disk from an earlier run. Nobody answers for
+    /// them. Says whether it did, as [`start`](Self::start).
+    pub(crate) fn restore(&mut self, piece: u32, len: u32, map: &Bitfield) -> bool {
+        let known = self.pieces.contains_key(&piece) || len == 0 || !self.has_room(len);
+        if known || map.len() != len.div_ceil(BLOCK_LEN) || map.count() == 0 {
+            return false;
+        }
+        self.insert_open(piece, len);
+        for index in map.iter() {
+            self.set(piece, index as usize, Block::Stored { from: UNKNOWN });
+        }
+        true
+    }
+
+    fn insert_open(&mut self, piece: u32, len: u32) {
         let count = len.div_ceil(BLOCK_LEN) as usize;
         let mut blocks = self.spare.pop().unwrap_or_default();
         blocks.resize_with(count, Block::default);
@@ -141,8 +169,6 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
             },
         );
         self.open.insert((false, piece));
-        self.assign(conn, piece, fast);
-        true
     }
 
     /// The next block of the piece that the peer works on, or of one that no peer has for itself, that
@@ -355,7 +381,7 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
     }
 
     /// Takes a complete piece out.
-    pub(crate) fn take(&mut self, piece: u32) -> Option<Taken> {
+    pub(crate) fn take(&mut self, piece: u32) -> Option<Taken<D>> {
         if !self.is_complete(piece) {
             return None;
         }
@@ -364,12 +390,13 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         let mut data: Vec<Segment> = Vec::with_capacity(partial.blocks.len());
         let who = mem::take(&mut partial.who);
         let from = Contributors::new(who, partial.blocks.iter().map(Block::from));
-        for index in 0..partial.blocks.len() {
+        for (index, block) in partial.blocks.iter().enumerate() {
             let len = partial.id(piece, index).len;
-            match mem::take(&mut partial.blocks[index]) {
+            match block {
                 Block::Memory { data: chunks, .. } => {
                     in_memory += u64::from(len);
-                    data.extend(chunks.into_iter().map(Segment::Memory));
+                    // No payload is copied: the chunks are counted.
+                    data.extend(chunks.clone().into_iter().map(Segment::Memory));
                 }
                 Block::Stored { .. } => {
                     if let Some(Segment::Stored { len: stored }) = data.last_mut() {
@@ -382,12 +409,96 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
             }
         }
         self.in_memory -= in_memory;
-        self.retire(partial);
+        self.blocks -= partial.blocks.len();
         Some(Taken {
             data,
             from,
             in_memory,
+            held: Held(partial),
         })
+    }
+
+    /// A piece that was [taken](Self::take) is through: it is on the disk, or is not what it should be.
+    pub(crate) fn finish(&mut self, held: Held<D>) {
+        self.recycle(held.0.blocks);
+    }
+
+    /// A piece that was [taken](Self::take) is not on the disk: what is in memory of it waits here, complete
+    /// as it was. `trust` says that what was written of it early is still good; else it must come again.
+    /// Says whether there was room for it.
+    pub(crate) fn put_back(
+        &mut self,
+        piece: u32,
+        held: Held<D>,
+        from: &Contributors,
+        trust: bool,
+    ) -> bool {
+        let mut partial = held.0;
+        if self.pieces.contains_key(&piece) || !self.has_room(partial.len) {
+            return false;
+        }
+        partial.who = from.all().to_vec();
+        self.blocks += partial.blocks.len();
+        let stored: Vec<usize> = (0..partial.blocks.len())
+            .filter(|index| matches!(partial.blocks[*index], Block::Stored { .. }))
+            .collect();
+        for (index, block) in partial.blocks.iter().enumerate() {
+            if matches!(block, Block::Memory { .. }) {
+                self.in_memory += u64::from(partial.id(piece, index).len);
+            }
+        }
+        self.pieces.insert(piece, partial);
+        for index in stored.into_iter().filter(|_| !trust) {
+            self.set(piece, index, Block::Open);
+        }
+        true
+    }
+
+    /// The disk may not have what was written early of any piece: nobody answers for that any more.
+    pub(crate) fn distrust(&mut self) {
+        for partial in self.pieces.values_mut() {
+            for block in &mut partial.blocks {
+                if let Block::Stored { from } = block {
+                    *from = UNKNOWN;
+                }
+            }
+        }
+    }
+
+    /// The pieces that can be [taken](Self::take).
+    pub(crate) fn complete(&self) -> Vec<u32> {
+        let complete = self.pieces.iter().filter(|(_, piece)| piece.is_complete());
+        complete.map(|(piece, _)| *piece).collect()
+    }
+
+    /// The piece that holds most memory.
+    pub(crate) fn largest(&self) -> Option<u32> {
+        let held = self.pieces.iter().filter(|(_, piece)| piece.in_memory != 0);
+        held.max_by_key(|(_, piece)| piece.in_memory)
+            .map(|(piece, _)| *piece)
+    }
+
+    /// Whether any early write is under way.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.pieces.values().any(|piece| piece.writing != 0)
+    }
+
+    /// What is on the disk of incomplete pieces, one map of blocks for each that has any.
+    pub(crate) fn stored(&self) -> Vec<PartialPiece> {
+        let stored = self.pieces.iter().filter(|(_, piece)| !piece.abandoned);
+        let maps = stored.map(|(piece, partial)| {
+            let mut blocks = Bitfield::new(partial.blocks.len() as u32);
+            for (index, block) in (0..).zip(&partial.blocks) {
+                if matches!(block, Block::Stored { .. }) {
+                    blocks.insert(index);
+                }
+            }
+            PartialPiece {
+                piece: PieceIndex::new(*piece),
+                blocks,
+            }
+        });
+        maps.filter(|map| map.blocks.count() != 0).collect()
     }
 
     /// Gives a piece up: it is not wanted any more. Returns those that were asked for its blocks, with
@@ -443,13 +554,17 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
     }
 
     /// Keeps the list of a piece's blocks, which hold nothing any more, for another piece.
-    fn retire(&mut self, mut partial: Partial<D>) {
+    fn retire(&mut self, partial: Partial<D>) {
         self.blocks -= partial.blocks.len();
+        self.recycle(partial.blocks);
+    }
+
+    fn recycle(&mut self, mut blocks: Vec<Block<D>>) {
         if self.pieces.is_empty() {
             self.spare = Vec::new();
-        } else if self.spare.len() < SPARE_LISTS && partial.blocks.capacity() <= SPARE_BLOCKS {
-            partial.blocks.clear();
-            self.spare.push(partial.blocks);
+        } else if self.spare.len() < SPARE_LISTS && blocks.capacity() <= SPARE_BLOCKS {
+            blocks.clear();
+            self.spare.push(blocks);
         }
     }
 
@@ -475,11 +590,13 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         for index in run {
             let partial = self.pieces.get_mut(&piece)?;
             let len = partial.id(piece, index).len;
-            let from = partial.blocks[index].from();
-            if let Block::Memory { data, .. } = self.set(piece, index, Block::Writing { from }) {
-                flush.len += len;
-                flush.data.extend(data);
-            }
+            let Block::Memory { data, from } = &partial.blocks[index] else {
+                continue;
+            };
+            let (data, from) = (data.clone(), *from);
+            flush.len += len;
+            flush.data.extend(data.clone());
+            self.set(piece, index, Block::Writing { data, from });
         }
         Some(flush)
     }
@@ -489,7 +606,7 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         self.end_write(piece, begin, len, true)
     }
 
-    /// An early write failed: what it was to write is lost, and must be fetched again.
+    /// An early write failed: what it was to write is in memory again.
     pub(crate) fn write_failed(&mut self, piece: u32, begin: u32, len: u32) -> Written {
         self.end_write(piece, begin, len, false)
     }
@@ -498,23 +615,25 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         let first = (begin / BLOCK_LEN) as usize;
         let count = len.div_ceil(BLOCK_LEN) as usize;
         for index in first..first.saturating_add(count) {
-            let Some(block) = self
-                .pieces
-                .get(&piece)
-                .and_then(|partial| partial.blocks.get(index))
-            else {
+            let Some(partial) = self.pieces.get(&piece) else {
                 break;
             };
-            match *block {
-                Block::Writing { from } if stored => {
-                    self.set(piece, index, Block::Stored { from });
-                }
-                Block::Writing { .. } => {
-                    self.set(piece, index, Block::Open);
-                }
+            let abandoned = partial.abandoned;
+            let Some(block) = partial.blocks.get(index) else {
+                break;
+            };
+            let next = match block {
+                Block::Writing { from, .. } if stored => Block::Stored { from: *from },
+                Block::Writing { .. } if abandoned => Block::Open,
+                Block::Writing { data, from } => Block::Memory {
+                    data: data.clone(),
+                    from: *from,
+                },
                 Block::Open | Block::Requested(_) | Block::Memory { .. } | Block::Stored { .. } => {
+                    continue;
                 }
-            }
+            };
+            self.set(piece, index, next);
         }
         if self.bury(piece) {
             Written::Gone
@@ -1021,7 +1140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_written_is_fetched_again() {
+    fn what_could_not_be_written_is_in_memory_again() {
         let mut pieces = with_blocks(&[0, 1, 2, 3]);
         assert!(pieces.flush().is_none());
         let mut pieces = with_blocks(&[0, 1]);
@@ -1030,9 +1149,12 @@ mod tests {
             pieces.write_failed(0, flush.begin, flush.len),
             Written::Continues
         );
+        assert_eq!(request_all(&mut pieces, 2, false), []);
+        assert_eq!(pieces.in_memory(), 2 * u64::from(BLOCK_LEN));
+        assert_eq!(pieces.flush().unwrap().data, flush.data);
         assert_eq!(
-            request_all(&mut pieces, 2, false),
-            [block(0, 0), block(0, 1)]
+            pieces.write_failed(0, flush.begin, flush.len),
+            Written::Continues
         );
         // Late, or of another piece: nothing happens.
         assert_eq!(
@@ -1042,6 +1164,74 @@ mod tests {
         assert_eq!(pieces.written(5, 0, u32::MAX), Written::Continues);
         assert_eq!(pieces.written(0, u32::MAX, u32::MAX), Written::Continues);
         pieces.check();
+    }
+
+    #[test]
+    fn a_piece_that_could_not_be_stored_is_complete_again_with_its_authors() {
+        for trust in [true, false] {
+            let mut pieces = with_blocks(&[0, 1]);
+            let flush = pieces.flush().unwrap();
+            pieces.written(0, flush.begin, flush.len);
+            deliver(&mut pieces, 1, block(0, 2));
+            deliver(&mut pieces, 1, block(0, 3));
+            let taken = pieces.take(0).unwrap();
+            assert_eq!(pieces.in_memory(), 0);
+            pieces.check();
+            assert!(pieces.put_back(0, taken.held, &taken.from, trust));
+            pieces.check();
+            assert_eq!(pieces.in_memory(), u64::from(BLOCK_LEN) + 100);
+            assert_eq!(pieces.complete(), if trust { vec![0] } else { vec![] });
+            if !trust {
+                // What was written early is not taken for good.
+                for id in request_all(&mut pieces, 2, false) {
+                    deliver(&mut pieces, 2, id);
+                }
+            }
+            let again = pieces.take(0).unwrap();
+            let author = if trust { 1 } else { 2 };
+            assert_eq!(again.from.of(0), Some(from(author)));
+            assert_eq!(again.from.of(3), Some(from(1)));
+            pieces.finish(again.held);
+            pieces.check();
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_run_stored_is_not_asked_for_and_nobody_answers_for_it() {
+        let mut map = Bitfield::new(4);
+        map.insert(1);
+        map.insert(3);
+        let mut pieces = Pieces::default();
+        assert!(!pieces.restore(0, LEN, &Bitfield::full(5)), "another size");
+        assert!(!pieces.restore(0, LEN, &Bitfield::new(4)), "nothing");
+        assert!(pieces.restore(0, LEN, &map));
+        assert!(!pieces.restore(0, LEN, &map), "under way");
+        pieces.check();
+        let stored = pieces.stored();
+        assert_eq!((stored[0].piece.get(), &stored[0].blocks), (0, &map));
+        let asked = request_all(&mut pieces, 1, true);
+        assert_eq!(asked, [block(0, 0), block(0, 2)]);
+        for id in asked {
+            deliver(&mut pieces, 1, id);
+        }
+        let taken = pieces.take(0).unwrap();
+        assert_eq!(taken.from.only(), None);
+        assert_eq!(taken.from.of(1), None);
+        assert_eq!(taken.from.of(2), Some(from(1)));
+        assert!(pieces.restore(1, LEN, &Bitfield::full(4)));
+        assert_eq!(pieces.complete(), [1]);
+    }
+
+    #[test]
+    fn nobody_answers_for_what_the_disk_may_have_lost() {
+        let mut pieces = with_blocks(&[0, 1]);
+        let flush = pieces.flush().unwrap();
+        pieces.written(0, flush.begin, flush.len);
+        deliver(&mut pieces, 1, block(0, 2));
+        deliver(&mut pieces, 1, block(0, 3));
+        pieces.distrust();
+        let taken = pieces.take(0).unwrap();
+        assert_eq!((taken.from.of(0), taken.from.of(3)), (None, Some(from(1))));
     }
 
     #[test]
@@ -1234,10 +1424,6 @@ mod tests {
                         let ended = if a > 99 {
                             pieces.written(piece, write.begin, write.len)
                         } else {
-                            let blocks = write.begin..write.begin + write.len;
-                            model.got.retain(|block| {
-                                block.piece != piece || !blocks.contains(&block.begin)
-                            });
                             pieces.write_failed(piece, write.begin, write.len)
                         };
                         let last = model.writes.iter().all(|write| write.piece != piece);
@@ -1267,7 +1453,12 @@ mod tests {
                                 };
                             }
                             assert_eq!(at, LEN);
-                            model.forget(piece);
+                            if a > 199 {
+                                assert!(pieces.put_back(piece, taken.held, &taken.from, true));
+                            } else {
+                                pieces.finish(taken.held);
+                                model.forget(piece);
+                            }
                         }
                     }
                 }
