@@ -15,9 +15,10 @@ use super::{Known, read_origins};
 use crate::args::{Contacts, Download, Network};
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
+use crate::losses::Losses;
 use crate::output::Output;
 use crate::select::FileList;
-use crate::session::{self, Aim, End, Session, Task, Work};
+use crate::session::{self, Aim, Closed, End, Session, Task, Work};
 
 pub(crate) fn run(args: &Download) -> Result<Exit, Failure> {
     let mut output = Output::new(args.json);
@@ -32,8 +33,9 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
             .advise("run the command once for each torrent"));
     }
     // Whatever is wrong with the input is told before anything is begun.
+    let mut losses = Losses::new(args.sources.len());
     let mut plans = Vec::new();
-    for known in read_origins(&args.sources)? {
+    for known in read_origins(&args.sources, &mut losses, output)? {
         plans.push(match known {
             Known::Torrent(bytes, metainfo) => {
                 let priorities = priorities(&metainfo, args.files.as_ref())?;
@@ -52,6 +54,9 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
         // What is in it will be known later.
         Work::Link(_) => None,
     }))?;
+    if plans.is_empty() {
+        return losses.verdict().map(|()| Exit::Done);
+    }
     fs::create_dir_all(&args.dir).map_err(|error| Failure::io("create", &args.dir, &error))?;
     let dir = absolute(&args.dir)?;
 
@@ -72,7 +77,7 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
     // Not `smol::block_on`, which takes part in waiting for sockets: events would then have to be handed
     // over to the thread of the client, which waits for them, too.
     block_on(async {
-        let mut session = Session::new(client, output)?;
+        let mut session = Session::new(client, losses, output)?;
         let result = async {
             for (work, priorities) in plans {
                 session
@@ -101,14 +106,20 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
         .await;
         // Whatever went wrong, what is there is saved.
         let closed = session.close().await;
-        Ok(match (result?, closed?) {
-            (End::Done, _) | (End::Asked(_), true) => Exit::Done,
-            (End::Asked(exit), false) => {
+        match (result?, closed?) {
+            (
+                End::Asked(exit),
+                Closed {
+                    complete: false, ..
+                },
+            ) => {
                 output.advise("to go on from there, give the same command again");
-                exit
+                Ok(exit)
             }
-            (End::Incomplete, _) => Exit::Incomplete,
-        })
+            (End::Done | End::Asked(_), Closed { losses, .. }) => {
+                losses.verdict().map(|()| Exit::Done)
+            }
+        }
     })
 }
 

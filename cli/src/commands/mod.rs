@@ -3,7 +3,7 @@
 mod completions;
 mod create;
 mod demo;
-mod dht;
+pub(crate) mod dht;
 mod download;
 mod magnet;
 mod man;
@@ -23,6 +23,7 @@ use anabranch_core::metainfo::{InfoHash, Magnet, Metainfo, limits, torrent_file}
 
 use crate::args::{Command, Origin, Source};
 use crate::exit::{Exit, Failure};
+use crate::losses::Losses;
 use crate::output::{Output, Torrent};
 
 /// Carries a command out, and tells why if it fails.
@@ -65,20 +66,32 @@ impl Known {
     }
 }
 
-/// Reads torrent files and links, no torrent twice.
-fn read_origins(origins: &[Origin]) -> Result<Vec<Known>, Failure> {
+/// Reads torrent files and links, no torrent twice. What cannot be read is lost, and keeps nothing else
+/// from being read.
+fn read_origins(
+    origins: &[Origin],
+    losses: &mut Losses,
+    output: &mut Output,
+) -> Result<Vec<Known>, Failure> {
     let read = origins.iter().map(|origin| match origin {
         Origin::File(source) => {
-            let (bytes, metainfo) = read_torrent(source)?;
             let name = source.0.display().to_string();
-            Ok((name, Known::Torrent(bytes, Box::new(metainfo))))
+            let known = read_torrent(source)
+                .map(|(bytes, metainfo)| Known::Torrent(bytes, Box::new(metainfo)));
+            (name, known)
         }
-        Origin::Magnet(magnet) => Ok((magnet.to_string(), Known::Link(magnet.clone()))),
+        Origin::Magnet(magnet) => (magnet.to_string(), Ok(Known::Link(magnet.clone()))),
     });
     let mut seen = BTreeMap::new();
     let mut torrents = Vec::with_capacity(origins.len());
-    for read in read {
-        let (name, known) = read?;
+    for (name, known) in read {
+        let known = match known {
+            Ok(known) => known,
+            Err(failure) => {
+                losses.add(name, failure, output)?;
+                continue;
+            }
+        };
         if let Some(other) = seen.insert(known.info_hash(), name.clone()) {
             let message = format!("{other} and {name} are the same torrent");
             return Err(Failure::usage(message).advise("give it once"));
@@ -88,10 +101,14 @@ fn read_origins(origins: &[Origin]) -> Result<Vec<Known>, Failure> {
     Ok(torrents)
 }
 
-/// Reads torrent files, no torrent twice.
-fn read_torrents(sources: &[Source]) -> Result<Vec<(Vec<u8>, Metainfo)>, Failure> {
+/// As [`read_origins`], of files alone.
+fn read_torrents(
+    sources: &[Source],
+    losses: &mut Losses,
+    output: &mut Output,
+) -> Result<Vec<(Vec<u8>, Metainfo)>, Failure> {
     let origins: Vec<Origin> = sources.iter().cloned().map(Origin::File).collect();
-    let known = read_origins(&origins)?.into_iter();
+    let known = read_origins(&origins, losses, output)?.into_iter();
     let torrents = known.filter_map(|known| match known {
         Known::Torrent(bytes, metainfo) => Some((bytes, *metainfo)),
         Known::Link(_) => None,
