@@ -518,7 +518,7 @@ fn a_magnet_link_is_enough_where_the_dht_knows_a_peer() {
 impl Swarm {
     /// One more torrent, of a single file of a piece and a half, in the same folder.
     fn single(&self, name: &str) {
-        let content: Vec<u8> = (0..24_576_u32).map(|i| (i * 7 >> 3) as u8).collect();
+        let content: Vec<u8> = (0..24_576_u32).map(|i| ((i * 7) >> 3) as u8).collect();
         fs::write(self.path().join("origin").join(name), content).unwrap();
         let source = format!("origin/{name}");
         let created = Command::new(env!("CARGO_BIN_EXE_anabranch"))

@@ -350,10 +350,8 @@ impl Torrent {
         for PartialPiece { piece, blocks } in found {
             let piece = piece.get();
             let size = self.piece_size(piece);
-            if self.picker.is_open(piece)
-                && self.is_wanted(piece)
-                && self.partials.restore(piece, size, &blocks)
-            {
+            let missing = self.picker.is_missing(piece) && !self.storing.contains_key(&piece);
+            if missing && self.partials.restore(piece, size, &blocks) {
                 self.picker.start(piece);
             }
         }
@@ -713,7 +711,7 @@ impl Torrent {
             self.hold_back(ctx, piece, false);
         }
         if hold {
-            self.partials.distrust();
+            self.partials.forget_stored();
         } else {
             self.drop_all_partials(ctx);
         }

@@ -1,5 +1,7 @@
 //! Pieces under way: which blocks are asked of whom, which have come, and what of them is in memory.
 
+mod hold;
+
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
@@ -8,13 +10,13 @@ use bytes::Bytes;
 
 use crate::action::Segment;
 use crate::bitfield::Bitfield;
-use crate::event::PartialPiece;
 use crate::id::ConnId;
 use crate::limits::{BLOCK_LEN, ENDGAME_COPIES, MAX_PARTIAL_BLOCKS, MAX_PARTIAL_PIECES};
-use crate::metainfo::PieceIndex;
 use crate::torrent::blame::{Contributor, Contributors, UNKNOWN};
 use crate::torrent::piece::{Askers, Block, Partial};
 use crate::wire::BlockRequest;
+
+pub(crate) use self::hold::Held;
 
 /// Lists of blocks that are kept for the next pieces, and the longest of them: 1.3 MB, and only while
 /// something is under way.
@@ -79,10 +81,6 @@ pub(crate) struct Taken<D> {
     pub(crate) held: Held<D>,
 }
 
-/// A piece that is held until it is on the disk: what came of it need not come again.
-#[derive(Debug)]
-pub(crate) struct Held<D>(Partial<D>);
-
 /// A part of a piece to be written before the piece is complete.
 #[derive(Debug)]
 pub(crate) struct Flush {
@@ -131,20 +129,6 @@ impl<D: IntoIterator<Item = Bytes> + Clone> Partials<D> {
         }
         self.insert_open(piece, len);
         self.assign(conn, piece, fast);
-        true
-    }
-
-    /// Takes a piece on of which the blocks in `map` are on the disk from an earlier run. Nobody answers for
-    /// them. Says whether it did, as [`start`](Self::start).
-    pub(crate) fn restore(&mut self, piece: u32, len: u32, map: &Bitfield) -> bool {
-        let known = self.pieces.contains_key(&piece) || len == 0 || !self.has_room(len);
-        if known || map.len() != len.div_ceil(BLOCK_LEN) || map.count() == 0 {
-            return false;
-        }
-        self.insert_open(piece, len);
-        for index in map.iter() {
-            self.set(piece, index as usize, Block::Stored { from: UNKNOWN });
-        }
         true
     }
 
@@ -414,91 +398,8 @@ impl<D: IntoIterator<Item = Bytes> + Clone> Partials<D> {
             data,
             from,
             in_memory,
-            held: Held(partial),
+            held: Held::new(partial),
         })
-    }
-
-    /// A piece that was [taken](Self::take) is through: it is on the disk, or is not what it should be.
-    pub(crate) fn finish(&mut self, held: Held<D>) {
-        self.recycle(held.0.blocks);
-    }
-
-    /// A piece that was [taken](Self::take) is not on the disk: what is in memory of it waits here, complete
-    /// as it was. `trust` says that what was written of it early is still good; else it must come again.
-    /// Says whether there was room for it.
-    pub(crate) fn put_back(
-        &mut self,
-        piece: u32,
-        held: Held<D>,
-        from: &Contributors,
-        trust: bool,
-    ) -> bool {
-        let mut partial = held.0;
-        if self.pieces.contains_key(&piece) || !self.has_room(partial.len) {
-            return false;
-        }
-        partial.who = from.all().to_vec();
-        self.blocks += partial.blocks.len();
-        let stored: Vec<usize> = (0..partial.blocks.len())
-            .filter(|index| matches!(partial.blocks[*index], Block::Stored { .. }))
-            .collect();
-        for (index, block) in partial.blocks.iter().enumerate() {
-            if matches!(block, Block::Memory { .. }) {
-                self.in_memory += u64::from(partial.id(piece, index).len);
-            }
-        }
-        self.pieces.insert(piece, partial);
-        for index in stored.into_iter().filter(|_| !trust) {
-            self.set(piece, index, Block::Open);
-        }
-        true
-    }
-
-    /// The disk may not have what was written early of any piece: nobody answers for that any more.
-    pub(crate) fn distrust(&mut self) {
-        for partial in self.pieces.values_mut() {
-            for block in &mut partial.blocks {
-                if let Block::Stored { from } = block {
-                    *from = UNKNOWN;
-                }
-            }
-        }
-    }
-
-    /// The pieces that can be [taken](Self::take).
-    pub(crate) fn complete(&self) -> Vec<u32> {
-        let complete = self.pieces.iter().filter(|(_, piece)| piece.is_complete());
-        complete.map(|(piece, _)| *piece).collect()
-    }
-
-    /// The piece that holds most memory.
-    pub(crate) fn largest(&self) -> Option<u32> {
-        let held = self.pieces.iter().filter(|(_, piece)| piece.in_memory != 0);
-        held.max_by_key(|(_, piece)| piece.in_memory)
-            .map(|(piece, _)| *piece)
-    }
-
-    /// Whether any early write is under way.
-    pub(crate) fn is_writing(&self) -> bool {
-        self.pieces.values().any(|piece| piece.writing != 0)
-    }
-
-    /// What is on the disk of incomplete pieces, one map of blocks for each that has any.
-    pub(crate) fn stored(&self) -> Vec<PartialPiece> {
-        let stored = self.pieces.iter().filter(|(_, piece)| !piece.abandoned);
-        let maps = stored.map(|(piece, partial)| {
-            let mut blocks = Bitfield::new(partial.blocks.len() as u32);
-            for (index, block) in (0..).zip(&partial.blocks) {
-                if matches!(block, Block::Stored { .. }) {
-                    blocks.insert(index);
-                }
-            }
-            PartialPiece {
-                piece: PieceIndex::new(*piece),
-                blocks,
-            }
-        });
-        maps.filter(|map| map.blocks.count() != 0).collect()
     }
 
     /// Gives a piece up: it is not wanted any more. Returns those that were asked for its blocks, with
@@ -1205,7 +1106,6 @@ mod tests {
         assert!(!pieces.restore(0, LEN, &Bitfield::full(5)), "another size");
         assert!(!pieces.restore(0, LEN, &Bitfield::new(4)), "nothing");
         assert!(pieces.restore(0, LEN, &map));
-        assert!(!pieces.restore(0, LEN, &map), "under way");
         pieces.check();
         let stored = pieces.stored();
         assert_eq!((stored[0].piece.get(), &stored[0].blocks), (0, &map));
@@ -1223,15 +1123,25 @@ mod tests {
     }
 
     #[test]
-    fn nobody_answers_for_what_the_disk_may_have_lost() {
+    fn what_a_disk_may_have_lost_is_open_until_it_says_otherwise() {
         let mut pieces = with_blocks(&[0, 1]);
         let flush = pieces.flush().unwrap();
         pieces.written(0, flush.begin, flush.len);
         deliver(&mut pieces, 1, block(0, 2));
         deliver(&mut pieces, 1, block(0, 3));
-        pieces.distrust();
-        let taken = pieces.take(0).unwrap();
-        assert_eq!((taken.from.of(0), taken.from.of(3)), (None, Some(from(1))));
+        pieces.forget_stored();
+        pieces.check();
+        assert!(!pieces.is_complete(0));
+        let mut map = Bitfield::new(4);
+        map.insert(0);
+        map.insert(3);
+        assert!(!pieces.restore(0, LEN, &map), "it is under way");
+        pieces.check();
+        assert_eq!(request_all(&mut pieces, 2, false), [block(0, 1)]);
+        deliver(&mut pieces, 2, block(0, 1));
+        let from_whom = pieces.take(0).unwrap().from;
+        let authors: Vec<_> = (0..4).map(|index| from_whom.of(index)).collect();
+        assert_eq!(authors, [None, Some(from(2)), Some(from(1)), Some(from(1))]);
     }
 
     #[test]

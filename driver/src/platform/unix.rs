@@ -196,6 +196,7 @@ fn tells_of_failed_syncs() -> bool {
     (next(), next()) >= (5, 8)
 }
 
+#[allow(clippy::unnecessary_cast, reason = "the types differ between systems")]
 fn stat_of(stat: &rustix::fs::Stat) -> Stat {
     Stat {
         regular: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,

@@ -141,9 +141,8 @@ impl FileStorage {
         let Ok(dir) = Dir::open(&self.dir) else {
             return BTreeSet::new();
         };
-        let device = match dir.id() {
-            Ok(Some((device, _))) => device,
-            Ok(None) | Err(_) => return BTreeSet::new(),
+        let Ok(Some((device, _))) = dir.id() else {
+            return BTreeSet::new();
         };
         let here: BTreeSet<Slot> = unsynced
             .iter()
