@@ -89,7 +89,7 @@ mod tests {
         let mut output = Output::new(false);
         for (name, exit) in lost {
             let failure = Failure::with_exit(*exit, format!("{name} is bad"));
-            losses.add(*name, failure, &mut output).unwrap();
+            losses.add(*name, failure, &mut output)?;
         }
         losses.verdict()
     }
