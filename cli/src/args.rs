@@ -206,8 +206,8 @@ pub(crate) struct Contacts {
 
     /// A tracker's URL (http, https or udp) to ask beside those that the torrents name; may be given
     /// several times. Not for private torrents.
-    #[arg(long = "tracker", short = 't', value_name = "URL", value_parser = parse_tracker)]
-    pub(crate) trackers: Vec<String>,
+    #[arg(long = "tracker", short = 't', value_name = "URL", value_parser = parse_trackers)]
+    pub(crate) trackers: Vec<Urls>,
 
     #[command(flatten)]
     pub(crate) listening: Listening,
@@ -244,6 +244,14 @@ pub(crate) struct Contacts {
     /// peers and what trackers said.
     #[arg(long, value_name = "FILE", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub(crate) record: Option<PathBuf>,
+}
+
+impl Contacts {
+    /// The trackers to ask beside those that the torrents name.
+    pub(crate) fn trackers(&self) -> Vec<String> {
+        let urls = self.trackers.iter().flat_map(|urls| urls.0.iter());
+        urls.cloned().collect()
+    }
 }
 
 /// Where others can reach us.

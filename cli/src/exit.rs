@@ -102,6 +102,14 @@ impl Failure {
         }
     }
 
+    /// One that ends the command with this code.
+    pub(crate) fn with_exit(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            ..Self::new(message)
+        }
+    }
+
     pub(crate) fn diverged(message: impl Into<String>) -> Self {
         Self {
             exit: Exit::Diverged,

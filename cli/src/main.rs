@@ -6,6 +6,7 @@ mod content;
 mod exit;
 mod hashing;
 mod interrupt;
+mod losses;
 mod output;
 mod runtime;
 mod select;

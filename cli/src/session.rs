@@ -25,9 +25,11 @@ use smol::future::or;
 use smol::stream::StreamExt;
 
 use crate::args::{Listening, PeerAddress};
+use crate::commands::dht::state_folder;
 use crate::commands::save_torrent;
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Resizes;
+use crate::losses::Losses;
 use crate::output::{self, Event, Metadata, Output, Progress, Total};
 use crate::runtime::{self, Setup};
 use crate::select::Choice;
@@ -64,9 +66,21 @@ pub(crate) enum End {
     Done,
     /// A signal came.
     Asked(Exit),
-    /// What was to be seeded is not all there.
-    Incomplete,
 }
+
+/// What a session leaves behind.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    /// Whether all that is wanted of the torrents that did not fail is there.
+    pub(crate) complete: bool,
+    /// Those that failed.
+    pub(crate) losses: Losses,
+}
+
+/// What to do when not all that was to be seeded is there.
+pub(crate) const UNFIT_ADVICE: &str = "--dir names the folder that contains the torrent's file or \
+                                       folder; `anabranch verify` tells what is wrong, `anabranch \
+                                       download --seed` fetches what is missing and then seeds";
 
 /// A torrent to take on.
 #[derive(Debug)]
@@ -120,13 +134,10 @@ pub(crate) struct Session<'a> {
     told_of_space: bool,
     /// Whether something was transferred of late, of several torrents together.
     moving: bool,
-    /// Whether some torrent is unfit.
-    unfit: bool,
-    /// The name of a magnet link's torrent that cannot be used, and why.
-    broken: Option<(String, String)>,
     /// Whether the local network is asked for peers.
     local: bool,
     patience: Option<Patience>,
+    losses: Losses,
 }
 
 /// How long nothing may come.
@@ -158,8 +169,8 @@ struct Entry {
     complete: bool,
     /// Whether the aim is reached.
     done: bool,
-    /// Whether it was to be seeded, but has something to download.
-    unfit: bool,
+    /// Whether it failed for good: it rests, and the others go on.
+    lost: bool,
     /// Whether its files were ever looked at.
     opened: bool,
     /// Why its files can't be used. A disk that fails later is waited for; one that was never usable
@@ -196,6 +207,9 @@ impl Setup for Public {
         }
         if let Some(file) = self.record {
             builder = builder.record(file);
+        }
+        if let Some(folder) = state_folder() {
+            builder = builder.spare_resume_dir(folder.join("resume"));
         }
         let Listening { listen, port } = self.listening;
         match port {
@@ -257,7 +271,11 @@ pub(crate) fn start(
 
 impl<'a> Session<'a> {
     /// Begins to tell what a client does.
-    pub(crate) fn new(client: Client, output: &'a mut Output) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        client: Client,
+        losses: Losses,
+        output: &'a mut Output,
+    ) -> Result<Self, Failure> {
         for address in client.listen_addrs() {
             output.tell(&Event::Listening { address: *address })?;
         }
@@ -273,10 +291,9 @@ impl<'a> Session<'a> {
             told_of_recording: false,
             told_of_space: false,
             moving: false,
-            unfit: false,
-            broken: None,
             local: false,
             patience: None,
+            losses,
         })
     }
 
@@ -294,7 +311,7 @@ impl<'a> Session<'a> {
         });
     }
 
-    /// Takes a torrent on.
+    /// Takes a torrent on. One that cannot be is lost.
     pub(crate) async fn add(&mut self, task: Task<'_>) -> Result<(), Failure> {
         let label = task.work.label();
         let dir = task.options.dir.clone().unwrap_or_default();
@@ -349,7 +366,14 @@ impl<'a> Session<'a> {
                 self.client.add(source, options).await
             }
         };
-        let torrent = added.map_err(|error| Failure::new(format!("{}: {error}", label.name)))?;
+        let torrent = match added {
+            Ok(torrent) => torrent,
+            Err(error @ Error::Stopped) => return Err(gone(error)),
+            Err(error) => {
+                let failure = Failure::new(format!("{}: {error}", label.name));
+                return self.losses.add(label.name, failure, self.output);
+            }
+        };
         if !task.trackers.is_empty() {
             torrent.add_trackers(task.trackers).await.map_err(|error| {
                 if !matches!(error, Error::Command(CommandError::Private)) {
@@ -379,7 +403,7 @@ impl<'a> Session<'a> {
             moving: false,
             complete: false,
             done: false,
-            unfit: false,
+            lost: false,
             opened: false,
             refused: None,
             status: None,
@@ -430,9 +454,14 @@ impl<'a> Session<'a> {
             let file = files.get(index);
             file.is_none_or(|file| file.priority != Priority::Skip)
         };
-        let saved = match awaited.save {
-            true => Some(save_torrent(&metainfo, &entry.dir)?.display().to_string()),
-            false => None,
+        let saved = match awaited.save.then(|| save_torrent(&metainfo, &entry.dir)) {
+            Some(Ok(path)) => Some(path.display().to_string()),
+            // It is downloaded all the same.
+            Some(Err(failure)) => {
+                self.losses.add(&entry.label.name, failure, self.output)?;
+                None
+            }
+            None => None,
         };
         let torrent = entry.label.clone();
         self.output.tell(&Event::Fetched { torrent, saved })?;
@@ -446,7 +475,7 @@ impl<'a> Session<'a> {
         let mut resizes = Resizes::of(self.output);
         // While all are at rest there is nothing to look at before the next notice.
         let mut at_rest = false;
-        loop {
+        while !self.is_through() {
             let turn = {
                 let notices = &mut self.notices;
                 let notice = async { Turn::Notice(notices.next().await) };
@@ -486,32 +515,43 @@ impl<'a> Session<'a> {
                     at_rest = self.is_at_rest();
                 }
             }
-            if self.unfit {
-                return Ok(End::Incomplete);
-            }
-            if let Some((name, why)) = self.broken.take() {
-                return Err(Failure::new(format!("{name} cannot be downloaded: {why}")).advise(
-                    "get another link; if it selects files that are not there, choose with --files",
-                ));
-            }
-            let settled = |entry: &Entry| entry.done || entry.refused.is_some();
-            if self.entries.values().all(settled) {
-                let refused =
-                    |entry: &Entry| entry.refused.clone().map(|e| (entry.label.name.clone(), e));
-                return match self.entries.values().find_map(refused) {
-                    Some((name, error)) => {
-                        let advice = format!("{}, and start it again", remedy(&error));
-                        Err(Failure::new(format!("{name}: {error}")).advise(advice))
-                    }
-                    None => Ok(End::Done),
-                };
-            }
+            self.tell_of_keeping()?;
         }
+        Ok(End::Done)
     }
 
-    /// Ends the client in good order, and tells where every torrent stands. Says whether all that was
-    /// wanted is there.
-    pub(crate) async fn close(mut self) -> Result<bool, Failure> {
+    /// Whether every torrent has reached its aim, or failed.
+    fn is_through(&self) -> bool {
+        self.entries
+            .values()
+            .all(|entry| entry.done || entry.lost || entry.refused.is_some())
+    }
+
+    /// A torrent has failed for good: it rests, and the others go on.
+    async fn lose(&mut self, id: TorrentId, failure: Failure) -> Result<(), Failure> {
+        let Some(entry) = self.entries.get_mut(&id).filter(|entry| !entry.lost) else {
+            return Ok(());
+        };
+        entry.lost = true;
+        self.losses.add(&entry.label.name, failure, self.output)?;
+        entry.torrent.pause().await.map_err(gone)
+    }
+
+    /// What was to be seeded is not all there, or not any more.
+    async fn lose_unfit(&mut self, id: TorrentId) -> Result<(), Failure> {
+        let Some(entry) = self.entries.get(&id) else {
+            return Ok(());
+        };
+        let failure = Failure::incomplete(format!(
+            "{}: some of the data in {} does not match the torrent",
+            entry.label.name,
+            entry.dir.display()
+        ));
+        self.lose(id, failure.advise(UNFIT_ADVICE)).await
+    }
+
+    /// Ends the client in good order, and tells where every torrent stands.
+    pub(crate) async fn close(mut self) -> Result<Closed, Failure> {
         let looked = self.look(|_| true).await;
         let shut = match self.shut_down().await {
             Ok(()) | Err(Error::Stopped) => Ok(()),
@@ -527,6 +567,7 @@ impl<'a> Session<'a> {
         }
         self.output.clear();
         self.tell_of_recording()?;
+        self.tell_of_keeping()?;
         for entry in self.entries.values() {
             let Some(status) = &entry.status else {
                 continue;
@@ -542,7 +583,21 @@ impl<'a> Session<'a> {
         }
         looked?;
         shut?;
-        Ok(self.entries.values().all(|entry| entry.complete))
+        let mut complete = true;
+        for entry in self.entries.into_values() {
+            if let Some(error) = entry.refused.filter(|_| !entry.lost) {
+                let advice = format!("{}, and start it again", remedy(&error));
+                let failure = Failure::new(format!("{}: {error}", entry.label.name));
+                let failure = failure.advise(advice);
+                self.losses.add(entry.label.name, failure, self.output)?;
+            } else {
+                complete &= entry.complete || entry.lost;
+            }
+        }
+        Ok(Closed {
+            complete,
+            losses: self.losses,
+        })
     }
 
     /// Ends the client, and tells what is waited for if that takes more than a moment.
@@ -581,15 +636,6 @@ impl<'a> Session<'a> {
             Some(entry) => entry.torrent.metainfo().await.map_err(gone),
             None => Ok(None),
         }
-    }
-
-    /// The names of those that were to be seeded, but have something to download.
-    pub(crate) fn unfit(&self) -> Vec<String> {
-        self.entries
-            .values()
-            .filter(|entry| entry.unfit)
-            .map(|entry| entry.label.name.clone())
-            .collect()
     }
 
     /// Looks at some torrents, and names them.
@@ -633,6 +679,14 @@ impl<'a> Session<'a> {
             }
             // The disk tells when it is full.
             Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Resume data that is not kept where it belongs is worth a word.
+    fn tell_of_keeping(&mut self) -> Result<(), Failure> {
+        match self.client.keep_warning() {
+            Some(message) => self.output.tell(&Event::Warning { message }),
+            None => Ok(()),
         }
     }
 
@@ -807,14 +861,16 @@ impl<'a> Session<'a> {
                 }
                 entry.opened = true;
                 entry.refused = None;
-                entry.unfit = entry.aim == Aim::SeedOnly && have < pieces;
-                self.unfit |= entry.unfit;
+                let unfit = entry.aim == Aim::SeedOnly && have < pieces;
                 self.output.tell(&Event::Checked {
                     torrent,
                     have,
                     pieces,
                 })?;
-                return self.warn_of_space(id);
+                return match unfit {
+                    true => self.lose_unfit(id).await,
+                    false => self.warn_of_space(id),
+                };
             }
             Notice::Piece { .. } => return self.on_piece(id).await,
             Notice::Completed { .. } => return self.on_complete(id).await,
@@ -876,9 +932,7 @@ impl<'a> Session<'a> {
                 if error.kind == DiskErrorKind::Foreign && entry.aim == Aim::SeedOnly =>
             {
                 // What has nothing of the torrent in it is not to be written over, but does not match either.
-                entry.unfit = true;
-                self.unfit = true;
-                return Ok(());
+                return self.lose_unfit(id).await;
             }
             Notice::StorageFailed { error, .. } => {
                 // A folder that cannot be used from the start is a mistake, not a mishap: the run ends.
@@ -909,8 +963,11 @@ impl<'a> Session<'a> {
                 nodes,
             },
             Notice::MetadataUnusable { error, .. } => {
-                self.broken = Some((entry.label.name.clone(), error));
-                return Ok(());
+                let name = &entry.label.name;
+                let failure = Failure::new(format!("{name} cannot be downloaded: {error}")).advise(
+                    "get another link; if it selects files that are not there, choose with --files",
+                );
+                return self.lose(id, failure).await;
             }
             // Told before, or told by progress.
             Notice::MetadataReceived { .. }
@@ -927,8 +984,9 @@ impl<'a> Session<'a> {
     async fn on_state(&mut self, id: TorrentId, state: TorrentState) -> Result<(), Failure> {
         match state {
             TorrentState::Seeding => self.on_complete(id).await,
-            // A goal pauses, and so does a torrent whose files are to be chosen.
+            // A goal pauses, and so does a failure, and a torrent whose files are to be chosen.
             TorrentState::Paused => match self.entries.get(&id) {
+                Some(entry) if entry.lost => Ok(()),
                 Some(entry) if matches!(entry.aim, Aim::Goal(_)) && entry.awaited.is_none() => {
                     // It may have gone on since.
                     let status = entry.torrent.status().await.map_err(gone)?;
@@ -940,11 +998,11 @@ impl<'a> Session<'a> {
                 Some(_) | None => Ok(()),
             },
             TorrentState::Downloading => {
-                if let Some(entry) = self.entries.get_mut(&id) {
-                    entry.unfit = entry.aim == Aim::SeedOnly;
-                    self.unfit |= entry.unfit;
+                let aim = self.entries.get(&id).map(|entry| entry.aim);
+                match aim == Some(Aim::SeedOnly) {
+                    true => self.lose_unfit(id).await,
+                    false => self.on_seeking(id).await,
                 }
-                self.on_seeking(id).await
             }
             TorrentState::FetchingMetadata => self.on_seeking(id).await,
             TorrentState::Checking | TorrentState::Failed | TorrentState::Removing => Ok(()),
@@ -1137,6 +1195,7 @@ fn remedy(error: &DiskError) -> &'static str {
              written over"
         }
         DiskErrorKind::Truncated => "put the whole file back",
+        DiskErrorKind::InUse => "end the other one, or use another folder",
         DiskErrorKind::Io | _ => "check the disk and its cable",
     }
 }

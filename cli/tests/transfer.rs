@@ -959,7 +959,13 @@ fn a_magnet_link_is_enough_where_the_dht_knows_a_peer() {
             String::from_utf8(output.stdout).unwrap(),
         )
     };
-    let mut args = vec!["seed", "album.torrent", "--dir", "origin"];
+    // The other seeder has its own folder to itself.
+    for path in ["a", "sub/b", "sub/empty"] {
+        let to = swarm.path().join("twin/album").join(path);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(swarm.path().join("origin/album").join(path), to).unwrap();
+    }
+    let mut args = vec!["seed", "album.torrent", "--dir", "twin"];
     args.extend(inside);
     args.extend(["--dht-state", "state/dht"]);
     let mut seeder = Running::start(swarm.path(), &args);
@@ -1002,4 +1008,247 @@ fn a_magnet_link_is_enough_where_the_dht_knows_a_peer() {
     assert!(state.starts_with(b"d2:id20:"));
     node.signal(Signal::INT);
     assert_eq!(node.end().1, 0);
+}
+
+impl Swarm {
+    /// One more torrent, of a single file of a piece and a half, in the same folder.
+    fn single(&self, name: &str) {
+        let content: Vec<u8> = (0..24_576_u32).map(|i| ((i * 7) >> 3) as u8).collect();
+        fs::write(self.path().join("origin").join(name), content).unwrap();
+        let source = format!("origin/{name}");
+        let created = Command::new(env!("CARGO_BIN_EXE_anabranch"))
+            .args(["create", &source, "--piece-length", "16KiB"])
+            .current_dir(self.path())
+            .output()
+            .unwrap();
+        assert!(created.status.success());
+    }
+
+    /// A seeder of these torrents, as JSON lines.
+    fn seed(&self, torrents: &[&str]) -> Running {
+        let mut args = vec!["seed"];
+        args.extend(torrents);
+        args.extend(["--dir", "origin", "--listen", "127.0.0.1:0"]);
+        Running::start(self.path(), &args)
+    }
+
+    /// Downloads the single file from a seeder, and says how that ended.
+    fn fetch(&self, name: &str, seeder: &str) -> i32 {
+        let torrent = format!("{name}.torrent");
+        let args = [
+            "download",
+            &torrent,
+            "--dir",
+            "fetched",
+            "--listen",
+            "127.0.0.1:0",
+            "--peer",
+            seeder,
+        ];
+        Running::start(self.path(), &args).end().1
+    }
+}
+
+fn address(seeder: &mut Running) -> String {
+    let listening = seeder.event("listening");
+    listening["address"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_torrent_that_cannot_be_read_or_is_not_there_keeps_no_other_from_being_seeded() {
+    let swarm = Swarm::new();
+    swarm.single("good");
+    swarm.single("gone");
+    fs::remove_file(swarm.path().join("origin/gone")).unwrap();
+    fs::write(swarm.path().join("bad.torrent"), "<html>").unwrap();
+    let mut seeder = swarm.seed(&[
+        "bad.torrent",
+        "none.torrent",
+        "gone.torrent",
+        "good.torrent",
+    ]);
+    for (what, code) in [("bad.torrent", 1), ("none.torrent", 1), ("gone", 3)] {
+        let failed = seeder.event("failed");
+        assert!(
+            failed["message"].as_str().unwrap().contains(what),
+            "{failed}"
+        );
+        assert_eq!(failed["code"], code, "{failed}");
+    }
+    let peer = address(&mut seeder);
+    seeder.event("completed");
+    assert_eq!(swarm.fetch("good", &peer), 0);
+    seeder.signal(Signal::INT);
+    let (events, code) = seeder.end();
+    assert_eq!(code, 1, "{events:?}");
+    let error = named(&events, "error")[0]["message"].as_str().unwrap();
+    assert!(error.starts_with("3 of 4 torrents failed: "), "{error}");
+}
+
+#[test]
+fn a_torrent_that_cannot_be_read_keeps_no_other_from_being_downloaded() {
+    let swarm = Swarm::new();
+    fs::write(swarm.path().join("bad.torrent"), "<html>").unwrap();
+    let (events, code) = swarm.download(&["bad.torrent"]).end();
+    assert_eq!(code, 1);
+    assert_eq!(named(&events, "failed").len(), 1);
+    assert_eq!(named(&events, "completed").len(), 1);
+    assert!(swarm.is_same("a") && swarm.is_same("sub/b"));
+}
+
+#[test]
+fn a_file_in_the_way_of_one_torrent_keeps_no_other_from_being_downloaded() {
+    let swarm = Swarm::new();
+    swarm.single("good");
+    fs::create_dir_all(swarm.path().join("copy/good")).unwrap();
+    let (events, code) = swarm.download(&["good.torrent"]).end();
+    assert_eq!(code, 1);
+    assert_eq!(named(&events, "completed").len(), 1);
+    assert!(swarm.is_same("a") && swarm.is_same("sub/b"));
+    let error = named(&events, "error")[0]["message"].as_str().unwrap();
+    assert_eq!(error, "1 of 2 torrents failed: good");
+}
+
+/// A file that is deleted, and one that is cut, while it is seeded beside another torrent.
+#[test]
+fn a_file_that_is_deleted_or_cut_ends_the_seeding_of_its_torrent_alone() {
+    let swarm = Swarm::new();
+    for cut in [false, true] {
+        for name in ["good", "hurt"] {
+            fs::remove_file(swarm.path().join(format!("{name}.torrent"))).ok();
+            swarm.single(name);
+        }
+        let hurt = swarm.path().join("origin/hurt");
+        let mut seeder = swarm.seed(&["hurt.torrent", "good.torrent"]);
+        let peer = address(&mut seeder);
+        seeder.event("completed");
+        seeder.event("completed");
+        if cut {
+            fs::File::options()
+                .write(true)
+                .open(&hurt)
+                .unwrap()
+                .set_len(10_000)
+                .unwrap();
+        } else {
+            fs::remove_file(&hurt).unwrap();
+        }
+        // It is noticed when somebody asks for it.
+        let args = [
+            "download",
+            "hurt.torrent",
+            "--dir",
+            "fetched",
+            "--listen",
+            "127.0.0.1:0",
+            "--peer",
+            &peer,
+        ];
+        let asking = Running::start(swarm.path(), &args);
+        let failed = seeder.event("failed");
+        assert_eq!(failed["code"], 3, "{failed}");
+        assert!(failed["message"].as_str().unwrap().starts_with("hurt: "));
+        drop(asking);
+        assert_eq!(hurt.exists(), cut, "nothing is created");
+        assert_eq!(swarm.fetch("good", &peer), 0);
+        seeder.signal(Signal::INT);
+        let (events, code) = seeder.end();
+        assert_eq!(code, 3, "{events:?}");
+        fs::remove_dir_all(swarm.path().join("fetched")).unwrap();
+    }
+}
+
+#[test]
+fn a_torrent_that_another_process_works_on_is_refused_and_says_who_does() {
+    let mut swarm = Swarm::new();
+    let pid = swarm.seeder.child.id().to_string();
+    for command in ["seed", "download"] {
+        let args = [
+            command,
+            "album.torrent",
+            "--dir",
+            "origin",
+            "--listen",
+            "127.0.0.1:0",
+        ];
+        let (events, code) = Running::start(swarm.path(), &args).end();
+        assert_eq!(code, 1, "{events:?}");
+        let error = named(&events, "error")[0]["message"].as_str().unwrap();
+        assert!(error.contains("in use: "), "{error}");
+        assert!(
+            error.contains(&format!("process {pid} (anabranch)")),
+            "{error}"
+        );
+    }
+    // A lock goes with the process that holds it, however that ends.
+    swarm.seeder.child.kill().unwrap();
+    swarm.seeder.child.wait().unwrap();
+    let mut again = Running::start(
+        swarm.path(),
+        &[
+            "seed",
+            "album.torrent",
+            "--dir",
+            "origin",
+            "--listen",
+            "127.0.0.1:0",
+        ],
+    );
+    again.event("completed");
+    again.signal(Signal::INT);
+    assert_eq!(again.end().1, 0);
+    let left: Vec<_> = fs::read_dir(swarm.path().join("origin/.anabranch"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(
+        left.iter().all(|name| name.ends_with(".resume")),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn a_download_that_is_interrupted_in_a_large_piece_goes_on_in_it() {
+    const SIZE: u64 = 8 << 20;
+    let swarm = Swarm::new();
+    let content: Vec<u8> = (0..SIZE as u32)
+        .map(|i| (i.wrapping_mul(i) >> 9) as u8)
+        .collect();
+    fs::write(swarm.path().join("origin/large"), &content).unwrap();
+    let created = Command::new(env!("CARGO_BIN_EXE_anabranch"))
+        .args(["create", "origin/large", "--piece-length", "8MiB"])
+        .current_dir(swarm.path())
+        .output()
+        .unwrap();
+    assert!(created.status.success());
+    let mut seeder = swarm.seed(&["large.torrent"]);
+    let peer = address(&mut seeder);
+    seeder.event("completed");
+    let download = |options: &[&str]| {
+        let mut args = vec![
+            "download",
+            "large.torrent",
+            "--dir",
+            "copy",
+            "--listen",
+            "127.0.0.1:0",
+            "--peer",
+            &peer,
+        ];
+        args.extend(options);
+        Running::start(swarm.path(), &args)
+    };
+    let mut first = download(&["--limit-down", "2MiB"]);
+    first.wait_for("progress", |progress| {
+        progress["downloaded"].as_u64() > Some(2 << 20)
+    });
+    first.signal(Signal::INT);
+    let (events, code) = first.end();
+    assert_eq!(code, 130);
+    let before = named(&events, "stopped")[0]["downloaded"].as_u64().unwrap();
+    let mut second = download(&[]);
+    let after = second.event("completed")["downloaded"].as_u64().unwrap();
+    assert_eq!(second.end().1, 0);
+    assert!(before + after <= SIZE, "{before} and {after}");
+    assert!(fs::read(swarm.path().join("copy/large")).unwrap() == content);
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::bitfield::Bitfield;
 use crate::command::Reply;
 use crate::error::CommandError;
+use crate::event::PartialPiece;
 #[cfg(doc)]
 use crate::event::{DiskDone, Event};
 use crate::id::{ConnId, OpId, RequestId, StorageKey, Ticket, TorrentId};
@@ -245,6 +246,11 @@ pub enum DiskJob {
     Checkpoint {
         /// The pieces to vouch for. All have been answered with `Stored`, `Verified` or `trusted`.
         have: Bitfield,
+        /// What was written early of other pieces, to be found by a later `Open`. At most
+        /// [`MAX_PARTIAL_PIECES`](crate::limits::MAX_PARTIAL_PIECES) pieces with
+        /// [`MAX_PARTIAL_BLOCKS`](crate::limits::MAX_PARTIAL_BLOCKS) blocks, or one larger piece. A storage
+        /// that does not record it costs the next run those blocks.
+        partial: Vec<PartialPiece>,
         /// Payload bytes uploaded, ever.
         uploaded: u64,
         /// Payload bytes downloaded, ever.

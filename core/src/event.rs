@@ -14,7 +14,7 @@ use crate::action::Action;
 use crate::bitfield::Bitfield;
 use crate::command::Command;
 use crate::id::{ConnId, OpId, RequestId, Ticket};
-use crate::metainfo::FileIndex;
+use crate::metainfo::{FileIndex, PieceIndex};
 use crate::time::UnixTime;
 
 /// One input. Owned and serialisable, so that configuration, seed and events fix a run bit for bit.
@@ -216,6 +216,16 @@ pub enum DiskDone {
     Closed,
 }
 
+/// What is stored of a piece that is not complete. None of it is vouched for: the piece is verified when
+/// the rest has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartialPiece {
+    /// The piece.
+    pub piece: PieceIndex,
+    /// Which of its blocks, of [`BLOCK_LEN`](crate::limits::BLOCK_LEN) bytes each but the last.
+    pub blocks: Bitfield,
+}
+
 /// What `Open` found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
@@ -223,6 +233,10 @@ pub struct Opened {
     pub trusted: Bitfield,
     /// Pieces that may be there, and must be verified before they count. Disjoint from `trusted`.
     pub doubtful: Bitfield,
+    /// What resume data says of incomplete pieces, as far as their files are there. It may be wrong, and
+    /// shows when the piece is complete. For a recheck it is empty.
+    #[serde(default)]
+    pub partial: Vec<PartialPiece>,
     /// Payload bytes uploaded in earlier runs.
     pub uploaded: u64,
     /// Payload bytes downloaded in earlier runs.
@@ -298,6 +312,9 @@ pub enum DiskErrorKind {
     /// A file has become shorter than what was written to it.
     #[error("file too short")]
     Truncated,
+    /// Another process works on the same files.
+    #[error("in use")]
+    InUse,
 }
 
 /// A name could not be resolved, or an HTTP exchange did not come to an end.

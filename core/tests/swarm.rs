@@ -224,10 +224,149 @@ fn many_failures_at_once_do_not_put_off_the_recovery() {
     let told = |notice: &&Notice| matches!(notice, Notice::StorageFailed { .. });
     assert_eq!(world.hosts[leecher].notices.iter().filter(told).count(), 1);
     world.hosts[leecher].faults.store = None;
-    // Looked at after 2 and 6 s.
-    world.run_until(Duration::from_secs(3), |world| {
+    // Looked at after 2, 6 and 14 s at most.
+    world.run_until(Duration::from_secs(9), |world| {
         world.has_all(leecher, &content)
     });
+}
+
+/// How often the torrent of a host told that its disk failed.
+fn failures(world: &World, host: usize) -> usize {
+    let told = |notice: &&Notice| matches!(notice, Notice::StorageFailed { .. });
+    world.hosts[host].notices.iter().filter(told).count()
+}
+
+#[test]
+fn what_a_disk_does_not_take_waits_in_memory_and_the_waits_grow() {
+    for kind in [DiskErrorKind::Permission, DiskErrorKind::NoSpace] {
+        let content = Content::new(1_000_000, 65_536);
+        let mut world = World::new();
+        let seed = world.seed(Config::default(), &content);
+        let leecher = world.host(Config::default());
+        // A probe that sees nothing wrong is what makes it hard.
+        world.hosts[leecher].faults.blind = true;
+        world.hosts[leecher].faults.store = Some(DiskError {
+            kind,
+            file: "content.bin".into(),
+            message: "no".into(),
+        });
+        let add = add_with_peers(&world, &[seed]);
+        world.add(leecher, &content, add);
+        world.run_for(10 * MINUTE);
+        // 2 s, and twice as long each time up to a minute.
+        let failed = failures(&world, leecher);
+        assert!((6..=20).contains(&failed), "{failed}");
+        let most = content.data.len() as u64 + 200_000;
+        let received = world.hosts[leecher].engine.stats().payload_received;
+        assert!(received <= most, "{received}");
+        world.hosts[leecher].faults.store = None;
+        world.run_until(2 * MINUTE, |world| world.has_all(leecher, &content));
+        let stats = world.hosts[leecher].engine.stats();
+        assert!(stats.payload_received <= most, "{}", stats.payload_received);
+        assert_eq!((stats.partial_backlog, stats.write_backlog), (0, 0));
+    }
+}
+
+#[test]
+fn a_failed_torrent_leaves_memory_to_others() {
+    let content = Content::new(4_000_000, 65_536);
+    let mut world = World::new();
+    let seed = world.seed(Config::default(), &content);
+    let budget = 1 << 20;
+    let leecher = world.host(config(|config| config.write_budget = budget));
+    world.hosts[leecher].faults.store = Some(DiskError {
+        kind: DiskErrorKind::NoSpace,
+        file: "content.bin".into(),
+        message: "full".into(),
+    });
+    let add = add_with_peers(&world, &[seed]);
+    world.add(leecher, &content, add);
+    world.run_for(MINUTE);
+    let stats = world.hosts[leecher].engine.stats();
+    assert!(stats.partial_backlog <= u64::from(budget) / 4);
+    assert_eq!(stats.write_backlog, 0);
+}
+
+/// A run of a torrent of one large piece that ends in the middle, and the host of the next one.
+fn interrupted(world: &mut World, content: &Content, seed: usize) -> (usize, usize) {
+    let first = world.host(Config::default());
+    let limits = RateLimits {
+        download: Some(200_000),
+        upload: None,
+    };
+    let add = AddTorrent {
+        limits,
+        ..add_with_peers(world, &[seed])
+    };
+    world.add(first, content, add);
+    world.run_for(Duration::from_secs(10));
+    let shutdown = world.request(first, Command::Shutdown);
+    world.run_until(MINUTE, |world| {
+        world.hosts[first].replies.contains_key(&shutdown)
+    });
+    assert!(world.hosts[first].engine.is_down());
+    let second = world.host(Config::default());
+    world.hosts[second].disk = world.hosts[first].disk.clone();
+    world.hosts[second].resume = world.hosts[first].resume.clone();
+    world.hosts[second].partial = world.hosts[first].partial.clone();
+    (first, second)
+}
+
+#[test]
+fn blocks_of_an_incomplete_piece_are_not_fetched_again() {
+    for piece_length in [16 << 20, 1 << 20] {
+        let content = Content::new(4 << 20, piece_length);
+        let mut world = World::new();
+        let seed = world.seed(Config::default(), &content);
+        let (first, second) = interrupted(&mut world, &content, seed);
+        let kept: u32 = world.hosts[first]
+            .partial
+            .iter()
+            .map(|map| map.blocks.count())
+            .sum();
+        assert!(kept > 10, "{kept}");
+        let add = add_with_peers(&world, &[seed]);
+        world.add(second, &content, add);
+        world.run_until(MINUTE, |world| world.has_all(second, &content));
+        let received = |host: usize| world.hosts[host].engine.stats().payload_received;
+        let (before, after) = (received(first), received(second));
+        assert!(before > 1_000_000);
+        assert_eq!(before + after, content.data.len() as u64);
+        assert_eq!(world.hosts[second].engine.stats().wasted, 0);
+    }
+}
+
+#[test]
+fn a_kept_block_that_is_wrong_is_fetched_again_and_nobody_is_to_blame() {
+    let content = Content::new(4 << 20, 4 << 20);
+    let mut world = World::new();
+    let seed = world.seed(Config::default(), &content);
+    let (first, second) = interrupted(&mut world, &content, seed);
+    let block = world.hosts[first].partial[0].blocks.iter().next().unwrap();
+    world.hosts[second].disk.get_mut(&0).unwrap()[block as usize * 16_384] ^= 1;
+    let add = add_with_peers(&world, &[seed]);
+    world.add(second, &content, add);
+    world.run_until(MINUTE, |world| world.has_all(second, &content));
+    let stats = world.hosts[second].engine.stats();
+    assert_eq!(stats.pieces_failed, 1);
+    let banned = |notice: &Notice| matches!(notice, Notice::PeerBanned { .. });
+    assert!(!world.hosts[second].notices.iter().any(banned));
+}
+
+#[test]
+fn a_recheck_takes_no_blocks_for_granted() {
+    let content = Content::new(4 << 20, 4 << 20);
+    let mut world = World::new();
+    let seed = world.seed(Config::default(), &content);
+    let (_, second) = interrupted(&mut world, &content, seed);
+    let add = AddTorrent {
+        recheck: true,
+        ..add_with_peers(&world, &[seed])
+    };
+    world.add(second, &content, add);
+    world.run_until(MINUTE, |world| world.has_all(second, &content));
+    let received = world.hosts[second].engine.stats().payload_received;
+    assert_eq!(received, content.data.len() as u64);
 }
 
 #[test]

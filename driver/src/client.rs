@@ -28,7 +28,7 @@ use crate::remote::Remote;
 use crate::run::{Clock, EngineMachine, Loop};
 use crate::runtime::Runtime;
 use crate::storage::{
-    FileOptions, FileStorage, Links, OpenFiles, Preallocation, Storage, system_names,
+    FileOptions, FileStorage, KeepWarning, Links, OpenFiles, Preallocation, Storage, system_names,
 };
 use crate::torrent::Torrent;
 
@@ -47,6 +47,7 @@ pub struct ClientBuilder<R> {
     options: Options,
     download_dir: Option<PathBuf>,
     resume_dir: Option<PathBuf>,
+    spare_resume_dir: Option<PathBuf>,
     record: Option<PathBuf>,
     dht: Option<DhtOptions>,
 }
@@ -83,6 +84,7 @@ impl<R: Runtime> ClientBuilder<R> {
             options: Options::default(),
             download_dir: None,
             resume_dir: None,
+            spare_resume_dir: None,
             record: None,
             dht: None,
         }
@@ -138,6 +140,14 @@ impl<R: Runtime> ClientBuilder<R> {
     /// `.anabranch` where each torrent is downloaded to.
     pub fn resume_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.resume_dir = Some(dir.into());
+        self
+    }
+
+    /// Where resume data is kept that its own folder does not take, as that of a torrent on a read-only
+    /// medium or in another user's folder. Without, such a torrent is verified anew at every start; to be
+    /// seeded it only has to be read. [`Client::keep_warning`] says when that happened.
+    pub fn spare_resume_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.spare_resume_dir = Some(dir.into());
         self
     }
 
@@ -248,6 +258,8 @@ impl<R: Runtime> ClientBuilder<R> {
                 warnings,
                 download_dir: self.download_dir,
                 resume_dir: self.resume_dir,
+                spare_resume_dir: self.spare_resume_dir,
+                keep_warning: KeepWarning::default(),
                 recording,
                 open_files: OpenFiles::default(),
                 fetches: Room::default(),
@@ -275,6 +287,8 @@ struct Shared {
     warnings: Vec<String>,
     download_dir: Option<PathBuf>,
     resume_dir: Option<PathBuf>,
+    spare_resume_dir: Option<PathBuf>,
+    keep_warning: KeepWarning,
     recording: Option<Recording>,
     /// Shared, so that the limit on open files holds for all torrents together.
     open_files: OpenFiles,
@@ -291,6 +305,12 @@ impl Client {
     /// file of the DHT that cannot be used. None of it keeps torrents from being downloaded.
     pub fn warnings(&self) -> &[String] {
         &self.shared.warnings
+    }
+
+    /// A word for the user when the resume data of a torrent could not be kept where it belongs: where it is
+    /// instead, or that there is none. One for all torrents, and only once.
+    pub fn keep_warning(&self) -> Option<String> {
+        self.shared.keep_warning.take()
     }
 
     /// Takes a torrent on, whose data lives in files. Of a magnet link, the torrent is fetched from peers
@@ -314,9 +334,11 @@ impl Client {
             dir.ok_or(Error::NoFolder)?,
             FileOptions {
                 resume_dir: self.shared.resume_dir.clone(),
+                spare_resume_dir: self.shared.spare_resume_dir.clone(),
+                warning: self.shared.keep_warning.clone(),
                 preallocation: options.preallocation,
-                open_files: self.shared.open_files.clone(),
                 read_only: options.read_only,
+                open_files: self.shared.open_files.clone(),
                 links: options.links,
             },
         );

@@ -197,6 +197,15 @@ mod tests {
                 }
 
                 #[test]
+                fn a_file_system_is_synced_as_a_whole_or_left_alone() {
+                    let temp = tempfile::tempdir().unwrap();
+                    let dir = Dir::open(temp.path()).unwrap();
+                    dir.open_file("file", Access::Create).unwrap();
+                    // Which of the two depends on the file system.
+                    dir.sync_file_system().unwrap();
+                }
+
+                #[test]
                 fn space_is_probed_without_leaving_anything() {
                     let temp = tempfile::tempdir().unwrap();
                     let dir = Dir::open(temp.path()).unwrap();

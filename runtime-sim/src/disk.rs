@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anabranch_core::action::{DiskJob, OpenStorage, Segment};
-use anabranch_core::event::{DiskDone, DiskError, DiskErrorKind, ForeignFile, LongerFile, Opened};
+use anabranch_core::event::{
+    DiskDone, DiskError, DiskErrorKind, ForeignFile, LongerFile, Opened, PartialPiece,
+};
 use anabranch_core::id::StorageKey;
 use anabranch_core::limits::BLOCK_LEN;
-use anabranch_core::metainfo::FileIndex;
+use anabranch_core::metainfo::{FileIndex, PieceIndex};
 use anabranch_core::{Bitfield, Instant};
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
@@ -156,16 +158,21 @@ pub(crate) struct Store {
     /// Those of them that were written wrong, other than those that were right for a time.
     miswritten: BTreeSet<u32>,
     /// Parts of incomplete pieces.
-    parts: BTreeMap<u32, BTreeMap<u32, Bytes>>,
+    parts: Parts,
     resume: Option<Resume>,
     /// Resume data on its way, and when it will be there.
     pending: Option<(Instant, Resume, Bitfield)>,
     last_done: Instant,
 }
 
+/// Bytes by piece and offset.
+type Parts = BTreeMap<u32, BTreeMap<u32, Bytes>>;
+
 #[derive(Clone, Debug)]
 struct Resume {
     have: Bitfield,
+    /// The parts of incomplete pieces that are on the disk, in that they were synced before.
+    parts: Parts,
     uploaded: u64,
     downloaded: u64,
 }
@@ -191,6 +198,7 @@ impl Disk {
         store.synced = full.clone();
         store.resume = Some(Resume {
             have: full,
+            parts: Parts::new(),
             uploaded: 0,
             downloaded: 0,
         });
@@ -251,15 +259,15 @@ impl Disk {
         self.stores.insert(key, store);
     }
 
-    /// Whoever worked on it is gone: what was not done is never done, and of parts of pieces nobody
-    /// knows any more.
+    /// Whoever worked on it is gone: what was not done is never done, and of parts of pieces only those are
+    /// known that were recorded.
     pub(crate) fn abandon(&mut self, now: Instant) {
         self.free_at = now;
         self.hashing_until = now;
         for store in self.stores.values_mut() {
             store.settle(now);
             store.pending = None;
-            store.parts.clear();
+            store.parts = store.recorded_parts();
             store.last_done = now;
         }
     }
@@ -281,7 +289,11 @@ impl Disk {
                 .iter()
                 .filter(|piece| !store.synced.contains(*piece))
                 .collect();
-            let partial: Vec<u32> = std::mem::take(&mut store.parts).into_keys().collect();
+            let recorded = store.recorded_parts();
+            let partial = std::mem::replace(&mut store.parts, recorded).into_keys();
+            let partial: Vec<u32> = partial
+                .filter(|piece| !store.parts.contains_key(piece))
+                .collect();
             for piece in unsynced.into_iter().chain(partial) {
                 let fate = self.chance.below(3);
                 if fate == 0 && store.right.contains(piece) {
@@ -508,6 +520,7 @@ impl Disk {
             DiskJob::Select { .. } => Ok(DiskDone::Selected),
             DiskJob::Checkpoint {
                 have,
+                partial,
                 uploaded,
                 downloaded,
             } => {
@@ -517,8 +530,16 @@ impl Disk {
                 if let Some(piece) = stray {
                     *violation = Some(format!("resume data vouches for piece {piece}"));
                 }
+                let parts = match store.parts_of(&partial) {
+                    Ok(parts) => parts,
+                    Err(missing) => {
+                        *violation = Some(missing);
+                        Parts::new()
+                    }
+                };
                 let resume = Resume {
                     have,
+                    parts,
                     uploaded,
                     downloaded,
                 };
@@ -536,7 +557,7 @@ impl Disk {
             DiskJob::Close => {
                 // What was on its way has been waited for.
                 store.settle(at.max(now));
-                store.parts.clear();
+                store.parts = store.recorded_parts();
                 Ok(DiskDone::Closed)
             }
             DiskJob::Remove { data } => {
@@ -583,6 +604,66 @@ impl Store {
         }
     }
 
+    /// The parts of incomplete pieces that resume data has.
+    fn recorded_parts(&self) -> Parts {
+        let mut parts = match &self.resume {
+            Some(resume) => resume.parts.clone(),
+            None => Parts::new(),
+        };
+        parts.retain(|piece, _| !self.right.contains(*piece) && !self.wrong.contains_key(piece));
+        parts
+    }
+
+    /// Exactly these blocks of what was written of incomplete pieces.
+    fn parts_of(&self, partial: &[PartialPiece]) -> Result<Parts, String> {
+        let mut parts = Parts::new();
+        for map in partial {
+            let piece = map.piece.get();
+            let size = self.content.piece_size(piece);
+            for block in map.blocks.iter() {
+                let begin = block * BLOCK_LEN;
+                let len = BLOCK_LEN.min(size.saturating_sub(begin));
+                let bytes = self.part(piece, begin, len)?;
+                parts.entry(piece).or_default().insert(begin, bytes);
+            }
+        }
+        Ok(parts)
+    }
+
+    /// What was written of an incomplete piece.
+    fn part(&self, piece: u32, begin: u32, len: u32) -> Result<Bytes, String> {
+        let mut whole = Vec::with_capacity(len as usize);
+        self.gather_stored(piece, begin, begin + len, |part| whole.extend(part))?;
+        Ok(whole.into())
+    }
+
+    /// Hands over what was written of an incomplete piece, in order.
+    fn gather_stored(
+        &self,
+        piece: u32,
+        mut at: u32,
+        end: u32,
+        mut take: impl FnMut(Bytes),
+    ) -> Result<(), String> {
+        while at < end {
+            let part = self
+                .parts
+                .get(&piece)
+                .and_then(|parts| parts.range(..=at).next_back())
+                .map(|(begin, part)| part.slice((at - begin).min(part.len() as u32) as usize..))
+                .filter(|part| !part.is_empty());
+            let Some(part) = part else {
+                return Err(format!(
+                    "piece {piece} is said to be written at {at}, and is not"
+                ));
+            };
+            let part = part.slice(..part.len().min((end - at) as usize));
+            at += part.len() as u32;
+            take(part);
+        }
+        Ok(())
+    }
+
     fn apply(&mut self, resume: Resume, synced: &Bitfield) {
         for piece in synced.iter().filter(|piece| self.right.contains(*piece)) {
             self.synced.insert(piece);
@@ -601,6 +682,17 @@ impl Store {
             opened.downloaded = resume.downloaded;
             if !recheck {
                 opened.trusted = resume.have.clone();
+                for (piece, parts) in self.recorded_parts() {
+                    let size = self.content.piece_size(piece);
+                    let mut blocks = Bitfield::new(size.div_ceil(BLOCK_LEN));
+                    for begin in parts.keys() {
+                        blocks.insert(begin / BLOCK_LEN);
+                    }
+                    opened.partial.push(PartialPiece {
+                        piece: PieceIndex::new(piece),
+                        blocks,
+                    });
+                }
             }
         }
         for piece in self.right.iter().chain(self.wrong.keys().copied()) {
@@ -622,25 +714,8 @@ impl Store {
                     whole.push(bytes);
                 }
                 Segment::Stored { len } => {
-                    let end = at + len;
-                    while at < end {
-                        let part = self
-                            .parts
-                            .get(&piece)
-                            .and_then(|parts| parts.range(..=at).next_back())
-                            .map(|(begin, part)| {
-                                part.slice((at - begin).min(part.len() as u32) as usize..)
-                            })
-                            .filter(|part| !part.is_empty());
-                        let Some(part) = part else {
-                            return Err(format!(
-                                "piece {piece} is said to be written at {at}, and is not"
-                            ));
-                        };
-                        let part = part.slice(..part.len().min((end - at) as usize));
-                        at += part.len() as u32;
-                        whole.push(part);
-                    }
+                    self.gather_stored(piece, at, at + len, |part| whole.push(part))?;
+                    at += len;
                 }
             }
         }

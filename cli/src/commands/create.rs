@@ -250,11 +250,6 @@ fn collect(
         }
         in_order(name, folder.files)
     } else if metadata.is_file() {
-        let itself = target.canonicalize().ok();
-        if itself.is_some() && args.path.canonicalize().ok() == itself {
-            let message = format!("{} would be replaced by its own torrent", target.display());
-            return Err(Failure::new(message).advise("choose another name with --output"));
-        }
         let creator = Creator::single_file(name, metadata.len());
         let path = Some(args.path.clone());
         let length = metadata.len();

@@ -19,6 +19,7 @@ use crate::args::Demo;
 use crate::exit::{Exit, Failure};
 use crate::hashing::{Part, hash_pieces};
 use crate::interrupt;
+use crate::losses::Losses;
 use crate::output::{Output, print};
 use crate::runtime::{Choice, Setup};
 use crate::session::{Aim, End, Session, Task, Work};
@@ -115,7 +116,7 @@ fn demo(
         let downloader = start_client(on)?;
         let cpu = cpu_time();
         let began = Instant::now();
-        let mut session = Session::new(downloader, output)?;
+        let mut session = Session::new(downloader, Losses::new(1), output)?;
         let task = Task {
             work: Work::Torrent(creation.torrent.clone(), Box::new(metainfo.clone())),
             save_torrent: false,
@@ -140,9 +141,9 @@ fn demo(
         let shut = seeder.shutdown().await;
         match ended? {
             End::Asked(exit) => return Ok(exit),
-            End::Done | End::Incomplete => {}
+            End::Done => {}
         }
-        closed?;
+        closed?.losses.verdict()?;
         shut.map_err(|error| Failure::new(format!("the seeder: {error}")))?;
 
         compare(&original, &downloads.join(FILE))?;

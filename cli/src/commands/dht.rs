@@ -60,6 +60,11 @@ fn with_state(options: DhtOptions, network: &DhtNetwork, public: bool) -> DhtOpt
 
 /// Where the state is kept unless told otherwise, if there is a place for such things.
 fn usual_state() -> Option<PathBuf> {
+    Some(state_folder()?.join("dht"))
+}
+
+/// The user's folder for what is remembered from one run to the next, if there is one.
+pub(crate) fn state_folder() -> Option<PathBuf> {
     let folder = |name: &str| {
         let path = PathBuf::from(env::var_os(name)?);
         // By the XDG specification, others are to be ignored.
@@ -68,7 +73,7 @@ fn usual_state() -> Option<PathBuf> {
     let state = folder("XDG_STATE_HOME")
         .or_else(|| folder("LOCALAPPDATA"))
         .or_else(|| Some(folder("HOME")?.join(".local/state")))?;
-    Some(state.join("anabranch").join("dht"))
+    Some(state.join("anabranch"))
 }
 
 /// Where to listen, or to send from. The usual port is left to nodes that stay, and one family is enough: whoever has

@@ -15,9 +15,10 @@ use super::{Known, left_out, read_origins, without_web_seeds};
 use crate::args::{Contacts, Download, Network};
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
+use crate::losses::Losses;
 use crate::output::{Event, Output};
 use crate::select::{Case, Choice};
-use crate::session::{self, Aim, End, Session, Task, Work};
+use crate::session::{self, Aim, Closed, End, Session, Task, Work};
 
 pub(crate) fn run(args: &Download) -> Result<Exit, Failure> {
     let mut output = Output::new(args.json);
@@ -36,9 +37,11 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
             .advise("run the command once for each torrent"));
     }
     // Whatever is wrong with the input is told before anything is begun.
+    let mut losses = Losses::new(args.sources.len());
     let mut plans = Vec::new();
     let choice = choice(args);
-    for known in read_origins(&args.sources, args.network.contacts.runtime)? {
+    let on = args.network.contacts.runtime;
+    for known in read_origins(&args.sources, on, &mut losses, output)? {
         let (work, priorities, warnings) = match known {
             Known::Torrent(bytes, metainfo) => {
                 let metainfo = Box::new(named(*metainfo, args.out.as_deref()));
@@ -74,6 +77,9 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
         // What is in it will be known later.
         Work::Link(_) => None,
     }))?;
+    if plans.is_empty() {
+        return losses.verdict().map(|()| Exit::Done);
+    }
     fs::create_dir_all(&args.dir).map_err(|error| Failure::io("create", &args.dir, &error))?;
     let dir = absolute(&args.dir)?;
 
@@ -94,7 +100,7 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
     // Not `smol::block_on`, which takes part in waiting for sockets: events would then have to be handed
     // over to the thread of the client, which waits for them, too.
     block_on(async {
-        let mut session = Session::new(client, output)?;
+        let mut session = Session::new(client, losses, output)?;
         session.seek_locally(!args.network.contacts.no_lsd);
         session.give_up_after(args.timeout);
         let result = async {
@@ -123,7 +129,7 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
                             ..AddOptions::default()
                         },
                         peers: &args.network.contacts.peers,
-                        trackers: &args.network.contacts.trackers,
+                        trackers: &args.network.contacts.trackers(),
                         aim: aim(args),
                     })
                     .await?;
@@ -133,14 +139,20 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
         .await;
         // Whatever went wrong, what is there is saved.
         let closed = session.close().await;
-        Ok(match (result?, closed?) {
-            (End::Done, _) | (End::Asked(_), true) => Exit::Done,
-            (End::Asked(exit), false) => {
+        match (result?, closed?) {
+            (
+                End::Asked(exit),
+                Closed {
+                    complete: false, ..
+                },
+            ) => {
                 output.advise("to go on from there, give the same command again");
-                exit
+                Ok(exit)
             }
-            (End::Incomplete, _) => Exit::Incomplete,
-        })
+            (End::Done | End::Asked(_), Closed { losses, .. }) => {
+                losses.verdict().map(|()| Exit::Done)
+            }
+        }
     })
 }
 

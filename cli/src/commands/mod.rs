@@ -3,7 +3,7 @@
 mod completions;
 mod create;
 mod demo;
-mod dht;
+pub(crate) mod dht;
 mod download;
 mod magnet;
 mod man;
@@ -27,6 +27,7 @@ use bytes::Bytes;
 
 use crate::args::{Command, Origin, Source};
 use crate::exit::{Exit, Failure};
+use crate::losses::Losses;
 use crate::output::{Output, Torrent, eprint_line, lines::plural, text::printable};
 use crate::runtime::Choice;
 use crate::units;
@@ -71,28 +72,39 @@ impl Known {
     }
 }
 
-/// Reads torrent files and links, no torrent twice. Those on the web are fetched over a runtime.
-fn read_origins(origins: &[Origin], on: Choice) -> Result<Vec<Known>, Failure> {
+/// Reads torrent files and links, no torrent twice. Those on the web are fetched over a runtime. What cannot
+/// be read is lost, and keeps nothing else from being read.
+fn read_origins(
+    origins: &[Origin],
+    on: Choice,
+    losses: &mut Losses,
+    output: &mut Output,
+) -> Result<Vec<Known>, Failure> {
     let is_stdin = |origin: &&Origin| matches!(origin, Origin::File(Source::Stdin));
     if origins.iter().filter(is_stdin).count() > 1 {
         return Err(Failure::usage("standard input (-) can be read only once"));
     }
     let read = origins.iter().map(|origin| match origin {
         Origin::File(source) => {
-            let (bytes, metainfo) = read_torrent(source, on)?;
-            Ok((
-                source.to_string(),
-                Known::Torrent(bytes, Box::new(metainfo)),
-            ))
+            let known = read_torrent(source, on)
+                .map(|(bytes, metainfo)| Known::Torrent(bytes, Box::new(metainfo)));
+            (source.to_string(), known)
         }
         Origin::Magnet(magnet, surplus) => {
-            Ok((magnet.to_string(), Known::Link(magnet.clone(), *surplus)))
+            let known = Known::Link(magnet.clone(), *surplus);
+            (magnet.to_string(), Ok(known))
         }
     });
     let mut seen = BTreeMap::new();
     let mut torrents = Vec::with_capacity(origins.len());
-    for read in read {
-        let (name, known) = read?;
+    for (name, known) in read {
+        let known = match known {
+            Ok(known) => known,
+            Err(failure) => {
+                losses.add(name, failure, output)?;
+                continue;
+            }
+        };
         if let Some(other) = seen.insert(known.info_hash(), name.clone()) {
             let message = format!("{other} and {name} are the same torrent");
             return Err(Failure::usage(message).advise("give it once"));
@@ -102,10 +114,15 @@ fn read_origins(origins: &[Origin], on: Choice) -> Result<Vec<Known>, Failure> {
     Ok(torrents)
 }
 
-/// Reads torrent files, no torrent twice.
-fn read_torrents(sources: &[Source], on: Choice) -> Result<Vec<(Bytes, Metainfo)>, Failure> {
+/// As [`read_origins`], of files alone.
+fn read_torrents(
+    sources: &[Source],
+    on: Choice,
+    losses: &mut Losses,
+    output: &mut Output,
+) -> Result<Vec<(Bytes, Metainfo)>, Failure> {
     let origins: Vec<Origin> = sources.iter().cloned().map(Origin::File).collect();
-    let known = read_origins(&origins, on)?.into_iter();
+    let known = read_origins(&origins, on, losses, output)?.into_iter();
     let torrents = known.filter_map(|known| match known {
         Known::Torrent(bytes, metainfo) => Some((bytes, *metainfo)),
         Known::Link(..) => None,

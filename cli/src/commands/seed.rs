@@ -15,8 +15,9 @@ use super::verify::is_absent;
 use crate::args::Seed;
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
+use crate::losses::Losses;
 use crate::output::Output;
-use crate::session::{self, Aim, End, Session, Task, Work};
+use crate::session::{self, Aim, End, Session, Task, UNFIT_ADVICE, Work};
 
 pub(crate) fn run(args: &Seed) -> Result<Exit, Failure> {
     let mut output = Output::new(args.json);
@@ -26,22 +27,28 @@ pub(crate) fn run(args: &Seed) -> Result<Exit, Failure> {
 }
 
 fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
-    let mut torrents = read_torrents(&args.torrents, args.network.contacts.runtime)?;
-    if args.out.is_some() && torrents.len() > 1 {
+    if args.out.is_some() && args.torrents.len() > 1 {
         return Err(Failure::usage("--out needs a single TORRENT")
             .advise("run the command once for each torrent"));
     }
-    for (_, metainfo) in &mut torrents {
-        *metainfo = named(metainfo.clone(), args.out.as_deref());
-    }
+    let mut losses = Losses::new(args.torrents.len());
     let dir = absolute(&args.dir)?;
-    // What is not there at all is found out at once, before anything is created or offered.
     let links = match args.follow_links {
         true => Links::Follow,
         false => Links::Inside,
     };
-    for (_, metainfo) in &torrents {
-        refuse_missing(metainfo, &dir, links)?;
+    // What is not there at all is found out at once, before anything is created or offered.
+    let mut torrents = Vec::new();
+    let on = args.network.contacts.runtime;
+    for (bytes, metainfo) in read_torrents(&args.torrents, on, &mut losses, output)? {
+        let metainfo = named(metainfo, args.out.as_deref());
+        match refuse_missing(&metainfo, &dir, links) {
+            Ok(()) => torrents.push((bytes, metainfo)),
+            Err(failure) => losses.add(metainfo.name(), failure, output)?,
+        }
+    }
+    if torrents.is_empty() {
+        return losses.verdict().map(|()| Exit::Done);
     }
     let private = torrents.iter().all(|(_, metainfo)| metainfo.is_private());
     let signals = interrupt::listen()?;
@@ -55,7 +62,7 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
     // Not `smol::block_on`, which takes part in waiting for sockets: events would then have to be handed
     // over to the thread of the client, which waits for them, too.
     block_on(async {
-        let mut session = Session::new(client, output)?;
+        let mut session = Session::new(client, losses, output)?;
         let result = async {
             for (bytes, metainfo) in torrents {
                 session
@@ -72,7 +79,7 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
                             ..AddOptions::default()
                         },
                         peers: &args.network.contacts.peers,
-                        trackers: &args.network.contacts.trackers,
+                        trackers: &args.network.contacts.trackers(),
                         aim: Aim::SeedOnly,
                     })
                     .await?;
@@ -80,11 +87,10 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
             session.run(&signals).await
         }
         .await;
-        let unfit = session.unfit();
         let closed = session.close().await;
         match result? {
-            End::Incomplete => Err(incomplete(&unfit.join(", "), &dir)),
-            End::Done | End::Asked(_) => closed.map(|_| Exit::Done),
+            // To end seeding is no failure.
+            End::Done | End::Asked(_) => closed?.losses.verdict().map(|()| Exit::Done),
         }
     })
 }
@@ -115,21 +121,9 @@ fn refuse_missing(metainfo: &Metainfo, dir: &Path, links: Links) -> Result<(), F
             "{name} is not complete in {}: {why}",
             dir.display()
         ))
-        .advise(ADVICE));
+        .advise(UNFIT_ADVICE));
     }
     Ok(())
-}
-
-const ADVICE: &str = "--dir names the folder that contains the torrent's file or folder; \
-                      `anabranch verify` tells what is wrong, `anabranch download --seed` fetches \
-                      what is missing and then seeds";
-
-fn incomplete(names: &str, dir: &Path) -> Failure {
-    Failure::incomplete(format!(
-        "{names}: some of the data in {} does not match the torrent",
-        dir.display()
-    ))
-    .advise(ADVICE)
 }
 
 #[cfg(test)]

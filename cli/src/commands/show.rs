@@ -14,6 +14,7 @@ use super::{left_out, read_torrent, save_torrent};
 use crate::args::{Origin, Show};
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
+use crate::losses::Losses;
 use crate::output::{Output, eprint_line, json, lines::plural, print, text::printable};
 use crate::session::{self, Aim, End, Session, Task, Work};
 use crate::units;
@@ -59,7 +60,7 @@ fn fetch(magnet: &Magnet, args: &Show) -> Result<Result<Arc<Metainfo>, Exit>, Fa
     let mut output = Output::new(false);
     // Not `smol::block_on`, which takes part in waiting for sockets.
     let result = block_on(async {
-        let mut session = Session::new(client, &mut output)?;
+        let mut session = Session::new(client, Losses::new(1), &mut output)?;
         session.seek_locally(!contacts.no_lsd);
         session.give_up_after(args.timeout);
         // All of it is shown, whatever the link selects.
@@ -71,7 +72,7 @@ fn fetch(magnet: &Magnet, args: &Show) -> Result<Result<Arc<Metainfo>, Exit>, Fa
             save_torrent: false,
             options: AddOptions::default(),
             peers: &contacts.peers,
-            trackers: &contacts.trackers,
+            trackers: &contacts.trackers(),
             aim: Aim::Metadata,
         };
         let fetched = async {

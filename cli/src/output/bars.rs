@@ -120,6 +120,7 @@ impl Bars {
             | Event::Stopped { .. }
             | Event::Created { .. }
             | Event::Warning { .. }
+            | Event::Failed { .. }
             | Event::Error { .. } => self.print(event),
         }
     }

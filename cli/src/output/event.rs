@@ -220,6 +220,16 @@ pub(crate) enum Event {
         /// What.
         message: String,
     },
+    /// One of several torrents failed, or something that was asked for it: the others go on. The command
+    /// ends with an `error` then.
+    Failed {
+        /// Which, and what happened.
+        message: String,
+        /// What to do about it.
+        advice: Option<String>,
+        /// The exit code that a command has with this torrent alone.
+        code: u8,
+    },
     /// The command failed. The last event.
     Error {
         /// What happened.
@@ -315,6 +325,17 @@ pub(crate) struct Metadata {
     pub(crate) total: Option<u32>,
     /// Connected peers that have it.
     pub(crate) peers: u32,
+}
+
+impl Event {
+    /// A failure that concerns one torrent of several.
+    pub(crate) fn from_loss(failure: &Failure) -> Self {
+        Self::Failed {
+            message: failure.message().to_owned(),
+            advice: failure.advice().map(str::to_owned),
+            code: failure.exit().code(),
+        }
+    }
 }
 
 impl From<&Failure> for Event {

@@ -335,6 +335,12 @@ impl News {
                 torrent.info_hash
             ),
             Event::Warning { message } => format!("warning: {message}"),
+            Event::Failed {
+                message, advice, ..
+            } => match advice {
+                Some(advice) => format!("failed: {message}; {advice}"),
+                None => format!("failed: {message}"),
+            },
             Event::Error { message, .. } => format!("error: {message}"),
         };
         Some(printable(&line).into_owned())

@@ -9,15 +9,22 @@ use crate::bitfield::Bitfield;
 use crate::command::{Priority, Reply};
 use crate::ctx::{Ctx, DiskOp, Timer};
 use crate::error::CommandError;
-use crate::event::{DiskDone, DiskError, DiskErrorKind, ForeignFile, Opened};
+use crate::event::{DiskDone, DiskError, DiskErrorKind, ForeignFile, Opened, PartialPiece};
 use crate::id::{OpId, RequestId, StorageKey};
 use crate::metainfo::{FileIndex, FileKind, PieceIndex};
 use crate::notice::{Notice, TorrentState};
+use crate::time::Instant;
 use crate::torrent::Torrent;
 use crate::tracker::UdpTrackers;
 
 /// How soon a disk that failed is looked at again, at first and at most.
 const PROBE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+
+/// By which part of the wait, at most, a disk is looked at earlier.
+const PROBE_JITTER: u32 = 4;
+
+/// A disk that fails again before it went well for so long was not mended: the next look is later still.
+const STEADY: Duration = Duration::from_secs(300);
 
 /// What must fit before a full disk counts as usable again, in pieces.
 const PROBE_PIECES: u64 = 4;
@@ -48,6 +55,8 @@ pub(super) struct Storage {
     /// `Select` jobs under way.
     pub(super) selecting: u32,
     error: Option<DiskError>,
+    /// When it last seemed to be well again.
+    recovered: Option<Instant>,
     probe_after: Duration,
     probing: bool,
     /// Pieces to be verified, and how far that is.
@@ -59,6 +68,8 @@ pub(super) struct Storage {
     foreign: Vec<ForeignFile>,
     /// Wanted files that are longer than they should be, and how long, until they are complete.
     longer: BTreeMap<FileIndex, u64>,
+    /// What resume data says of incomplete pieces, until all is verified.
+    partial: Vec<PartialPiece>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +78,11 @@ enum Stage {
     Opening,
     Checking,
     Open,
+    /// Still open for what is on its way to it, and then to be recorded and closed for good.
+    Keeping {
+        /// Whether the last record is being made.
+        recording: bool,
+    },
     /// Being closed; to be opened again after that, or for good.
     Closing {
         reopen: bool,
@@ -89,6 +105,7 @@ impl Storage {
             to_save: Vec::new(),
             selecting: 0,
             error: None,
+            recovered: None,
             probe_after: PROBE.0,
             probing: false,
             doubtful: Bitfield::default(),
@@ -97,6 +114,7 @@ impl Storage {
             unchecked: 0,
             foreign: Vec::new(),
             longer: BTreeMap::new(),
+            partial: Vec::new(),
         }
     }
 
@@ -163,33 +181,67 @@ impl Torrent {
                 self.storage.stage = Stage::Closing { reopen: true };
                 ctx.disk(self.id, DiskOp::Close, DiskJob::Close);
             }
-            Stage::Released => {}
+            Stage::Keeping { .. } | Stage::Released => {}
         }
     }
 
-    /// Closes the storage for good.
+    /// Closes the storage for good. Unless the torrent is removed, what came of incomplete pieces is written
+    /// first, and recorded with the rest, so that the next run goes on with it.
     pub(super) fn release_storage(&mut self, ctx: &mut Ctx<'_>) {
-        let news = self.storage.dirty || self.storage.untold;
-        if self.storage.stage == Stage::Open && news && !self.delete_data {
-            self.checkpoint(ctx);
+        if !self.removal.is_empty() {
+            self.drop_all_partials(ctx);
+            self.storage.stage = Stage::Closing { reopen: false };
+            let data = self.delete_data;
+            ctx.disk(self.id, DiskOp::Remove, DiskJob::Remove { data });
+        } else if self.storage.stage == Stage::Open {
+            self.storage.stage = Stage::Keeping { recording: false };
+            self.flush_partials(ctx);
+            self.keep_on(ctx);
+        } else {
+            self.close_for_good(ctx);
         }
+    }
+
+    fn close_for_good(&mut self, ctx: &mut Ctx<'_>) {
         self.drop_all_partials(ctx);
         self.storage.stage = Stage::Closing { reopen: false };
-        if !self.removal.is_empty() {
-            ctx.disk(
-                self.id,
-                DiskOp::Remove,
-                DiskJob::Remove {
-                    data: self.delete_data,
-                },
-            );
+        ctx.disk(self.id, DiskOp::Close, DiskJob::Close);
+    }
+
+    /// Something ended that closing for good may have waited for.
+    fn keep_on(&mut self, ctx: &mut Ctx<'_>) {
+        let Stage::Keeping { recording } = self.storage.stage else {
+            return;
+        };
+        let waits = self.partials.is_writing()
+            || !self.storing.is_empty()
+            || self.storage.selecting > 0
+            || self.storage.checkpointing;
+        if waits {
+            return;
+        }
+        if !recording && (self.storage.dirty || self.storage.untold) {
+            self.storage.stage = Stage::Keeping { recording: true };
+            self.record(ctx);
         } else {
-            ctx.disk(self.id, DiskOp::Close, DiskJob::Close);
+            self.close_for_good(ctx);
         }
     }
 
     /// A disk job ended.
     pub(crate) fn on_disk(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        udp: &mut UdpTrackers,
+        op: OpId,
+        about: DiskOp,
+        result: Result<DiskDone, DiskError>,
+    ) {
+        self.settle_disk(ctx, udp, op, about, result);
+        self.keep_on(ctx);
+    }
+
+    fn settle_disk(
         &mut self,
         ctx: &mut Ctx<'_>,
         udp: &mut UdpTrackers,
@@ -252,6 +304,10 @@ impl Torrent {
             self.checkpoint_later(ctx);
             return;
         }
+        self.record(ctx);
+    }
+
+    fn record(&mut self, ctx: &mut Ctx<'_>) {
         self.storage.dirty = false;
         self.storage.untold = false;
         self.storage.checkpointing = true;
@@ -259,6 +315,7 @@ impl Torrent {
         ctx.timers.cancel(Timer::Checkpoint(self.id));
         let job = DiskJob::Checkpoint {
             have: self.have().clone(),
+            partial: self.partials.stored(),
             uploaded: self.earlier_uploaded.saturating_add(self.session_uploaded),
             downloaded: self
                 .earlier_downloaded
@@ -274,7 +331,7 @@ impl Torrent {
             Stage::Open if self.storage.checkpointing => {}
             Stage::Open => self.checkpoint(ctx),
             // What will be known then is saved then.
-            Stage::Opening | Stage::Checking | Stage::Closing { .. } => {}
+            Stage::Opening | Stage::Checking | Stage::Keeping { .. } | Stage::Closing { .. } => {}
             // Nothing was stored since it was closed.
             Stage::Closed | Stage::Released => self.answer_all_saved(ctx),
         }
@@ -301,6 +358,10 @@ impl Torrent {
     /// Something was stored: sees to it that it gets into resume data.
     pub(super) fn checkpoint_later(&mut self, ctx: &mut Ctx<'_>) {
         self.storage.dirty = true;
+        if self.state == TorrentState::Removing {
+            // The last record is made when all has come to an end.
+            return;
+        }
         let at = ctx.now + ctx.config.checkpoint_interval;
         ctx.timers.set_no_later(Timer::Checkpoint(self.id), at);
     }
@@ -340,6 +401,7 @@ impl Torrent {
         let doubtful = opened.doubtful.resized(pieces);
         self.storage.unchecked = doubtful.count();
         self.storage.doubtful = doubtful;
+        self.storage.partial = opened.partial;
         self.storage.next_doubtful = 0;
         self.storage.foreign = opened.foreign;
         self.storage.longer = (opened.longer.iter())
@@ -400,6 +462,8 @@ impl Torrent {
             return;
         }
         self.storage.stage = Stage::Open;
+        let partial = core::mem::take(&mut self.storage.partial);
+        self.restore_partials(ctx, partial);
         let (have, pieces) = (self.have().count(), self.layout.piece_count());
         ctx.notify(Notice::Checked {
             torrent: self.id,
@@ -521,15 +585,15 @@ impl Torrent {
             self.note_recovery(ctx);
             self.go(ctx);
         } else {
-            self.forget_pieces(ctx);
+            self.forget_pieces(ctx, true);
             self.reopen_storage(ctx, false);
         }
     }
 
     /// The disk works: tells so, if it had failed.
     fn note_recovery(&mut self, ctx: &mut Ctx<'_>) {
-        self.storage.probe_after = PROBE.0;
         if self.storage.error.take().is_some() {
+            self.storage.recovered = Some(ctx.now);
             ctx.notify(Notice::StorageRecovered { torrent: self.id });
         }
         if self.storage.dirty {
@@ -552,7 +616,12 @@ impl Torrent {
                 self.storage.stage = Stage::Released;
                 self.answer_all_saved(ctx);
             }
-            Stage::Closed | Stage::Opening | Stage::Checking | Stage::Open | Stage::Released => {}
+            Stage::Closed
+            | Stage::Opening
+            | Stage::Checking
+            | Stage::Open
+            | Stage::Keeping { .. }
+            | Stage::Released => {}
         }
     }
 
@@ -577,7 +646,7 @@ impl Torrent {
                 self.on_verified(ctx, udp, piece, false);
                 return;
             }
-            DiskOp::Store { piece, bytes } => self.on_store_failed(ctx, piece, bytes),
+            DiskOp::Store { piece, bytes } => self.on_store_failed(ctx, piece, bytes, &error),
             DiskOp::Write { piece, begin, len } => self.on_written(ctx, piece, begin, len, false),
             DiskOp::Read { conn, begin, len } => {
                 self.on_read(ctx, op, conn, begin, len, None);
@@ -612,16 +681,23 @@ impl Torrent {
         }
         let again = self.state == TorrentState::Failed;
         // Many jobs fail at once, and for one reason: only looking again in vain makes the next look
-        // later.
-        if matches!(about, DiskOp::Probe | DiskOp::Open) {
+        // later, and failing again soon after it seemed to be well.
+        let relapse = !again
+            && self
+                .storage
+                .recovered
+                .is_some_and(|at| ctx.now.since(at) < STEADY);
+        if matches!(about, DiskOp::Probe | DiskOp::Open) || relapse {
             self.storage.probe_after = (self.storage.probe_after * 2).min(PROBE.1);
+        } else if !again {
+            self.storage.probe_after = PROBE.0;
         }
         let news = self.storage.error.as_ref() != Some(&error);
         let mends_itself = error.kind != DiskErrorKind::Foreign;
         self.storage.error = Some(error.clone());
         if !again {
             self.halt(ctx, udp);
-            self.drop_all_partials(ctx);
+            self.bound_held(ctx);
         }
         if news {
             ctx.notify(Notice::StorageFailed {
@@ -634,8 +710,12 @@ impl Torrent {
         } else {
             self.set_state(ctx, TorrentState::Failed);
             if mends_itself {
-                ctx.timers
-                    .set_no_later(Timer::Probe(self.id), ctx.now + self.storage.probe_after);
+                // Not all torrents of a disk at one moment.
+                let after = self.storage.probe_after;
+                let most = (after / PROBE_JITTER).as_millis() as u32;
+                let early = Duration::from_millis(u64::from(ctx.rng.below(most.max(1))));
+                let at = ctx.now + after.saturating_sub(early);
+                ctx.timers.set_no_later(Timer::Probe(self.id), at);
             } else {
                 ctx.timers.cancel(Timer::Probe(self.id));
             }

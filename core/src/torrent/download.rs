@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 use crate::action::DiskJob;
 use crate::ctx::{Ctx, DiskOp, Timer};
 use crate::error::{Blame, Misbehaviour};
+use crate::event::{DiskError, DiskErrorKind, PartialPiece};
 use crate::id::ConnId;
 use crate::limits;
 use crate::metainfo::{FileIndex, PieceIndex};
@@ -13,9 +14,9 @@ use crate::notice::{Notice, TorrentState};
 use crate::peer::pipeline::Arrival;
 use crate::torrent::Torrent;
 use crate::torrent::blame::{Contributor, Contributors};
-use crate::torrent::partial::{Arrival as Kept, Written};
+use crate::torrent::partial::{Arrival as Kept, Held, Written};
 use crate::torrent::picker::Order;
-use crate::wire::{Block, BlockRequest, Message};
+use crate::wire::{Block, BlockData, BlockRequest, Message};
 
 /// Blocks that nobody asked for, after which a peer is not listened to any more.
 const MAX_UNREQUESTED: u32 = 64;
@@ -38,6 +39,8 @@ const REFILL_SHARE: u32 = 4;
 pub(crate) struct Storing {
     /// Who gave which block.
     from: Contributors,
+    /// What came of it, until it is known to be on the disk.
+    held: Held<BlockData>,
 }
 
 impl Torrent {
@@ -256,9 +259,10 @@ impl Torrent {
         digests: Option<&[[u8; 20]]>,
     ) {
         ctx.stats.write_backlog = ctx.stats.write_backlog.saturating_sub(u64::from(bytes));
-        if self.storing.remove(&piece).is_none() {
+        let Some(storing) = self.storing.remove(&piece) else {
             return;
-        }
+        };
+        self.partials.finish(storing.held);
         ctx.stats.pieces_verified += 1;
         if let Some(digests) = digests {
             for guilty in self.suspects.passed(piece, digests) {
@@ -289,6 +293,7 @@ impl Torrent {
             torrent: self.id,
             piece: PieceIndex::new(piece),
         });
+        self.partials.finish(storing.held);
         self.picker.release(piece);
         if let Some(guilty) = self.suspects.failed(piece, digests, storing.from) {
             self.convict(ctx, guilty);
@@ -296,14 +301,79 @@ impl Torrent {
         self.request_blocks_of_all(ctx);
     }
 
-    /// A piece could not be written: it is as if it had not come.
-    pub(super) fn on_store_failed(&mut self, ctx: &mut Ctx<'_>, piece: u32, bytes: u32) {
+    /// A piece could not be written: what came of it waits for a disk that works.
+    pub(super) fn on_store_failed(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        piece: u32,
+        bytes: u32,
+        error: &DiskError,
+    ) {
         ctx.stats.write_backlog = ctx.stats.write_backlog.saturating_sub(u64::from(bytes));
-        if self.storing.remove(&piece).is_some() {
+        // What was written early may be what could not be read back, unless there was only no room.
+        let trust = error.kind == DiskErrorKind::NoSpace;
+        self.hold_back(ctx, piece, trust);
+    }
+
+    /// Takes back a piece that is on its way to the disk.
+    fn hold_back(&mut self, ctx: &mut Ctx<'_>, piece: u32, trust: bool) {
+        let Some(storing) = self.storing.remove(&piece) else {
+            return;
+        };
+        let wanted = self.is_wanted(piece);
+        let kept = wanted
+            && self
+                .partials
+                .put_back(piece, storing.held, &storing.from, trust);
+        if !kept {
             self.picker.release(piece);
             let size = u64::from(self.piece_size(piece));
             self.waste(ctx, size);
         }
+        self.bound_held(ctx);
+    }
+
+    /// Lets go of incomplete pieces while the disk is not to be had, until what is left leaves room for
+    /// torrents on disks that work: a quarter of the budget for all that wait.
+    pub(super) fn bound_held(&mut self, ctx: &mut Ctx<'_>) {
+        let most = u64::from(ctx.config.write_budget) / 4;
+        self.account_partials(ctx);
+        while ctx.stats.partial_backlog > most {
+            let Some(piece) = self.partials.largest() else {
+                return;
+            };
+            self.drop_partial(ctx, piece);
+        }
+    }
+
+    /// Tries once more to store what waited for a disk that works.
+    pub(super) fn store_held(&mut self, ctx: &mut Ctx<'_>) {
+        for piece in self.partials.complete() {
+            self.store(ctx, piece);
+        }
+    }
+
+    /// Takes up what is on the disk of incomplete pieces, and gives up what turned out to be there.
+    pub(super) fn restore_partials(&mut self, ctx: &mut Ctx<'_>, found: Vec<PartialPiece>) {
+        let under_way: Vec<u32> = self.partials.iter().collect();
+        for piece in under_way {
+            if self.have().contains(piece) {
+                self.drop_partial(ctx, piece);
+            }
+        }
+        for PartialPiece { piece, blocks } in found {
+            let piece = piece.get();
+            let size = self.piece_size(piece);
+            let missing = self.picker.is_missing(piece) && !self.storing.contains_key(&piece);
+            if missing && self.partials.restore(piece, size, &blocks) {
+                self.picker.start(piece);
+            }
+        }
+    }
+
+    /// Writes all that is in memory of incomplete pieces, so that the next run has it.
+    pub(super) fn flush_partials(&mut self, ctx: &mut Ctx<'_>) {
+        while self.flush_one(ctx) {}
     }
 
     /// A part of a piece was written early.
@@ -322,8 +392,11 @@ impl Torrent {
             self.partials.write_failed(piece, begin, len)
         };
         match after {
-            Written::Continues => {}
-            Written::Complete => self.store(ctx, piece),
+            // What the record says of the piece may be more by now.
+            Written::Continues => self.checkpoint_later(ctx),
+            Written::Complete if ok => self.store(ctx, piece),
+            // It waits until the disk works.
+            Written::Complete => {}
             Written::Gone => self.picker.release(piece),
         }
     }
@@ -540,7 +613,11 @@ impl Torrent {
             piece,
             bytes: taken.in_memory as u32,
         };
-        self.storing.insert(piece, Storing { from: taken.from });
+        let storing = Storing {
+            from: taken.from,
+            held: taken.held,
+        };
+        self.storing.insert(piece, storing);
         let job = DiskJob::Store {
             piece: PieceIndex::new(piece),
             digest,
@@ -556,23 +633,31 @@ impl Torrent {
         let budget = u64::from(ctx.config.write_budget) / 2;
         self.account_partials(ctx);
         while ctx.stats.partial_backlog > budget {
-            let Some(flush) = self.partials.flush() else {
+            if !self.flush_one(ctx) {
                 return;
-            };
-            self.account_partials(ctx);
-            ctx.stats.write_backlog += u64::from(flush.len);
-            let about = DiskOp::Write {
-                piece: flush.piece,
-                begin: flush.begin,
-                len: flush.len,
-            };
-            let job = DiskJob::Write {
-                piece: PieceIndex::new(flush.piece),
-                begin: flush.begin,
-                data: flush.data,
-            };
-            ctx.disk(self.id, about, job);
+            }
         }
+    }
+
+    /// Writes some blocks of an incomplete piece; says whether there were any.
+    fn flush_one(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        let Some(flush) = self.partials.flush() else {
+            return false;
+        };
+        self.account_partials(ctx);
+        ctx.stats.write_backlog += u64::from(flush.len);
+        let about = DiskOp::Write {
+            piece: flush.piece,
+            begin: flush.begin,
+            len: flush.len,
+        };
+        let job = DiskJob::Write {
+            piece: PieceIndex::new(flush.piece),
+            begin: flush.begin,
+            data: flush.data,
+        };
+        ctx.disk(self.id, about, job);
+        true
     }
 
     /// Brings the engine's sum of what incomplete pieces hold up to date.
@@ -633,13 +718,19 @@ impl Torrent {
         self.trim_complete_files(ctx);
     }
 
-    /// Nothing is there any more, as far as is known.
-    pub(super) fn forget_pieces(&mut self, ctx: &mut Ctx<'_>) {
-        self.drop_all_partials(ctx);
-        self.tell_all(ctx);
-        for piece in core::mem::take(&mut self.storing).into_keys() {
-            self.picker.release(piece);
+    /// Nothing is there any more, as far as is known. What is in memory of pieces under way stays if told
+    /// so.
+    pub(super) fn forget_pieces(&mut self, ctx: &mut Ctx<'_>, hold: bool) {
+        let storing: Vec<u32> = self.storing.keys().copied().collect();
+        for piece in storing {
+            self.hold_back(ctx, piece, false);
         }
+        if hold {
+            self.partials.forget_stored();
+        } else {
+            self.drop_all_partials(ctx);
+        }
+        self.tell_all(ctx);
         for piece in 0..self.layout.piece_count() {
             self.suspects.forget(piece);
             self.picker.set_lost(piece);

@@ -339,7 +339,7 @@ impl Torrent {
             return;
         }
         self.halt(ctx, udp);
-        self.forget_pieces(ctx);
+        self.forget_pieces(ctx, false);
         self.reopen_storage(ctx, true);
     }
 
@@ -617,6 +617,7 @@ impl Torrent {
         };
         self.end_early(ctx);
         self.set_state(ctx, state);
+        self.store_held(ctx);
         self.greet_early_peers(ctx);
         if !self.metainfo.is_private() {
             ctx.lsd.join(self.id, ctx.now, ctx.timers);

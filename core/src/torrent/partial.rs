@@ -1,5 +1,7 @@
 //! Pieces under way: which blocks are asked of whom, which have come, and what of them is in memory.
 
+mod hold;
+
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
@@ -13,6 +15,8 @@ use crate::limits::{BLOCK_LEN, MAX_PARTIAL_BLOCKS, MAX_PARTIAL_PIECES};
 use crate::torrent::blame::{Contributor, Contributors, UNKNOWN};
 use crate::torrent::piece::{Askers, Block, Partial};
 use crate::wire::BlockRequest;
+
+pub(crate) use self::hold::Held;
 
 /// Lists of blocks that are kept for the next pieces, and the longest of them: 1.3 MB, and only while
 /// something is under way.
@@ -68,11 +72,13 @@ pub(crate) enum Written {
 
 /// A complete piece on its way to the disk.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct Taken<D> {
     pub(crate) data: Vec<Segment>,
     pub(crate) from: Contributors,
     /// Bytes of it that were in memory.
     pub(crate) in_memory: u64,
+    /// The same once more, for [`put_back`](Partials::put_back) or [`finish`](Partials::finish).
+    pub(crate) held: Held<D>,
 }
 
 /// A part of a piece to be written before the piece is complete.
@@ -106,7 +112,7 @@ impl<D> Default for Partials<D> {
     }
 }
 
-impl<D: IntoIterator<Item = Bytes>> Partials<D> {
+impl<D: IntoIterator<Item = Bytes> + Clone> Partials<D> {
     /// Whether another piece of `len` bytes can be begun.
     pub(crate) fn has_room(&self, len: u32) -> bool {
         let blocks = len.div_ceil(BLOCK_LEN) as usize;
@@ -121,6 +127,12 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         if self.pieces.contains_key(&piece) || len == 0 || !self.has_room(len) {
             return false;
         }
+        self.insert_open(piece, len);
+        self.assign(conn, piece, fast);
+        true
+    }
+
+    fn insert_open(&mut self, piece: u32, len: u32) {
         let count = len.div_ceil(BLOCK_LEN) as usize;
         let mut blocks = self.spare.pop().unwrap_or_default();
         blocks.resize_with(count, Block::default);
@@ -142,8 +154,6 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
             },
         );
         self.open.insert((false, piece));
-        self.assign(conn, piece, fast);
-        true
     }
 
     /// The next block of the piece that the peer works on, or of one that no peer has for itself, that
@@ -353,7 +363,7 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
     }
 
     /// Takes a complete piece out.
-    pub(crate) fn take(&mut self, piece: u32) -> Option<Taken> {
+    pub(crate) fn take(&mut self, piece: u32) -> Option<Taken<D>> {
         if !self.is_complete(piece) {
             return None;
         }
@@ -362,12 +372,13 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         let mut data: Vec<Segment> = Vec::with_capacity(partial.blocks.len());
         let who = mem::take(&mut partial.who);
         let from = Contributors::new(who, partial.blocks.iter().map(Block::from));
-        for index in 0..partial.blocks.len() {
+        for (index, block) in partial.blocks.iter().enumerate() {
             let len = partial.id(piece, index).len;
-            match mem::take(&mut partial.blocks[index]) {
+            match block {
                 Block::Memory { data: chunks, .. } => {
                     in_memory += u64::from(len);
-                    data.extend(chunks.into_iter().map(Segment::Memory));
+                    // No payload is copied: the chunks are counted.
+                    data.extend(chunks.clone().into_iter().map(Segment::Memory));
                 }
                 Block::Stored { .. } => {
                     if let Some(Segment::Stored { len: stored }) = data.last_mut() {
@@ -380,11 +391,12 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
             }
         }
         self.in_memory -= in_memory;
-        self.retire(partial);
+        self.blocks -= partial.blocks.len();
         Some(Taken {
             data,
             from,
             in_memory,
+            held: Held::new(partial),
         })
     }
 
@@ -441,14 +453,18 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
     }
 
     /// Keeps the list of a piece's blocks, which hold nothing any more, for another piece.
-    fn retire(&mut self, mut partial: Partial<D>) {
+    fn retire(&mut self, partial: Partial<D>) {
         self.blocks -= partial.blocks.len();
         self.missing -= partial.missing();
+        self.recycle(partial.blocks);
+    }
+
+    fn recycle(&mut self, mut blocks: Vec<Block<D>>) {
         if self.pieces.is_empty() {
             self.spare = Vec::new();
-        } else if self.spare.len() < SPARE_LISTS && partial.blocks.capacity() <= SPARE_BLOCKS {
-            partial.blocks.clear();
-            self.spare.push(partial.blocks);
+        } else if self.spare.len() < SPARE_LISTS && blocks.capacity() <= SPARE_BLOCKS {
+            blocks.clear();
+            self.spare.push(blocks);
         }
     }
 
@@ -474,11 +490,13 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         for index in run {
             let partial = self.pieces.get_mut(&piece)?;
             let len = partial.id(piece, index).len;
-            let from = partial.blocks[index].from();
-            if let Block::Memory { data, .. } = self.set(piece, index, Block::Writing { from }) {
-                flush.len += len;
-                flush.data.extend(data);
-            }
+            let Block::Memory { data, from } = &partial.blocks[index] else {
+                continue;
+            };
+            let (data, from) = (data.clone(), *from);
+            flush.len += len;
+            flush.data.extend(data.clone());
+            self.set(piece, index, Block::Writing { data, from });
         }
         Some(flush)
     }
@@ -488,7 +506,7 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         self.end_write(piece, begin, len, true)
     }
 
-    /// An early write failed: what it was to write is lost, and must be fetched again.
+    /// An early write failed: what it was to write is in memory again.
     pub(crate) fn write_failed(&mut self, piece: u32, begin: u32, len: u32) -> Written {
         self.end_write(piece, begin, len, false)
     }
@@ -497,23 +515,25 @@ impl<D: IntoIterator<Item = Bytes>> Partials<D> {
         let first = (begin / BLOCK_LEN) as usize;
         let count = len.div_ceil(BLOCK_LEN) as usize;
         for index in first..first.saturating_add(count) {
-            let Some(block) = self
-                .pieces
-                .get(&piece)
-                .and_then(|partial| partial.blocks.get(index))
-            else {
+            let Some(partial) = self.pieces.get(&piece) else {
                 break;
             };
-            match *block {
-                Block::Writing { from } if stored => {
-                    self.set(piece, index, Block::Stored { from });
-                }
-                Block::Writing { .. } => {
-                    self.set(piece, index, Block::Open);
-                }
+            let abandoned = partial.abandoned;
+            let Some(block) = partial.blocks.get(index) else {
+                break;
+            };
+            let next = match block {
+                Block::Writing { from, .. } if stored => Block::Stored { from: *from },
+                Block::Writing { .. } if abandoned => Block::Open,
+                Block::Writing { data, from } => Block::Memory {
+                    data: data.clone(),
+                    from: *from,
+                },
                 Block::Open | Block::Requested(_) | Block::Memory { .. } | Block::Stored { .. } => {
+                    continue;
                 }
-            }
+            };
+            self.set(piece, index, next);
         }
         if self.bury(piece) {
             Written::Gone
@@ -1015,7 +1035,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_written_is_fetched_again() {
+    fn what_could_not_be_written_is_in_memory_again() {
         let mut pieces = with_blocks(&[0, 1, 2, 3]);
         assert!(pieces.flush().is_none());
         let mut pieces = with_blocks(&[0, 1]);
@@ -1024,9 +1044,12 @@ mod tests {
             pieces.write_failed(0, flush.begin, flush.len),
             Written::Continues
         );
+        assert_eq!(request_all(&mut pieces, 2, false), []);
+        assert_eq!(pieces.in_memory(), 2 * u64::from(BLOCK_LEN));
+        assert_eq!(pieces.flush().unwrap().data, flush.data);
         assert_eq!(
-            request_all(&mut pieces, 2, false),
-            [block(0, 0), block(0, 1)]
+            pieces.write_failed(0, flush.begin, flush.len),
+            Written::Continues
         );
         // Late, or of another piece: nothing happens.
         assert_eq!(
@@ -1036,6 +1059,83 @@ mod tests {
         assert_eq!(pieces.written(5, 0, u32::MAX), Written::Continues);
         assert_eq!(pieces.written(0, u32::MAX, u32::MAX), Written::Continues);
         pieces.check();
+    }
+
+    #[test]
+    fn a_piece_that_could_not_be_stored_is_complete_again_with_its_authors() {
+        for trust in [true, false] {
+            let mut pieces = with_blocks(&[0, 1]);
+            let flush = pieces.flush().unwrap();
+            pieces.written(0, flush.begin, flush.len);
+            deliver(&mut pieces, 1, block(0, 2));
+            deliver(&mut pieces, 1, block(0, 3));
+            let taken = pieces.take(0).unwrap();
+            assert_eq!(pieces.in_memory(), 0);
+            pieces.check();
+            assert!(pieces.put_back(0, taken.held, &taken.from, trust));
+            pieces.check();
+            assert_eq!(pieces.in_memory(), u64::from(BLOCK_LEN) + 100);
+            assert_eq!(pieces.complete(), if trust { vec![0] } else { vec![] });
+            if !trust {
+                // What was written early is not taken for good.
+                for id in request_all(&mut pieces, 2, false) {
+                    deliver(&mut pieces, 2, id);
+                }
+            }
+            let again = pieces.take(0).unwrap();
+            let author = if trust { 1 } else { 2 };
+            assert_eq!(again.from.of(0), Some(from(author)));
+            assert_eq!(again.from.of(3), Some(from(1)));
+            pieces.finish(again.held);
+            pieces.check();
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_run_stored_is_not_asked_for_and_nobody_answers_for_it() {
+        let mut map = Bitfield::new(4);
+        map.insert(1);
+        map.insert(3);
+        let mut pieces = Pieces::default();
+        assert!(!pieces.restore(0, LEN, &Bitfield::full(5)), "another size");
+        assert!(!pieces.restore(0, LEN, &Bitfield::new(4)), "nothing");
+        assert!(pieces.restore(0, LEN, &map));
+        pieces.check();
+        let stored = pieces.stored();
+        assert_eq!((stored[0].piece.get(), &stored[0].blocks), (0, &map));
+        let asked = request_all(&mut pieces, 1, true);
+        assert_eq!(asked, [block(0, 0), block(0, 2)]);
+        for id in asked {
+            deliver(&mut pieces, 1, id);
+        }
+        let taken = pieces.take(0).unwrap();
+        assert_eq!(taken.from.only(), None);
+        assert_eq!(taken.from.of(1), None);
+        assert_eq!(taken.from.of(2), Some(from(1)));
+        assert!(pieces.restore(1, LEN, &Bitfield::full(4)));
+        assert_eq!(pieces.complete(), [1]);
+    }
+
+    #[test]
+    fn what_a_disk_may_have_lost_is_open_until_it_says_otherwise() {
+        let mut pieces = with_blocks(&[0, 1]);
+        let flush = pieces.flush().unwrap();
+        pieces.written(0, flush.begin, flush.len);
+        deliver(&mut pieces, 1, block(0, 2));
+        deliver(&mut pieces, 1, block(0, 3));
+        pieces.forget_stored();
+        pieces.check();
+        assert!(!pieces.is_complete(0));
+        let mut map = Bitfield::new(4);
+        map.insert(0);
+        map.insert(3);
+        assert!(!pieces.restore(0, LEN, &map), "it is under way");
+        pieces.check();
+        assert_eq!(request_all(&mut pieces, 2, false), [block(0, 1)]);
+        deliver(&mut pieces, 2, block(0, 1));
+        let from_whom = pieces.take(0).unwrap().from;
+        let authors: Vec<_> = (0..4).map(|index| from_whom.of(index)).collect();
+        assert_eq!(authors, [None, Some(from(2)), Some(from(1)), Some(from(1))]);
     }
 
     #[test]
@@ -1224,10 +1324,6 @@ mod tests {
                         let ended = if a > 99 {
                             pieces.written(piece, write.begin, write.len)
                         } else {
-                            let blocks = write.begin..write.begin + write.len;
-                            model.got.retain(|block| {
-                                block.piece != piece || !blocks.contains(&block.begin)
-                            });
                             pieces.write_failed(piece, write.begin, write.len)
                         };
                         let last = model.writes.iter().all(|write| write.piece != piece);
@@ -1257,7 +1353,12 @@ mod tests {
                                 };
                             }
                             assert_eq!(at, LEN);
-                            model.forget(piece);
+                            if a > 199 {
+                                assert!(pieces.put_back(piece, taken.held, &taken.from, true));
+                            } else {
+                                pieces.finish(taken.held);
+                                model.forget(piece);
+                            }
                         }
                     }
                 }

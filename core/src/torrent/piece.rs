@@ -42,8 +42,9 @@ pub(super) enum Block<D> {
         data: D,
         from: u16,
     },
-    /// On its way to the disk, early.
+    /// On its way to the disk, early. It is kept until it is there.
     Writing {
+        data: D,
         from: u16,
     },
     /// On the disk, not vouched for.
@@ -124,7 +125,7 @@ impl<D> Block<D> {
 
     pub(super) fn from(&self) -> u16 {
         match self {
-            Self::Memory { from, .. } | Self::Writing { from } | Self::Stored { from } => *from,
+            Self::Memory { from, .. } | Self::Writing { from, .. } | Self::Stored { from } => *from,
             Self::Open | Self::Requested(_) => UNKNOWN,
         }
     }

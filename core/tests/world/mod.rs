@@ -7,7 +7,7 @@ use std::time::Duration;
 use anabranch_core::action::{DiskJob, Segment};
 use anabranch_core::command::{AddTorrent, Reply};
 use anabranch_core::error::CommandError;
-use anabranch_core::event::{CloseReason, DiskDone, DiskError, OpResult, Opened};
+use anabranch_core::event::{CloseReason, DiskDone, DiskError, OpResult, Opened, PartialPiece};
 use anabranch_core::id::{ConnId, RequestId, StorageKey, Ticket, TorrentId};
 use anabranch_core::metainfo::{Creation, Creator};
 use anabranch_core::{
@@ -54,6 +54,8 @@ pub(crate) struct Faults {
     pub(crate) corrupt: BTreeSet<u32>,
     /// Stores fail with this error.
     pub(crate) store: Option<DiskError>,
+    /// Whether a probe says that all is well although stores fail.
+    pub(crate) blind: bool,
     /// Checkpoints fail with this error.
     pub(crate) checkpoint: Option<DiskError>,
 }
@@ -67,6 +69,8 @@ pub(crate) struct Host {
     pub(crate) piece_length: usize,
     /// What was checkpointed last.
     pub(crate) resume: Option<Bitfield>,
+    /// What was checkpointed last of incomplete pieces.
+    pub(crate) partial: Vec<PartialPiece>,
     pub(crate) notices: Vec<Notice>,
     pub(crate) replies: BTreeMap<RequestId, Result<Reply, CommandError>>,
     pub(crate) faults: Faults,
@@ -130,6 +134,7 @@ impl World {
             disk: BTreeMap::new(),
             piece_length: 0,
             resume: None,
+            partial: Vec::new(),
             notices: Vec::new(),
             replies: BTreeMap::new(),
             faults: Faults::default(),
@@ -505,9 +510,14 @@ impl Host {
                 for piece in self.disk.keys().filter(|piece| !trusted.contains(**piece)) {
                     doubtful.insert(*piece);
                 }
+                let partial = match open.recheck {
+                    true => Vec::new(),
+                    false => self.partial.clone(),
+                };
                 DiskDone::Opened(Box::new(Opened {
                     trusted,
                     doubtful,
+                    partial,
                     ..Opened::default()
                 }))
             }
@@ -573,16 +583,17 @@ impl Host {
             }
             DiskJob::Select { .. } => DiskDone::Selected,
             DiskJob::Trim { .. } => DiskDone::Trimmed { cut: false },
-            DiskJob::Checkpoint { have, .. } => {
+            DiskJob::Checkpoint { have, partial, .. } => {
                 if let Some(error) = &self.faults.checkpoint {
                     return Err(error.clone());
                 }
                 self.resume = Some(have);
+                self.partial = partial;
                 DiskDone::Checkpointed
             }
             DiskJob::Probe { .. } => match &self.faults.store {
-                Some(error) => return Err(error.clone()),
-                None => DiskDone::Usable,
+                Some(error) if !self.faults.blind => return Err(error.clone()),
+                Some(_) | None => DiskDone::Usable,
             },
             DiskJob::Close | DiskJob::Remove { .. } => DiskDone::Closed,
         })

@@ -111,6 +111,24 @@ impl Dir {
         Ok(())
     }
 
+    /// Would make the whole file system durable.
+    #[allow(
+        clippy::unnecessary_wraps,
+        clippy::unused_self,
+        reason = "it has to ask the system elsewhere"
+    )]
+    pub(crate) fn sync_file_system(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// Whether some data more fits, as far as that can be told without the right to write here.
+    pub(crate) fn probe_space(&self, space: u64) -> io::Result<()> {
+        match self.probe(space) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            result => result,
+        }
+    }
+
     /// Whether files of this folder can be written, and some data more fits.
     pub(crate) fn probe(&self, space: u64) -> io::Result<()> {
         const NAME: &str = ".anabranch-probe";
@@ -123,6 +141,11 @@ impl Dir {
         self.remove_file(NAME)?;
         result
     }
+}
+
+/// What this machine is called, where that can be learnt.
+pub(crate) fn host_name() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_default()
 }
 
 /// Reads until the buffer is full or the file ends; says how much was read.

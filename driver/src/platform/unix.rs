@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Access, Stat, not_a_regular_file};
@@ -80,9 +80,8 @@ impl Dir {
 
     /// What has this name in this folder, if anything; a symlink is looked at itself.
     pub(crate) fn stat(&self, name: &(impl AsRef<OsStr> + ?Sized)) -> io::Result<Option<Stat>> {
-        let flags = LOOK | OFlags::NOFOLLOW;
-        match rustix::fs::openat(&self.0, name.as_ref(), flags, Mode::empty()) {
-            Ok(fd) => stat(&File::from(fd)).map(Some),
+        match rustix::fs::statat(&self.0, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat_of(&stat))),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -90,8 +89,7 @@ impl Dir {
 
     /// Which folder it is, by whatever path.
     pub(crate) fn id(&self) -> io::Result<Option<(u64, u64)>> {
-        let file = File::from(self.0.try_clone()?);
-        Ok(stat(&file)?.id)
+        Ok(stat_of(&rustix::fs::fstat(&self.0)?).id)
     }
 
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -123,6 +121,36 @@ impl Dir {
         }
     }
 
+    /// Makes the whole file system durable that this folder is in, with one call instead of one for each of
+    /// many files. Says whether it did: not where a failure to write might go unnoticed.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn sync_file_system(&self) -> io::Result<bool> {
+        // Of these it is known that they write everything, and say so if they cannot.
+        const EXT4: u64 = 0xEF53;
+        const XFS: u64 = 0x5846_5342;
+        const BTRFS: u64 = 0x9123_683E;
+        const F2FS: u64 = 0xF2F5_2010;
+        const TMPFS: u64 = 0x0102_1994;
+
+        let folder = self.listable()?;
+        let kind = rustix::fs::fstatfs(&folder)?.f_type as u64;
+        if ![EXT4, XFS, BTRFS, F2FS, TMPFS].contains(&kind) || !tells_of_failed_syncs() {
+            return Ok(false);
+        }
+        rustix::fs::syncfs(&folder)?;
+        Ok(true)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    #[allow(
+        clippy::unnecessary_wraps,
+        clippy::unused_self,
+        reason = "it has to ask the system elsewhere"
+    )]
+    pub(crate) fn sync_file_system(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// Whether files of this folder can be written, and `space` bytes more fit.
     pub(crate) fn probe(&self, space: u64) -> io::Result<()> {
         let stat = rustix::fs::fstatvfs(self.listable()?)?;
@@ -130,6 +158,17 @@ impl Dir {
             return Err(Errno::NOSPC.into());
         }
         self.probe_write(space)
+    }
+
+    /// Whether `space` bytes more fit, as far as that can be told without the right to write here.
+    pub(crate) fn probe_space(&self, space: u64) -> io::Result<()> {
+        match self.probe(space) {
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Ok(()),
+                _ => Err(error),
+            },
+            Ok(()) => Ok(()),
+        }
     }
 
     /// The same folder, opened for more than to go through it.
@@ -165,6 +204,31 @@ impl Dir {
             access,
             AtFlags::empty(),
         )?)
+    }
+}
+
+/// Whether syncing a file system reports what could not be written: since Linux 5.8.
+#[cfg(target_os = "linux")]
+fn tells_of_failed_syncs() -> bool {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy();
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|number| number.parse::<u32>().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    (next(), next()) >= (5, 8)
+}
+
+#[allow(clippy::unnecessary_cast, reason = "the types differ between systems")]
+fn stat_of(stat: &rustix::fs::Stat) -> Stat {
+    Stat {
+        regular: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        mtime: (stat.st_mtime as i64)
+            .saturating_mul(1_000_000_000)
+            .saturating_add(stat.st_mtime_nsec as i64),
+        deleted: stat.st_nlink == 0,
+        id: Some((stat.st_dev as u64, stat.st_ino as u64)),
     }
 }
 
@@ -302,6 +366,12 @@ pub(crate) fn forget_cached(file: &File) {
 pub(crate) fn free_space(folder: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(folder)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// What this machine is called.
+pub(crate) fn host_name() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
 }
 
 /// How many files this process may have open.

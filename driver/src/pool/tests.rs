@@ -123,6 +123,7 @@ fn store(piece: u32) -> DiskJob {
 fn checkpoint(uploaded: u64) -> DiskJob {
     DiskJob::Checkpoint {
         have: Bitfield::new(0),
+        partial: Vec::new(),
         uploaded,
         downloaded: 0,
     }

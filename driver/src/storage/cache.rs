@@ -12,7 +12,8 @@ use crate::sync::lock;
 /// A bounded number of open files, of which the least recently used is closed first. Clones share it:
 /// give the same one to all storages.
 ///
-/// A job holds the files that it works on beyond the bound; so as many more may be open as jobs run.
+/// A job holds the files that it works on beyond the bound; so as many more may be open as jobs run. As
+/// many more again are locks that keep other processes from the same files.
 #[derive(Clone)]
 pub struct OpenFiles {
     shared: Arc<Mutex<Shared>>,
@@ -26,7 +27,12 @@ struct Shared {
     by_use: BTreeMap<u64, FileKey>,
     /// Counts uses.
     clock: u64,
+    /// How many locks are held, each of which is an open file beside these.
+    locks: usize,
 }
+
+/// The right to hold a lock: as many are given out as files may be kept open.
+pub(super) struct LockPermit(OpenFiles);
 
 struct Entry {
     file: Arc<File>,
@@ -128,6 +134,16 @@ impl OpenFiles {
         drop(closed);
     }
 
+    /// Leave to hold a lock, if there are not too many.
+    pub(super) fn lock_permit(&self) -> Option<LockPermit> {
+        let mut shared = lock(&self.shared);
+        if shared.locks >= shared.limit {
+            return None;
+        }
+        shared.locks += 1;
+        Some(LockPermit(self.clone()))
+    }
+
     fn close_all(&self) {
         let closed = {
             let mut shared = lock(&self.shared);
@@ -135,6 +151,18 @@ impl OpenFiles {
             std::mem::take(&mut shared.entries)
         };
         drop(closed);
+    }
+}
+
+impl Drop for LockPermit {
+    fn drop(&mut self) {
+        lock(&self.0.shared).locks -= 1;
+    }
+}
+
+impl fmt::Debug for LockPermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LockPermit")
     }
 }
 

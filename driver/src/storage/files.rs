@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use anabranch_core::Bitfield;
 use anabranch_core::action::OpenStorage;
-use anabranch_core::event::{DiskError, DiskErrorKind, Opened};
+use anabranch_core::event::{DiskError, DiskErrorKind, Opened, PartialPiece};
 use anabranch_core::metainfo::{
     FileIndex, FileKind, FileSpan, InfoHash, Layout, Metainfo, PieceIndex,
 };
@@ -23,8 +23,11 @@ use super::checkpoint::Recorded;
 use super::find_files;
 use super::folder::Walker;
 use super::hash::with_scratch;
+use super::keep::KeepWarning;
 use super::locate::{Links, Route, Routes};
+use super::lock::{Attempt, Lock};
 use super::resume::{self, parts_name, resume_name};
+use super::trouble::Trouble;
 use super::{Storage, disk_error, not_open, out_of_range};
 use crate::platform::{self, Access, Dir, Stat};
 use crate::sync::{lock, read, write};
@@ -43,10 +46,17 @@ pub struct FileOptions {
     pub resume_dir: Option<PathBuf>,
     /// Whether space is taken ahead.
     pub preallocation: Preallocation,
+    /// Whether the torrent's files are only read, as for seeding: none is created, made longer, cut or
+    /// written to. What is to be written is an error.
+    pub read_only: bool,
+    /// Where resume data goes that its own folder does not take, as on a read-only medium or in another
+    /// user's folder: a folder of the user's, for all torrents. None: such a torrent is verified anew at
+    /// every start.
+    pub spare_resume_dir: Option<PathBuf>,
+    /// Says so when that happened. Give the same to all storages.
+    pub warning: KeepWarning,
     /// The files that are kept open. Give the same to all storages.
     pub open_files: OpenFiles,
-    /// Whether files are only read: none is created, made longer, cut or written to.
-    pub read_only: bool,
     /// What is done about symbolic links.
     pub links: Links,
 }
@@ -103,6 +113,10 @@ pub struct FileStorage {
     pub(super) had_dir: AtomicBool,
     /// Whether the torrent's own folder was there.
     pub(super) had_folder: AtomicBool,
+    /// Keeps other processes from the same torrent.
+    lock: Mutex<Option<Lock>>,
+    /// What failed since it was opened.
+    pub(super) trouble: Mutex<Option<Trouble>>,
 }
 
 /// What is known from one `open` to the next.
@@ -115,6 +129,10 @@ pub(super) struct Session {
     /// What is written to that was not synced. A file is added after each write and before the job is
     /// answered, so that a checkpoint finds all files of all pieces that it vouches for.
     pub(super) unsynced: Mutex<BTreeSet<Slot>>,
+    /// Whether anything was made or written, so that a record is needed.
+    pub(super) written: AtomicBool,
+    /// What is there of incomplete pieces, for the next record.
+    pub(super) partial: Mutex<Vec<PartialPiece>>,
     pub(super) recorded: Mutex<Recorded>,
 }
 
@@ -153,6 +171,8 @@ impl FileStorage {
             foreign: RwLock::default(),
             had_dir: AtomicBool::new(false),
             had_folder: AtomicBool::new(false),
+            lock: Mutex::default(),
+            trouble: Mutex::default(),
         }
     }
 
@@ -160,8 +180,7 @@ impl FileStorage {
     /// there is no resume data that is worth anything. Reads a small file.
     #[must_use]
     pub fn recorded_selection(&self, metainfo: &Metainfo) -> Option<Vec<bool>> {
-        let folder = self.resume_folder(false).ok()?;
-        Some(resume::load(&folder, metainfo)?.wanted)
+        Some(self.load_record(metainfo)?.wanted)
     }
 
     /// The folder of the resume data.
@@ -214,7 +233,12 @@ impl FileStorage {
     }
 
     /// Opens without looking at what is kept open.
-    fn open_slot(&self, metainfo: &Metainfo, slot: Slot, access: Access) -> io::Result<File> {
+    pub(super) fn open_slot(
+        &self,
+        metainfo: &Metainfo,
+        slot: Slot,
+        access: Access,
+    ) -> io::Result<File> {
         match slot {
             Slot::File(file) => {
                 let route = self.routes().get(metainfo, file);
@@ -318,6 +342,53 @@ impl FileStorage {
         self.options.open_files.close_storage(self.number);
     }
 
+    /// Keeps other processes from the same torrent, where that can be done.
+    pub(super) fn take_lock(&self, metainfo: &Metainfo) -> Result<(), DiskError> {
+        let mut held = lock(&self.lock);
+        let Ok(folder) = self.resume_folder(true) else {
+            *held = None;
+            return Ok(());
+        };
+        if held.as_ref().is_some_and(|held| held.is_in(&folder)) {
+            return Ok(());
+        }
+        *held = None;
+        let Some(permit) = self.options.open_files.lock_permit() else {
+            return Ok(());
+        };
+        match Lock::take(folder, metainfo.info_hash(), permit) {
+            Attempt::Locked(lock) => *held = Some(lock),
+            Attempt::Without => {}
+            Attempt::Taken(message) => {
+                self.note(Trouble::Lock);
+                return Err(DiskError {
+                    kind: DiskErrorKind::InUse,
+                    file: self.resume_path().display().to_string(),
+                    message,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets others in, and leaves no folder that has nothing in it.
+    fn unlock(&self) {
+        let held = lock(&self.lock).take();
+        if held.is_some() {
+            drop(held);
+            self.drop_resume_folder();
+        }
+    }
+
+    fn drop_resume_folder(&self) {
+        if self.options.resume_dir.is_none()
+            && let Ok(dir) = Dir::open(&self.dir)
+        {
+            // It stays while it has anything of other torrents.
+            let _ = dir.remove_folder(RESUME_FOLDER);
+        }
+    }
+
     fn write_span(
         &self,
         session: &Session,
@@ -325,10 +396,19 @@ impl FileStorage {
         target: Target,
         slices: &mut [IoSlice<'_>],
     ) -> Result<(), DiskError> {
-        let (file, _) = self.file(session, places, target.slot, true)?;
+        if self.options.read_only {
+            let path = self.slot_path(&session.metainfo, target.slot);
+            return Err(disk_error(&path, &io::ErrorKind::ReadOnlyFilesystem.into()));
+        }
+        let opened = self.file(session, places, target.slot, true);
+        let (file, _) = opened.inspect_err(|_| self.note(Trouble::Write(target.slot)))?;
         let written = platform::write_all_at(&file, slices, target.offset);
+        session.written.store(true, Ordering::Relaxed);
         lock(&session.unsynced).insert(target.slot);
-        written.map_err(|error| disk_error(&self.slot_path(&session.metainfo, target.slot), &error))
+        written.map_err(|error| {
+            self.note(Trouble::Write(target.slot));
+            disk_error(&self.slot_path(&session.metainfo, target.slot), &error)
+        })
     }
 
     /// A piece is right: the files that it lies in are this torrent's.
@@ -455,13 +535,9 @@ impl FileStorage {
         };
         resume::forget(&folder, info_hash)
             .and_then(|()| resume::remove_if_there(&folder, &parts_name(info_hash)))
+            .and_then(|()| self.forget_spare(info_hash))
             .map_err(|error| disk_error(&path, &error))?;
-        if self.options.resume_dir.is_none()
-            && let Ok(dir) = Dir::open(&self.dir)
-        {
-            // It stays while it has anything of other torrents.
-            let _ = dir.remove_folder(RESUME_FOLDER);
-        }
+        self.drop_resume_folder();
         Ok(())
     }
 }
@@ -470,20 +546,29 @@ impl Storage for FileStorage {
     fn open(&self, open: &OpenStorage) -> Result<Opened, DiskError> {
         self.end_session();
         *lock(&self.subject) = Some(Arc::clone(&open.metainfo));
-        let (session, opened) = self.scan(open)?;
+        *lock(&self.trouble) = None;
+        let scanned = self.scan(open);
+        let (session, opened) = match scanned {
+            Ok(scanned) => scanned,
+            Err(error) => {
+                // Nothing is worked on until the next try.
+                self.unlock();
+                return Err(error);
+            }
+        };
         if open.fetched {
-            let path = self.resume_path();
-            self.resume_folder(true)
-                .and_then(|folder| resume::save_metainfo(&folder, &open.metainfo))
-                .map_err(|error| disk_error(&path, &error))?;
+            let metainfo = &open.metainfo;
+            self.keep(metainfo.info_hash(), false, |folder| {
+                resume::save_metainfo(folder, metainfo)
+            })?;
         }
         *write(&self.session) = Some(Arc::new(session));
         Ok(opened)
     }
 
     fn saved_metainfo(&self, info_hash: InfoHash) -> Option<Bytes> {
-        let folder = self.resume_folder(false).ok()?;
-        resume::load_metainfo(&folder, info_hash)
+        let load = |folder: io::Result<Dir>| resume::load_metainfo(&folder.ok()?, info_hash);
+        load(self.resume_folder(false)).or_else(|| load(self.spare_folder(false)))
     }
 
     fn verify(&self, piece: PieceIndex, expected: &[u8; 20]) -> Result<bool, DiskError> {
@@ -569,11 +654,17 @@ impl Storage for FileStorage {
                 part.fill(0);
                 continue;
             };
-            let (file, _) = self.file(&session, &places, target.slot, false)?;
+            let note = || self.note(Trouble::Read(target.slot, target.offset));
+            let (file, _) = self
+                .file(&session, &places, target.slot, false)
+                .inspect_err(|_| note())?;
             let path = || self.slot_path(&session.metainfo, target.slot);
-            let read = platform::read_at(&file, part, target.offset)
-                .map_err(|error| disk_error(&path(), &error))?;
+            let read = platform::read_at(&file, part, target.offset).map_err(|error| {
+                note();
+                disk_error(&path(), &error)
+            })?;
             if read < part.len() {
+                note();
                 let error = io::Error::new(
                     io::ErrorKind::UnexpectedEof,
                     "the file is shorter than it should be",
@@ -601,8 +692,15 @@ impl Storage for FileStorage {
         opened
             .set_len(range.end - range.start)
             .map_err(|error| disk_error(&self.slot_path(&session.metainfo, slot), &error))?;
+        session.written.store(true, Ordering::Relaxed);
         lock(&session.unsynced).insert(slot);
         Ok(true)
+    }
+
+    fn note_partial(&self, partial: Vec<PartialPiece>) {
+        if let Ok(session) = self.session() {
+            *lock(&session.partial) = partial;
+        }
     }
 
     fn checkpoint(&self, have: &Bitfield, uploaded: u64, downloaded: u64) -> Result<(), DiskError> {
@@ -611,23 +709,13 @@ impl Storage for FileStorage {
     }
 
     fn probe(&self, space: u64) -> Result<(), DiskError> {
-        // What the resume data of most torrents needs.
-        const RESUME_SPACE: u64 = 64 << 10;
-
         let metainfo = lock(&self.subject).clone();
-        let dir = self.require_folders(metainfo.as_deref())?;
-        dir.probe(space)
-            .map_err(|error| disk_error(&self.dir, &error))?;
-        match self.resume_folder(false) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-            Ok(folder) => folder.probe(RESUME_SPACE),
-        }
-        .map_err(|error| disk_error(&self.resume_path(), &error))
+        self.probe_trouble(metainfo.as_deref(), space)
     }
 
     fn close(&self) -> Result<(), DiskError> {
         self.end_session();
+        self.unlock();
         Ok(())
     }
 
@@ -645,6 +733,7 @@ impl Storage for FileStorage {
             used && !self.is_foreign(file)
         };
         self.end_session();
+        self.unlock();
         let Some(metainfo) = lock(&self.subject).take() else {
             return Ok(());
         };
@@ -702,6 +791,7 @@ impl<I> Stored<'_, I> {
             | DiskErrorKind::TooManyFiles
             | DiskErrorKind::UnsafePath
             | DiskErrorKind::Foreign
+            | DiskErrorKind::InUse
             | DiskErrorKind::Io
             | DiskErrorKind::Truncated
             | _ => Unhashed::Failed(error),
@@ -734,6 +824,8 @@ impl<I: Iterator<Item = FileSpan>> Message for Stored<'_, I> {
                 Current::File { file, target, left } => {
                     let part = &mut self.scratch[..(*left).min(room)];
                     let read = platform::read_at(file, part, target.offset).map_err(|error| {
+                        let trouble = Trouble::Read(target.slot, target.offset);
+                        self.storage.note(trouble);
                         let path = self.storage.slot_path(&self.session.metainfo, target.slot);
                         Unhashed::Failed(disk_error(&path, &error))
                     })?;

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use anabranch_core::Bitfield;
 use anabranch_core::action::OpenStorage;
-use anabranch_core::event::{DiskError, DiskErrorKind, Opened};
+use anabranch_core::event::{DiskError, DiskErrorKind, Opened, PartialPiece};
 use anabranch_core::metainfo::{Layout, PieceIndex};
 use anabranch_hash::Sha1;
 use bytes::Bytes;
@@ -116,6 +116,9 @@ impl Storage for MemoryStorage {
                 ..Opened::default()
             };
         }
+        if open.recheck {
+            opened.partial.clear();
+        }
         for piece in 0..pieces {
             let there = state.pieces[piece as usize].is_some();
             if there && (open.recheck || !opened.trusted.contains(piece)) {
@@ -165,10 +168,16 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    fn note_partial(&self, partial: Vec<PartialPiece>) {
+        lock(&self.state).recorded.partial = partial;
+    }
+
     fn checkpoint(&self, have: &Bitfield, uploaded: u64, downloaded: u64) -> Result<(), DiskError> {
-        lock(&self.state).recorded = Opened {
+        let mut state = lock(&self.state);
+        state.recorded = Opened {
             trusted: have.clone(),
             doubtful: Bitfield::new(have.len()),
+            partial: std::mem::take(&mut state.recorded.partial),
             uploaded,
             downloaded,
             ..Opened::default()

@@ -9,17 +9,20 @@ mod checkpoint;
 mod files;
 mod folder;
 mod hash;
+mod keep;
 mod locate;
+mod lock;
 mod memory;
 mod resume;
 mod scan;
+mod trouble;
 
 use std::io;
 use std::path::Path;
 
 use anabranch_core::Bitfield;
 use anabranch_core::action::{DiskJob, OpenStorage, Segment};
-use anabranch_core::event::{DiskDone, DiskError, DiskErrorKind, Opened};
+use anabranch_core::event::{DiskDone, DiskError, DiskErrorKind, Opened, PartialPiece};
 use anabranch_core::limits::READ_LEN;
 use anabranch_core::metainfo::{FileIndex, InfoHash, PieceIndex};
 use bytes::Bytes;
@@ -28,6 +31,7 @@ pub use self::cache::OpenFiles;
 pub use self::files::{FileOptions, FileStorage, Preallocation};
 pub use self::hash::store;
 pub(crate) use self::hash::{check, check_two, write_memory};
+pub use self::keep::KeepWarning;
 pub use self::locate::{Links, find_files, system_names};
 pub use self::memory::MemoryStorage;
 use crate::buffers::BufferPool;
@@ -107,6 +111,13 @@ pub trait Storage: Send + Sync {
         Ok(false)
     }
 
+    /// What was written of incomplete pieces, for the next [`checkpoint`](Self::checkpoint) to record, so that
+    /// a later [`open`](Self::open) finds it ([`Opened::partial`]). Called right before it. Nothing is
+    /// recorded by what is provided.
+    fn note_partial(&self, partial: Vec<PartialPiece>) {
+        let _ = partial;
+    }
+
     /// Makes durable what was stored, then records it so that a later [`open`](Self::open) trusts it.
     ///
     /// # Errors
@@ -114,7 +125,8 @@ pub trait Storage: Send + Sync {
     /// When either fails; what was recorded before still stands.
     fn checkpoint(&self, have: &Bitfield, uploaded: u64, downloaded: u64) -> Result<(), DiskError>;
 
-    /// After a failure: whether the storage could be used again, with room for `space` bytes.
+    /// After a failure: whether what failed would go well now, with room for `space` bytes where it was
+    /// about writing. Nothing else is asked for: who only reads may have no right to write.
     ///
     /// # Errors
     ///
@@ -207,9 +219,11 @@ pub fn perform(
         },
         DiskJob::Checkpoint {
             have,
+            partial,
             uploaded,
             downloaded,
         } => {
+            storage.note_partial(partial);
             storage.checkpoint(&have, uploaded, downloaded)?;
             DiskDone::Checkpointed
         }

@@ -6,8 +6,10 @@
 use std::io::{self, IoSlice, Read};
 
 use anabranch_core::Bitfield;
+use anabranch_core::event::PartialPiece;
+use anabranch_core::limits::{BLOCK_LEN, MAX_PARTIAL_BLOCKS, MAX_PARTIAL_PIECES};
 use anabranch_core::metainfo::limits::MAX_TORRENT_LEN;
-use anabranch_core::metainfo::{InfoHash, Metainfo};
+use anabranch_core::metainfo::{InfoHash, Metainfo, PieceIndex};
 use anabranch_hash::Sha1;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,8 @@ const FIRST_BYTES: &[u8] = b"d4:sha1";
 
 /// Names that are tried for a file that is set aside.
 const MAX_ASIDE: u32 = 100;
+/// Bytes of a piece's number.
+const PIECE_LEN: usize = 4;
 
 /// Bytes of a stamp.
 const STAMP_LEN: usize = 16;
@@ -51,6 +55,8 @@ impl From<Stat> for Stamp {
 pub(super) struct Resume {
     /// Pieces that are on the disk.
     pub(super) have: Bitfield,
+    /// What is on the disk of other pieces; ascending.
+    pub(super) partial: Vec<PartialPiece>,
     /// One entry a file: what it looked like, or `None` where its bytes were kept aside.
     pub(super) files: Vec<Option<Stamp>>,
     /// The file of what is kept aside, if there was one.
@@ -77,6 +83,9 @@ struct State {
     files: Bytes,
     have: Bytes,
     info_hash: Bytes,
+    /// For each incomplete piece its number, as four bytes, and the map of its blocks.
+    #[serde(default, skip_serializing_if = "Bytes::is_empty")]
+    partial: Bytes,
     parts: Bytes,
     uploaded: u64,
     wanted: Bytes,
@@ -91,6 +100,11 @@ impl Resume {
         }
         let mut parts = Vec::new();
         encode_stamp(self.parts, &mut parts);
+        let mut partial = Vec::new();
+        for map in &self.partial {
+            partial.extend(map.piece.get().to_be_bytes());
+            partial.extend(map.blocks.to_wire());
+        }
         let mut wanted = Bitfield::new(self.wanted.len() as u32);
         for (index, _) in (0..).zip(&self.wanted).filter(|(_, wanted)| **wanted) {
             wanted.insert(index);
@@ -100,6 +114,7 @@ impl Resume {
             files: files.into(),
             have: self.have.to_wire(),
             info_hash: Bytes::copy_from_slice(info_hash.as_bytes()),
+            partial: partial.into(),
             parts: parts.into(),
             uploaded: self.uploaded,
             wanted: wanted.to_wire(),
@@ -131,6 +146,7 @@ impl Resume {
         let parts = <[u8; STAMP_LEN]>::try_from(&state.parts[..]).ok()?;
         Some(Self {
             have: Bitfield::from_wire(&state.have, metainfo.piece_count()).ok()?,
+            partial: decode_partial(&state.partial, metainfo)?,
             files: stamps.iter().map(decode_stamp).collect(),
             parts: decode_stamp(&parts),
             wanted: (0..file_count as u32)
@@ -170,7 +186,9 @@ pub(super) fn load(folder: &Dir, metainfo: &Metainfo) -> Option<Resume> {
         .ok()?;
     let files = metainfo.files().len();
     let maps = (metainfo.piece_count() as usize + files) / 8;
-    let limit = OVERHEAD + maps + files * STAMP_LEN;
+    let blocks = MAX_PARTIAL_BLOCKS.max(metainfo.piece_length().div_ceil(BLOCK_LEN) as usize);
+    let partial = MAX_PARTIAL_PIECES * (PIECE_LEN + 1) + blocks / 8;
+    let limit = OVERHEAD + maps + files * STAMP_LEN + partial;
     let mut bytes = Vec::new();
     file.take(limit as u64 + 1).read_to_end(&mut bytes).ok()?;
     if bytes.len() > limit {
@@ -258,6 +276,23 @@ pub(super) fn remove_if_there(folder: &Dir, name: &str) -> io::Result<()> {
     }
 }
 
+/// `None` unless all of it is sound: pieces that are there, ascending, and maps that fit them.
+fn decode_partial(mut bytes: &[u8], metainfo: &Metainfo) -> Option<Vec<PartialPiece>> {
+    let mut maps: Vec<PartialPiece> = Vec::new();
+    while let Some((number, rest)) = bytes.split_first_chunk() {
+        let piece = PieceIndex::new(u32::from_be_bytes(*number));
+        let blocks = metainfo.piece_size(piece)?.div_ceil(BLOCK_LEN);
+        let (map, rest) = rest.split_at_checked(blocks.div_ceil(8) as usize)?;
+        if maps.last().is_some_and(|last| last.piece >= piece) || maps.len() >= MAX_PARTIAL_PIECES {
+            return None;
+        }
+        let blocks = Bitfield::from_wire(map, blocks).ok()?;
+        maps.push(PartialPiece { piece, blocks });
+        bytes = rest;
+    }
+    bytes.is_empty().then_some(maps)
+}
+
 fn encode_stamp(stamp: Option<Stamp>, out: &mut Vec<u8>) {
     // No file is that long.
     let stamp = stamp.unwrap_or(Stamp {
@@ -285,8 +320,12 @@ mod tests {
     fn sample(torrent: &Torrent) -> Resume {
         let mut have = Bitfield::new(torrent.metainfo.piece_count());
         have.insert(1);
+        let mut blocks = Bitfield::new(2);
+        blocks.insert(1);
+        let piece = PieceIndex::new(0);
         Resume {
             have,
+            partial: vec![PartialPiece { piece, blocks }],
             files: vec![Some(Stamp { size: 7, mtime: -5 }), None],
             parts: Some(Stamp {
                 size: u64::MAX - 1,
@@ -391,6 +430,37 @@ mod tests {
             load(&Dir::open(temp.path()).unwrap(), &torrent.metainfo),
             None
         );
+    }
+
+    #[test]
+    fn maps_of_blocks_that_fit_no_piece_count_as_nothing() {
+        let torrent = torrent();
+        let decode = |bytes: &[u8]| decode_partial(bytes, &torrent.metainfo);
+        assert_eq!(decode(&[]), Some(Vec::new()));
+        let first = [0, 0, 0, 0, 0b1000_0000];
+        let second = [0, 0, 0, 1, 0b0100_0000];
+        let both = decode(&[first, second].concat()).unwrap();
+        assert_eq!(both.len(), 2);
+        assert!(both[0].blocks.contains(0) && both[1].blocks.contains(1));
+        assert_eq!(decode(&[second, first].concat()), None, "order");
+        assert_eq!(decode(&[first, first].concat()), None, "twice");
+        assert_eq!(decode(&first[..4]), None, "no map");
+        assert_eq!(decode(&[0, 0]), None, "no number");
+        assert_eq!(decode(&[0, 0, 0, 0, 0b0010_0000]), None, "a block too many");
+        assert_eq!(decode(&[0, 0, 0, 9, 0b1000_0000]), None, "a piece too many");
+    }
+
+    #[test]
+    fn a_record_without_maps_of_blocks_is_still_read() {
+        let torrent = torrent();
+        let info_hash = torrent.metainfo.info_hash();
+        let resume = Resume {
+            partial: Vec::new(),
+            ..sample(&torrent)
+        };
+        let bytes = resume.encode(info_hash).unwrap();
+        assert!(!bytes.windows(9).any(|part| part == b"7:partial"));
+        assert_eq!(Resume::decode(&bytes, &torrent.metainfo), Some(resume));
     }
 
     #[test]

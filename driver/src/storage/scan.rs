@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::ops::Range;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use anabranch_core::Bitfield;
 use anabranch_core::action::OpenStorage;
-use anabranch_core::event::{DiskError, DiskErrorKind, ForeignFile, LongerFile, Opened};
-use anabranch_core::metainfo::{FileIndex, FileKind, Layout, Metainfo, PieceIndex};
+use anabranch_core::event::{
+    DiskError, DiskErrorKind, ForeignFile, LongerFile, Opened, PartialPiece,
+};
+use anabranch_core::limits::BLOCK_LEN;
+use anabranch_core::metainfo::{FileIndex, FileKind, FileSpan, Layout, Metainfo, PieceIndex};
 use anabranch_hash::Sha1;
 
 use super::cache::Slot;
@@ -20,7 +23,8 @@ use super::files::{FileStorage, Place, Places, Preallocation, RESUME_FOLDER, Ses
 use super::folder::Walker;
 use super::hash::with_scratch;
 use super::locate::{Route, Routes};
-use super::resume::{self, Resume, Stamp, parts_name};
+use super::resume::{Resume, Stamp, parts_name};
+use super::trouble::Trouble;
 use crate::platform::{self, Access, Dir, Stat};
 use crate::sync::{lock, read, write};
 
@@ -32,13 +36,11 @@ impl FileStorage {
     pub(super) fn scan(&self, open: &OpenStorage) -> Result<(Session, Opened), DiskError> {
         let metainfo = &open.metainfo;
         self.prepare_folders(metainfo)?;
+        self.take_lock(metainfo)?;
         let mut walker = self
             .walker()
             .map_err(|error| disk_error(&self.dir, &error))?;
-        let resume_folder = self.resume_folder(false).ok();
-        let resume = resume_folder
-            .as_ref()
-            .and_then(|folder| resume::load(folder, metainfo));
+        let resume = self.load_record(metainfo);
         let layout = Layout::new(metainfo);
         let mut routes = Routes::find(&mut walker, &self.dir, metainfo, self.options.links);
         let mut survey = self.survey(&mut walker, metainfo, &routes, &open.wanted)?;
@@ -51,12 +53,31 @@ impl FileStorage {
         };
 
         // All of this before anything is changed, which would show as a change.
-        let trusted = match &resume {
-            Some(resume) if !open.recheck => survey.trusted(resume, &layout),
-            Some(_) | None => Bitfield::new(layout.piece_count()),
-        };
+        let mut trusted = Bitfield::new(layout.piece_count());
+        let mut known = trusted.clone();
+        let mut partial = Vec::new();
+        if let Some(resume) = resume.as_ref().filter(|_| !open.recheck) {
+            let unchanged = survey.unchanged(resume, &layout);
+            for piece in resume
+                .have
+                .iter()
+                .filter(|piece| unchanged.contains(*piece))
+            {
+                trusted.insert(piece);
+            }
+            partial = survey.partial(resume, &layout);
+            for map in &partial {
+                // It is not complete, so there is nothing to verify.
+                if unchanged.contains(map.piece.get()) {
+                    known.insert(map.piece.get());
+                }
+            }
+        }
+        for piece in trusted.iter() {
+            known.insert(piece);
+        }
         let doubtful = survey
-            .doubtful(&mut walker, metainfo, &routes, &layout, &trusted, &open.wanted)
+            .doubtful(&mut walker, metainfo, &routes, &layout, &known, &open.wanted)
             .map_err(|(route, error)| disk_error(&route.path(&self.dir), &error))?;
 
         let mut places = Places {
@@ -99,7 +120,7 @@ impl FileStorage {
                 && resume
                     .as_ref()
                     .is_some_and(|resume| resume.files[index].is_none());
-            if !short && !unmoved {
+            if self.options.read_only || (!short && !unmoved) {
                 continue;
             }
             let access = Access::Create;
@@ -136,8 +157,10 @@ impl FileStorage {
                 };
                 Ok((platform::stat(&made)?.id, moved))
             });
-            let (id, moved) =
-                moved.map_err(|error| self.route_error(&routes, metainfo, file, &error))?;
+            let (id, moved) = moved.map_err(|error| {
+                self.note_make(&routes, metainfo, file);
+                self.route_error(&routes, metainfo, file, &error)
+            })?;
             used.extend(id);
             places.files[index].file = Some(id);
             recorded.changed.insert(Slot::File(file));
@@ -153,6 +176,7 @@ impl FileStorage {
         let opened = Opened {
             trusted,
             doubtful,
+            partial: partial.clone(),
             uploaded: resume.as_ref().map_or(0, |resume| resume.uploaded),
             downloaded: resume.as_ref().map_or(0, |resume| resume.downloaded),
             foreign: (foreign.iter())
@@ -175,6 +199,8 @@ impl FileStorage {
             layout,
             places: RwLock::new(places),
             unsynced: Mutex::new(unsynced),
+            written: AtomicBool::new(!recorded.changed.is_empty()),
+            partial: Mutex::new(partial),
             recorded: Mutex::new(recorded),
         };
         *write(&self.routes) = Arc::new(routes);
@@ -215,7 +241,10 @@ impl FileStorage {
                     access,
                     range.clone(),
                 );
-                let fail = |error: io::Error| self.route_error(&routes, metainfo, file, &error);
+                let fail = |error: io::Error| {
+                    self.note_make(&routes, metainfo, file);
+                    self.route_error(&routes, metainfo, file, &error)
+                };
                 let made = made.map_err(fail)?;
                 *write(&self.routes) = Arc::new(routes.clone());
                 let kept = lock(&places.parts).is_some();
@@ -228,6 +257,7 @@ impl FileStorage {
                 let id = platform::stat(&made).map_err(fail)?.id;
                 places.files[index].file = Some(id);
                 self.had_folder.store(true, Ordering::Relaxed);
+                session.written.store(true, Ordering::Relaxed);
                 lock(&session.recorded).changed.insert(Slot::File(file));
             }
             places.files[index].wanted = wants;
@@ -249,7 +279,8 @@ impl FileStorage {
 
     fn prepare_folders(&self, metainfo: &Metainfo) -> Result<(), DiskError> {
         if let Some(path) = &self.options.resume_dir {
-            std::fs::create_dir_all(path).map_err(|error| disk_error(path, &error))?;
+            // Whether it takes anything shows when there is something to keep.
+            let _ = std::fs::create_dir_all(path);
         } else if let Some((_, route)) = Routes::default().files(metainfo).find(|(_, route)| {
             let first = match route {
                 Route::Below(names) => names.first(),
@@ -277,8 +308,7 @@ impl FileStorage {
 
     /// Whether an earlier run had this torrent.
     fn has_resume(&self, metainfo: &Metainfo) -> bool {
-        self.resume_folder(false)
-            .is_ok_and(|folder| resume::load(&folder, metainfo).is_some())
+        self.load_record(metainfo).is_some()
     }
 
     /// Creates a file, or makes an existing one as long as it should be. Where the file system does not take
@@ -316,6 +346,13 @@ impl FileStorage {
         Ok(file)
     }
 
+    /// Notes that a file could not be made, or made longer.
+    fn note_make(&self, routes: &Routes, metainfo: &Metainfo, file: u32) {
+        if let Some(route) = routes.get(metainfo, file) {
+            self.note(Trouble::Make(route));
+        }
+    }
+
     fn route_error(
         &self,
         routes: &Routes,
@@ -346,8 +383,10 @@ impl FileStorage {
             };
         }
         let parts = self.resume_folder(false).ok().and_then(|folder| {
+            let name = parts_name(metainfo.info_hash());
             let file = folder
-                .open_file(parts_name(metainfo.info_hash()), Access::Write)
+                .open_file(&name, Access::Write)
+                .or_else(|_| folder.open_file(&name, Access::Read))
                 .ok()?;
             let stat = platform::stat(&file).ok()?;
             Some((file, stat))
@@ -432,15 +471,15 @@ impl Survey {
             .collect()
     }
 
-    /// The pieces that resume data vouches for and of which no file has changed.
+    /// The pieces of which no file has changed since resume data was made.
     ///
     /// The clock behind a file's time may stand still for some milliseconds, so a write after a
     /// checkpoint can go unnoticed. That does no harm: our own writes only touch pieces that the
     /// checkpoint did not name.
-    fn trusted(&self, resume: &Resume, layout: &Layout) -> Bitfield {
+    fn unchanged(&self, resume: &Resume, layout: &Layout) -> Bitfield {
         let parts = self.parts.as_ref().map(|(_, stat)| Stamp::from(*stat));
         let parts_agree = parts.is_some() && parts == resume.parts;
-        let mut trusted = resume.have.clone();
+        let mut unchanged = Bitfield::full(layout.piece_count());
         for (file, (now, then)) in (0..).zip(self.files.iter().zip(&resume.files)) {
             let agrees = match then {
                 Some(_) => now.map(Stamp::from) == *then,
@@ -452,28 +491,63 @@ impl Survey {
             let counts = layout.file_kind(file) == Some(FileKind::Data);
             if counts && !agrees {
                 for piece in layout.pieces_of_file(file).unwrap_or_default() {
-                    trusted.remove(piece);
+                    unchanged.remove(piece);
                 }
             }
         }
-        trusted
+        unchanged
     }
 
-    /// The other pieces that may be there: they lie within the files as they are, and not in holes
-    /// only, unless a piece of zeros is what is expected. Fails with a wanted file that we may not read: its
-    /// data is there, and must not be taken for missing.
+    /// What resume data says of incomplete pieces, as far as there is anything where it should be. A file
+    /// that changed since is most likely one that more was written to, as before a crash; if not, that
+    /// shows when the piece is complete.
+    fn partial(&self, resume: &Resume, layout: &Layout) -> Vec<PartialPiece> {
+        let is_there = |span: FileSpan| {
+            if span.kind != FileKind::Data {
+                return true;
+            }
+            let end = span.offset + (span.range.end - span.range.start) as u64;
+            let start = layout.file_range(span.file).unwrap_or_default().start;
+            match (self.files.get(span.file.as_usize()), &self.parts) {
+                (Some(Some(stat)), _) => end <= stat.size,
+                (_, Some((_, parts))) => start + end <= parts.size,
+                (_, None) => false,
+            }
+        };
+        let there = resume.partial.iter().map(|map| {
+            let size = layout.piece_size(map.piece).unwrap_or_default();
+            let mut blocks = Bitfield::new(map.blocks.len());
+            for block in map.blocks.iter() {
+                let begin = block * BLOCK_LEN;
+                let len = BLOCK_LEN.min(size.saturating_sub(begin));
+                let spans = layout.spans(map.piece, begin, len);
+                if spans.is_some_and(|mut spans| spans.all(is_there)) {
+                    blocks.insert(block);
+                }
+            }
+            PartialPiece {
+                piece: map.piece,
+                blocks,
+            }
+        });
+        there.filter(|map| map.blocks.count() > 0).collect()
+    }
+
+    /// The pieces but for those that are `known` that may be there: they lie within the files as they are, and
+    /// not in holes only, unless a piece of zeros is what is expected. Fails with a wanted file that we may not
+    /// read: its data is there, and must not be taken for missing.
     fn doubtful(
         &self,
         walker: &mut Walker,
         metainfo: &Metainfo,
         routes: &Routes,
         layout: &Layout,
-        trusted: &Bitfield,
+        known: &Bitfield,
         wanted: &[bool],
     ) -> Result<Bitfield, (Route, io::Error)> {
         let piece_length = u64::from(layout.piece_length());
         let mut present = Bitfield::full(layout.piece_count());
-        for piece in trusted.iter() {
+        for piece in known.iter() {
             present.remove(piece);
         }
         let mut sources = Vec::new();

@@ -234,7 +234,7 @@ fn only_wanted_files_are_created_and_the_rest_is_kept_aside() {
     let wanted = [false, false, true, false, false];
     storage.open(&torrent.open(&wanted)).unwrap();
     assert_eq!(tree(dir.path()), ["t/sub/deep/b"]);
-    assert!(!dir.path().join(".anabranch").exists());
+    assert!(!aside(&dir, &torrent).exists());
     torrent.store(&storage, 1);
     assert_eq!(tree(dir.path()), ["t/sub/deep/b"]);
     assert!(torrent.matches(&storage, 1));
@@ -265,6 +265,7 @@ fn what_was_kept_aside_moves_into_a_file_that_becomes_wanted() {
     storage.checkpoint(&full(&torrent), 0, 0).unwrap();
     check_files(&dir, &torrent);
     assert!(!aside(&dir, &torrent).exists());
+    storage.close().unwrap();
     assert!(
         self::storage(&dir)
             .open(&torrent.open_all())
@@ -921,6 +922,7 @@ fn a_folder_that_an_earlier_run_had_is_not_made_again() {
     first.open(&torrent.open_all()).unwrap();
     torrent.store_all(&first);
     first.checkpoint(&full(&torrent), 0, 0).unwrap();
+    first.close().unwrap();
     fs::rename(place.path().join("disk"), place.path().join("elsewhere")).unwrap();
     let second = new();
     assert_eq!(
@@ -1095,6 +1097,344 @@ fn a_read_only_folder_can_be_seeded_from() {
     mode(0o755);
 }
 
+fn with_spare(dir: &Path, spare: &TempDir) -> FileStorage {
+    let options = FileOptions {
+        read_only: true,
+        spare_resume_dir: Some(spare.path().to_owned()),
+        ..FileOptions::default()
+    };
+    FileStorage::new(dir.to_owned(), options)
+}
+
+#[test]
+fn what_the_datas_folder_does_not_take_goes_to_the_spare_one_with_one_word() {
+    let Some(disk) = TinyDisk::mount() else {
+        return;
+    };
+    let (spare, torrent) = (temp(), multi());
+    let (first, _) = opened(&disk.0, &torrent);
+    torrent.store_all(&first);
+    first.close().unwrap();
+    fs::remove_dir_all(disk.0.path().join(".anabranch")).ok();
+    disk.remount("ro");
+
+    // Nowhere to keep it: it is verified again, and that is all.
+    let bare = FileStorage::new(disk.0.path().to_owned(), FileOptions::default());
+    bare.open(&torrent.open_all()).unwrap();
+    bare.checkpoint(&full(&torrent), 0, 0).unwrap();
+    let word = bare.options.warning.take().unwrap();
+    assert!(word.contains("verifies everything again"), "{word}");
+
+    let storage = with_spare(disk.0.path(), &spare);
+    let found = storage.open(&torrent.open_all()).unwrap();
+    assert!(found.doubtful.is_full());
+    storage.checkpoint(&full(&torrent), 7, 0).unwrap();
+    storage.checkpoint(&full(&torrent), 8, 0).unwrap();
+    let word = storage.options.warning.take().unwrap();
+    assert!(word.contains(spare.path().to_str().unwrap()), "{word}");
+    assert_eq!(storage.options.warning.take(), None);
+    storage.probe(0).unwrap();
+    drop(storage);
+    let again = with_spare(disk.0.path(), &spare);
+    let found = again.open(&torrent.open_all()).unwrap();
+    assert!(found.trusted.is_full());
+    assert_eq!(found.uploaded, 8);
+    drop(again);
+
+    // Once its own folder takes it, the spare one has nothing to say any more.
+    disk.remount("rw");
+    let third = with_spare(disk.0.path(), &spare);
+    assert!(third.open(&torrent.open_all()).unwrap().trusted.is_full());
+    third.checkpoint(&full(&torrent), 9, 0).unwrap();
+    drop(third);
+    assert_eq!(tree(spare.path()), [""; 0]);
+    let last = with_spare(disk.0.path(), &spare);
+    assert_eq!(last.open(&torrent.open_all()).unwrap().uploaded, 9);
+}
+
+#[test]
+fn a_record_of_what_was_written_is_needed() {
+    let (dir, torrent) = (temp(), multi());
+    let (storage, _) = opened(&dir, &torrent);
+    torrent.store(&storage, 0);
+    fs::remove_dir_all(dir.path().join(".anabranch")).unwrap();
+    fs::write(dir.path().join(".anabranch"), b"in the way").unwrap();
+    let recorded = storage.checkpoint(&have(&torrent, [0]), 0, 0);
+    assert_eq!(kind(recorded), DiskErrorKind::UnsafePath);
+    assert_eq!(kind(storage.probe(0)), DiskErrorKind::UnsafePath);
+    fs::remove_file(dir.path().join(".anabranch")).unwrap();
+    storage.probe(0).unwrap();
+    storage.checkpoint(&have(&torrent, [0]), 0, 0).unwrap();
+}
+
+#[test]
+fn the_newer_of_two_records_counts() {
+    let (dir, spare, torrent) = (temp(), temp(), multi());
+    let (first, _) = opened(&dir, &torrent);
+    torrent.store_all(&first);
+    first.checkpoint(&have(&torrent, [0, 1]), 5, 0).unwrap();
+    drop(first);
+    // Its folder cannot be used for a while, and then is there again.
+    let record = dir.path().join(".anabranch");
+    fs::rename(&record, dir.path().join("aside")).unwrap();
+    fs::write(&record, b"in the way").unwrap();
+    let storage = with_spare(dir.path(), &spare);
+    storage.open(&torrent.open_all()).unwrap();
+    storage.checkpoint(&full(&torrent), 3, 0).unwrap();
+    drop(storage);
+    fs::remove_file(&record).unwrap();
+    fs::rename(dir.path().join("aside"), &record).unwrap();
+    let found = with_spare(dir.path(), &spare)
+        .open(&torrent.open_all())
+        .unwrap();
+    assert!(found.trusted.is_full());
+    assert_eq!(found.uploaded, 5, "no total goes back");
+}
+
+#[test]
+fn reading_only_makes_and_changes_nothing() {
+    let (dir, spare, torrent) = (temp(), temp(), multi());
+    let (first, _) = opened(&dir, &torrent);
+    torrent.store_all(&first);
+    first.close().unwrap();
+    fs::remove_file(dir.path().join("t/a")).unwrap();
+    let storage = with_spare(dir.path(), &spare);
+    let found = storage.open(&torrent.open_all()).unwrap();
+    assert!(!found.doubtful.contains(0) && found.doubtful.contains(3));
+    storage.select(&[true; 5]).unwrap();
+    let written = storage.write(PieceIndex::new(3), 0, &[Bytes::from_static(b"x")]);
+    assert_eq!(kind(written), DiskErrorKind::ReadOnly);
+    assert!(!dir.path().join("t/a").exists());
+    assert!(torrent.matches(&storage, 3));
+}
+
+#[test]
+fn a_probe_tries_the_file_that_could_not_be_written() {
+    let Some(disk) = TinyDisk::mount() else {
+        return;
+    };
+    let (dir, torrent) = (temp(), multi());
+    let (storage, _) = opened(&dir, &torrent);
+    // One file of the folder is on a medium that takes nothing.
+    let path = dir.path().join("t/sub/c");
+    fs::copy(&path, disk.0.path().join("c")).unwrap();
+    disk.remount("ro");
+    let mounted = std::process::Command::new("mount")
+        .arg("--bind")
+        .arg(disk.0.path().join("c"))
+        .arg(&path)
+        .status();
+    assert!(mounted.unwrap().success());
+    let storage = {
+        drop(storage);
+        opened(&dir, &torrent).0
+    };
+    torrent.store(&storage, 0);
+    let data = [Segment::Memory(torrent.piece(3))];
+    let stored = store(
+        &storage,
+        PieceIndex::new(3),
+        &torrent.digest(3),
+        &data,
+        false,
+    );
+    let error = stored.unwrap_err();
+    assert_eq!(error.kind, DiskErrorKind::ReadOnly);
+    for _ in 0..2 {
+        let error = storage.probe(1).unwrap_err();
+        assert_eq!(error.kind, DiskErrorKind::ReadOnly);
+        assert_eq!(error.file, path.display().to_string());
+        // Looking again does not make it better.
+        storage.open(&torrent.open_all()).unwrap();
+        let stored = store(
+            &storage,
+            PieceIndex::new(3),
+            &torrent.digest(3),
+            &data,
+            false,
+        );
+        stored.unwrap_err();
+    }
+    let unmounted = std::process::Command::new("umount").arg(&path).status();
+    assert!(unmounted.unwrap().success());
+    storage.probe(1).unwrap();
+    storage.open(&torrent.open_all()).unwrap();
+    torrent.store(&storage, 3);
+}
+
+#[test]
+fn a_probe_after_reading_failed_asks_for_no_right_to_write() {
+    let Some(disk) = TinyDisk::mount() else {
+        return;
+    };
+    let (spare, torrent) = (temp(), multi());
+    let (first, _) = opened(&disk.0, &torrent);
+    torrent.store_all(&first);
+    drop(first);
+    let file = OpenOptions::new()
+        .write(true)
+        .open(disk.0.path().join("t/sub/c"));
+    file.unwrap().set_len(40_000).unwrap();
+    disk.remount("ro");
+    let storage = with_spare(disk.0.path(), &spare);
+    storage.open(&torrent.open_all()).unwrap();
+    let read = storage.read(PieceIndex::new(3), 0, &mut [0; 30_000]);
+    assert_eq!(kind(read), DiskErrorKind::Io);
+    storage.probe(1).unwrap();
+    storage.open(&torrent.open_all()).unwrap();
+    storage.read(PieceIndex::new(0), 0, &mut [0]).unwrap();
+}
+
+/// The blocks of a piece that a map has.
+fn partial(torrent: &Torrent, piece: u32, blocks: &[u32]) -> PartialPiece {
+    let size = torrent.piece(piece).len() as u32;
+    let mut map = Bitfield::new(size.div_ceil(16 << 10));
+    for block in blocks {
+        map.insert(*block);
+    }
+    PartialPiece {
+        piece: PieceIndex::new(piece),
+        blocks: map,
+    }
+}
+
+#[test]
+fn blocks_of_incomplete_pieces_are_found_again_and_make_the_piece() {
+    let torrent = Torrent::new(64 << 10, &[("a", 50_000), ("b", 100_000), ("c", 30_000)]);
+    // In files, and aside where they are not wanted.
+    for wanted in [[true; 3], [true, false, true], [false; 3]] {
+        let dir = temp();
+        let first = storage(&dir);
+        first.open(&torrent.open(&wanted)).unwrap();
+        let piece = torrent.piece(1);
+        let block = 16 << 10;
+        let written = [
+            piece.slice(block..2 * block),
+            piece.slice(2 * block..3 * block),
+        ];
+        first
+            .write(PieceIndex::new(1), block as u32, &written)
+            .unwrap();
+        let map = partial(&torrent, 1, &[1, 2]);
+        first.note_partial(vec![map.clone()]);
+        first.checkpoint(&have(&torrent, []), 0, 0).unwrap();
+        first.close().unwrap();
+
+        let second = storage(&dir);
+        let found = second.open(&torrent.open(&wanted)).unwrap();
+        assert_eq!(found.partial, [map]);
+        assert!(!found.doubtful.contains(1), "it cannot be complete");
+        let data = [
+            Segment::Memory(piece.slice(..block)),
+            Segment::Stored {
+                len: 2 * block as u32,
+            },
+            Segment::Memory(piece.slice(3 * block..)),
+        ];
+        let stored = store(
+            &second,
+            PieceIndex::new(1),
+            &torrent.digest(1),
+            &data,
+            false,
+        );
+        assert_eq!(stored, Ok(Verdict::Matched { blocks: None }));
+        assert!(torrent.matches(&second, 1));
+        second.close().unwrap();
+        let recheck = OpenStorage {
+            recheck: true,
+            ..torrent.open(&wanted)
+        };
+        let found = storage(&dir).open(&recheck).unwrap();
+        assert_eq!(found.partial, []);
+    }
+}
+
+#[test]
+fn blocks_are_found_after_a_crash_that_came_later_but_not_in_files_that_are_gone_or_short() {
+    let torrent = Torrent::new(64 << 10, &[("a", 50_000), ("b", 100_000)]);
+    let dir = temp();
+    let (first, _) = opened(&dir, &torrent);
+    let piece = torrent.piece(1);
+    first
+        .write(PieceIndex::new(1), 0, &[piece.slice(..16 << 10)])
+        .unwrap();
+    let map = partial(&torrent, 1, &[0]);
+    first.note_partial(vec![map.clone()]);
+    first.checkpoint(&have(&torrent, []), 0, 0).unwrap();
+    first
+        .write(
+            PieceIndex::new(1),
+            16 << 10,
+            &[piece.slice(16 << 10..32 << 10)],
+        )
+        .unwrap();
+    let b = dir.path().join("t/b");
+    tamper(&b, 99_999);
+    drop(first);
+    let found = |what: &str| {
+        let (storage, found) = opened(&dir, &torrent);
+        storage.close().unwrap();
+        println!("{what}: {:?}", found.partial);
+        found
+    };
+    let changed = found("changed");
+    assert_eq!(changed.partial, [map]);
+    assert!(changed.doubtful.contains(1), "it may have become complete");
+    let file = OpenOptions::new().write(true).open(&b).unwrap();
+    file.set_len(20_000).unwrap();
+    assert_eq!(found("short").partial, []);
+    fs::remove_file(&b).unwrap();
+    assert_eq!(found("gone").partial, []);
+}
+
+#[test]
+fn a_checkpoint_of_many_small_files_vouches_for_all() {
+    let names: Vec<String> = (0..300).map(|n| format!("d{}/{n}", n % 7)).collect();
+    let files: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 50)).collect();
+    let torrent = Torrent::new(PIECE, &files);
+    let dir = temp();
+    let (storage, _) = opened(&dir, &torrent);
+    torrent.store_all(&storage);
+    storage.checkpoint(&full(&torrent), 0, 0).unwrap();
+    // One that is gone meanwhile is still noticed.
+    torrent.store_all(&storage);
+    fs::remove_file(dir.path().join("t/d3/3")).unwrap();
+    let recorded = storage.checkpoint(&full(&torrent), 1, 0);
+    let error = recorded.unwrap_err();
+    assert_eq!(error.kind, DiskErrorKind::NotFound);
+    assert!(error.file.ends_with("t/d3/3"), "{error}");
+    drop(storage);
+
+    let dir = temp();
+    let (storage, _) = opened(&dir, &torrent);
+    torrent.store_all(&storage);
+    storage.checkpoint(&full(&torrent), 0, 0).unwrap();
+    drop(storage);
+    assert!(opened(&dir, &torrent).1.trusted.is_full());
+}
+
+#[test]
+fn two_storages_do_not_work_on_one_torrent_at_a_time() {
+    let (dir, torrent) = (temp(), multi());
+    let (first, _) = opened(&dir, &torrent);
+    let second = storage(&dir);
+    let error = second.open(&torrent.open_all()).unwrap_err();
+    assert_eq!(error.kind, DiskErrorKind::InUse);
+    assert!(error.message.contains(&std::process::id().to_string()));
+    assert_eq!(kind(second.probe(0)), DiskErrorKind::InUse);
+    // Another torrent in the same folder is another matter.
+    let other = Torrent::new(PIECE, &[("x", 9)]);
+    let third = storage(&dir);
+    third.open(&other.open_all()).unwrap();
+    // Looking again keeps the lock, and the end gives it back.
+    first.open(&torrent.open_all()).unwrap();
+    assert_eq!(kind(second.probe(0)), DiskErrorKind::InUse);
+    first.close().unwrap();
+    second.probe(0).unwrap();
+    second.open(&torrent.open_all()).unwrap();
+}
+
 /// A file system of 1 MiB, if this process may make one.
 struct TinyDisk(TempDir);
 
@@ -1111,6 +1451,15 @@ impl TinyDisk {
         }
         println!("left out: a file system of its own cannot be mounted here");
         None
+    }
+
+    /// Lets nobody write to it (`ro`), or lets them again (`rw`).
+    fn remount(&self, how: &str) {
+        let status = std::process::Command::new("mount")
+            .args(["-o", &format!("remount,{how}")])
+            .arg(self.0.path())
+            .status();
+        assert!(status.unwrap().success());
     }
 }
 

@@ -9,7 +9,7 @@ use anabranch_tests::process::{Process, Stream};
 use anabranch_tests::{Scratch, address};
 
 use crate::contestant::{Contestant, TRANSMISSION_CACHE};
-use crate::stage::Stage;
+use crate::stage::{FILE, Stage};
 
 /// Why a client that only makes torrents has no part in a transfer.
 const NO_TRANSFER: &str = "left out: it transfers nothing";
@@ -40,7 +40,14 @@ impl Seeder {
                 let build = stage.build(contestant);
                 let extra = arguments(contestant, peers);
                 let extra: Vec<&str> = extra.iter().map(String::as_str).collect();
-                let seed = Anabranch::start_build(build, scratch, "seed", torrent, &folder, &extra);
+                // Each works on files of its own, by name: one process at a time has those of a folder.
+                let own = scratch.folder(&format!("seed-{number}"));
+                let file = own.join(FILE);
+                if !file.exists() {
+                    std::fs::hard_link(folder.join(FILE), &file)
+                        .map_err(|error| format!("{}: {error}", file.display()))?;
+                }
+                let seed = Anabranch::start_build(build, scratch, "seed", torrent, &own, &extra);
                 seed.wait_complete();
                 Self::Anabranch(seed)
             }

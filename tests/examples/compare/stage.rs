@@ -16,7 +16,7 @@ use crate::tracker::Tracker;
 
 pub(crate) const PIECE_LENGTH: u64 = 256 << 10;
 
-const FILE: &str = "payload.bin";
+pub(crate) const FILE: &str = "payload.bin";
 
 /// The data are the same in every run of the program.
 const SEED: u64 = 1;

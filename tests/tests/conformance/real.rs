@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anabranch_driver::core::action::OpenStorage;
 use anabranch_driver::core::command::{Priority, RateLimits};
-use anabranch_driver::core::event::{DiskError, DiskErrorKind, Opened};
+use anabranch_driver::core::event::{DiskError, DiskErrorKind, Opened, PartialPiece};
 use anabranch_driver::core::id::TorrentId;
 use anabranch_driver::core::metainfo::{FileIndex, InfoHash, PieceIndex};
 use anabranch_driver::core::status::{FileStatus, PeerStatus, TorrentStatus, TrackerStatus};
@@ -444,6 +444,10 @@ impl Storage for Disk {
     fn select(&self, wanted: &[bool]) -> Result<(), DiskError> {
         self.power()?;
         self.files.select(wanted)
+    }
+
+    fn note_partial(&self, partial: Vec<PartialPiece>) {
+        self.files.note_partial(partial);
     }
 
     fn checkpoint(&self, have: &Bitfield, uploaded: u64, downloaded: u64) -> Result<(), DiskError> {
