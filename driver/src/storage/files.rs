@@ -225,7 +225,7 @@ impl FileStorage {
             }
             Slot::Parts => {
                 let folder = self.resume_folder(access == Access::Create)?;
-                folder.open_file(parts_name(metainfo.info_hash()), access)
+                folder.open_file(&parts_name(metainfo.info_hash()), access)
             }
         }
     }

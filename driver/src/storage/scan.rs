@@ -347,7 +347,7 @@ impl FileStorage {
         }
         let parts = self.resume_folder(false).ok().and_then(|folder| {
             let file = folder
-                .open_file(parts_name(metainfo.info_hash()), Access::Write)
+                .open_file(&parts_name(metainfo.info_hash()), Access::Write)
                 .ok()?;
             let stat = platform::stat(&file).ok()?;
             Some((file, stat))
