@@ -249,7 +249,7 @@ impl FileStorage {
             }
             Slot::Parts => {
                 let folder = self.resume_folder(access == Access::Create)?;
-                folder.open_file(parts_name(metainfo.info_hash()), access)
+                folder.open_file(&parts_name(metainfo.info_hash()), access)
             }
         }
     }
@@ -441,7 +441,7 @@ impl FileStorage {
     }
 
     /// Where a span is kept: as [`Session::target`], but aside for what is a foreign file's.
-    fn keep(
+    fn place_of(
         &self,
         session: &Session,
         places: &Places,
@@ -633,7 +633,7 @@ impl Storage for FileStorage {
                 missing -= now.len();
                 current = later;
             }
-            if let Some(target) = self.keep(&session, &places, &span)? {
+            if let Some(target) = self.place_of(&session, &places, &span)? {
                 self.write_span(&session, &places, target, &mut slices)?;
             }
             slices.clear();
@@ -650,7 +650,7 @@ impl Storage for FileStorage {
             .ok_or_else(|| out_of_range(piece))?;
         for span in spans {
             let part = &mut buf[span.range.start as usize..span.range.end as usize];
-            let Some(target) = self.keep(&session, &places, &span)? else {
+            let Some(target) = self.place_of(&session, &places, &span)? else {
                 part.fill(0);
                 continue;
             };

@@ -182,7 +182,7 @@ fn temporary_name(name: &str) -> String {
 /// speak for themselves.
 pub(super) fn load(folder: &Dir, metainfo: &Metainfo) -> Option<Resume> {
     let file = folder
-        .open_file(resume_name(metainfo.info_hash()), Access::Read)
+        .open_file(&resume_name(metainfo.info_hash()), Access::Read)
         .ok()?;
     let files = metainfo.files().len();
     let maps = (metainfo.piece_count() as usize + files) / 8;
@@ -237,7 +237,7 @@ fn make_way(folder: &Dir, name: &str, is_ours: impl Fn(&[u8]) -> bool) -> io::Re
 /// The torrent file that was kept; `None` if there is none that is sound.
 pub(super) fn load_metainfo(folder: &Dir, info_hash: InfoHash) -> Option<Bytes> {
     let file = folder
-        .open_file(metainfo_name(info_hash), Access::Read)
+        .open_file(&metainfo_name(info_hash), Access::Read)
         .ok()?;
     let mut bytes = Vec::new();
     file.take(MAX_TORRENT_LEN as u64 + 1)
