@@ -337,6 +337,33 @@ fn blocks_of_an_incomplete_piece_are_not_fetched_again() {
 }
 
 #[test]
+fn blocks_of_a_large_piece_are_recorded_before_it_is_complete() {
+    let content = Content::new(16 << 20, 16 << 20);
+    let mut world = World::new();
+    let seed = world.seed(Config::default(), &content);
+    let first = world.host(Config::default());
+    let limits = RateLimits {
+        download: Some(100_000),
+        upload: None,
+    };
+    let add = AddTorrent {
+        limits,
+        ..add_with_peers(&world, &[seed])
+    };
+    world.add(first, &content, add);
+    // Nothing ends it in good order.
+    world.run_for(2 * MINUTE);
+    let kept: u32 = world.hosts[first]
+        .partial
+        .iter()
+        .map(|map| map.blocks.count())
+        .sum();
+    let received = world.hosts[first].engine.stats().payload_received;
+    let kept = u64::from(kept) * 16_384;
+    assert!(kept + 40 * 100_000 > received, "{kept} of {received}");
+}
+
+#[test]
 fn a_kept_block_that_is_wrong_is_fetched_again_and_nobody_is_to_blame() {
     let content = Content::new(4 << 20, 4 << 20);
     let mut world = World::new();

@@ -26,6 +26,12 @@ const PROBE_JITTER: u32 = 4;
 /// A disk that fails again before it went well for so long was not mended: the next look is later still.
 const STEADY: Duration = Duration::from_secs(300);
 
+/// From this length on, what came of an incomplete piece is written and recorded with each checkpoint.
+const LARGE_PIECE: u32 = 4 << 20;
+
+/// How long that may take before the record is made without what is still on its way.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
+
 /// What must fit before a full disk counts as usable again, in pieces.
 const PROBE_PIECES: u64 = 4;
 
@@ -48,6 +54,8 @@ pub(super) struct Storage {
     /// Whether something was uploaded that no checkpoint tells of.
     untold: bool,
     checkpointing: bool,
+    /// Whether blocks of incomplete pieces were written for the record that is due.
+    flushed: bool,
     /// Commands that wait for the checkpoint under way, and for the one after it. As many as the user
     /// keeps unanswered.
     saving: Vec<RequestId>,
@@ -101,6 +109,7 @@ impl Storage {
             dirty: false,
             untold: false,
             checkpointing: false,
+            flushed: false,
             saving: Vec::new(),
             to_save: Vec::new(),
             selecting: 0,
@@ -289,8 +298,28 @@ impl Torrent {
     /// The time for resume data has come.
     pub(crate) fn on_checkpoint_timer(&mut self, ctx: &mut Ctx<'_>) {
         // A disk that failed would only fail again; the recovery sets the timer anew.
-        if self.state != TorrentState::Failed {
-            self.checkpoint(ctx);
+        if self.state == TorrentState::Failed {
+            return;
+        }
+        // Smaller pieces are soon complete, and are not worth to be read back for it.
+        let is_large = self.layout.piece_length() >= LARGE_PIECE;
+        if is_large && self.storage.is_open() && !self.storage.flushed {
+            self.storage.flushed = self.flush_partials(ctx);
+            if self.storage.flushed {
+                // What is written by then is recorded.
+                ctx.timers
+                    .set(Timer::Checkpoint(self.id), ctx.now + FLUSH_TIME);
+                return;
+            }
+        }
+        self.storage.flushed = false;
+        self.checkpoint(ctx);
+    }
+
+    /// A block of a piece came that is not complete: a large one is recorded before it is.
+    pub(super) fn keep_large(&mut self, ctx: &mut Ctx<'_>) {
+        if self.layout.piece_length() >= LARGE_PIECE && !self.storage.dirty {
+            self.checkpoint_later(ctx);
         }
     }
 

@@ -104,6 +104,8 @@ impl Torrent {
                 }
                 if complete {
                     self.store(ctx, request.piece);
+                } else {
+                    self.keep_large(ctx);
                 }
             }
         }
@@ -372,8 +374,13 @@ impl Torrent {
     }
 
     /// Writes all that is in memory of incomplete pieces, so that the next run has it.
-    pub(super) fn flush_partials(&mut self, ctx: &mut Ctx<'_>) {
-        while self.flush_one(ctx) {}
+    /// Says whether there was anything.
+    pub(super) fn flush_partials(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        let mut any = false;
+        while self.flush_one(ctx) {
+            any = true;
+        }
+        any
     }
 
     /// A part of a piece was written early.
