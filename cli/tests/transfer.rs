@@ -1033,7 +1033,7 @@ impl Swarm {
     }
 
     /// Downloads the single file from a seeder, and says how that ended.
-    fn fetch(&self, name: &str, seeder: &str) -> i32 {
+    fn download_single(&self, name: &str, seeder: &str) -> i32 {
         let torrent = format!("{name}.torrent");
         let args = [
             "download",
@@ -1077,7 +1077,7 @@ fn a_torrent_that_cannot_be_read_or_is_not_there_keeps_no_other_from_being_seede
     }
     let peer = address(&mut seeder);
     seeder.event("completed");
-    assert_eq!(swarm.fetch("good", &peer), 0);
+    assert_eq!(swarm.download_single("good", &peer), 0);
     seeder.signal(Signal::INT);
     let (events, code) = seeder.end();
     assert_eq!(code, 1, "{events:?}");
@@ -1150,7 +1150,7 @@ fn a_file_that_is_deleted_or_cut_ends_the_seeding_of_its_torrent_alone() {
         assert!(failed["message"].as_str().unwrap().starts_with("hurt: "));
         drop(asking);
         assert_eq!(hurt.exists(), cut, "nothing is created");
-        assert_eq!(swarm.fetch("good", &peer), 0);
+        assert_eq!(swarm.download_single("good", &peer), 0);
         seeder.signal(Signal::INT);
         let (events, code) = seeder.end();
         assert_eq!(code, 3, "{events:?}");

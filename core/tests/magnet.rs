@@ -757,7 +757,7 @@ fn peers_that_were_named_and_are_not_to_be_had_are_told() {
         })
     };
     let lookups = rig.take(|action| match action {
-        Action::Resolve { op, host } => Some((*op, host.clone())),
+        Action::Resolve { op, host, .. } => Some((*op, host.clone())),
         _ => None,
     });
     assert_eq!(lookups.len(), 1);
@@ -769,7 +769,7 @@ fn peers_that_were_named_and_are_not_to_be_had_are_told() {
 
     let dialled = |rig: &mut Rig| {
         rig.take(|action| match action {
-            Action::Connect { conn, to } => Some((*conn, *to)),
+            Action::Connect { conn, to, .. } => Some((*conn, *to)),
             _ => None,
         })
     };

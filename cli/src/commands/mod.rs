@@ -175,7 +175,7 @@ pub(crate) fn save_torrent(metainfo: &Metainfo, dir: &Path) -> Result<PathBuf, F
                 // A pipe would be waited for.
                 let is_file = std::fs::metadata(&path).is_ok_and(|there| there.is_file());
                 let there = is_file.then(|| read_bounded(&path).ok()).flatten();
-                let there = there.and_then(|bytes| Metainfo::parse(bytes.into()).ok());
+                let there = there.and_then(|bytes| Metainfo::parse(bytes).ok());
                 match (there, other) {
                     (Some(there), _) if there.info_hash() == info_hash => break,
                     (_, Some(other)) => path = dir.join(other),

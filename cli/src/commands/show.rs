@@ -85,9 +85,9 @@ fn fetch(magnet: &Magnet, args: &Show) -> Result<Result<Arc<Metainfo>, Exit>, Fa
         let closed = session.close().await;
         match fetched? {
             (End::Asked(exit), None) => Ok(Err(exit)),
-            (End::Done | End::Incomplete | End::Asked(_), Some(metainfo)) => Ok(Ok(metainfo)),
+            (End::Done | End::Asked(_), Some(metainfo)) => Ok(Ok(metainfo)),
             // What ended it otherwise was told.
-            (End::Done | End::Incomplete, None) => closed.map(|_| Err(Exit::Failure)),
+            (End::Done, None) => closed?.losses.verdict().map(|()| Err(Exit::Failure)),
         }
     });
     output.clear();

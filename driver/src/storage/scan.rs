@@ -77,7 +77,14 @@ impl FileStorage {
             known.insert(piece);
         }
         let doubtful = survey
-            .doubtful(&mut walker, metainfo, &routes, &layout, &known, &open.wanted)
+            .doubtful(
+                &mut walker,
+                metainfo,
+                &routes,
+                &layout,
+                &known,
+                &open.wanted,
+            )
             .map_err(|(route, error)| disk_error(&route.path(&self.dir), &error))?;
 
         let mut places = Places {
