@@ -204,7 +204,7 @@ fn a_torrent_is_never_part_of_its_own_data() {
     let second = work.ends(0, &args);
     assert_eq!(hash(&first), hash(&second));
     assert_eq!(last_json(&second)["files"], 1);
-    let told = err(&work.ends(1, &["create", "a", "-o", "a", "--force"]));
+    let told = err(&work.ends(2, &["create", "a", "-o", "a", "--force"]));
     assert!(told.contains("own torrent"), "{told}");
     assert_eq!(
         fs::read_to_string(work.path().join("a")).unwrap(),
@@ -354,7 +354,7 @@ fn standard_input_and_output_stand_for_torrent_files() {
     assert!(err(&nothing).contains("empty"), "{}", err(&nothing));
     let much = work.fed(&vec![b'd'; 33 << 20], &["show", "-"]);
     assert_eq!(much.status.code(), Some(1));
-    assert!(err(&much).contains("more than 32MiB"), "{}", err(&much));
+    assert!(err(&much).contains("more than 32 MiB"), "{}", err(&much));
     let output = work.ends(2, &["create", "album", "-o", "-", "--json"]);
     let message = last_json(&output)["message"].to_string();
     assert!(message.contains("--json"), "{message}");
@@ -583,7 +583,7 @@ fn what_is_no_torrent_is_refused_and_named() {
         ("link", "holds a magnet link"),
         (
             "film",
-            "it has 200.0 MiB, and torrent files have 32MiB at most",
+            "it has 200.0 MiB, and torrent files have 32 MiB at most",
         ),
         ("v2", "version 2 alone"),
         ("entry", "the field \"length\" is not an integer"),
@@ -641,7 +641,7 @@ fn wrong_command_lines_end_with_code_2_and_say_why() {
         (&["show", "a", "--listen", "x"], "ADDR:PORT"),
         (&["create", ".", "--piece-length", "18"], "256KiB"),
         (&["create", ".", "--tracker", "example.org"], "http://"),
-        (&["seed", "a.torrent"], "--dir"),
+        (&["seed", "a.torrent", "--dir=~/x"], "$HOME"),
         (&["download", "a", "--limit-down", "fast"], "2MiB"),
     ] {
         let output = work.ends(2, args);

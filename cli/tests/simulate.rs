@@ -339,13 +339,17 @@ fn nonsense_is_told_what_it_is() {
 #[test]
 fn a_file_that_no_earlier_run_wrote_is_not_written_over() {
     let work = Work::new();
-    for option in ["--csv", "--plot", "--log"] {
-        let path = work.path().join("notes.txt");
+    for (option, name) in [
+        ("--csv", "notes.txt"),
+        ("--plot", "notes.svg"),
+        ("--log", "notes.txt"),
+    ] {
+        let path = work.path().join(name);
         fs::write(&path, "years of notes").unwrap();
-        let output = work.small(1, &[option, "notes.txt"]);
+        let output = work.small(1, &[option, name]);
         let told = String::from_utf8(output.stderr).unwrap();
         assert!(
-            told.contains("notes.txt") && told.contains("another name"),
+            told.contains(name) && told.contains("another name"),
             "{told}"
         );
         assert_eq!(fs::read_to_string(&path).unwrap(), "years of notes");

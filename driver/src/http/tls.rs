@@ -140,7 +140,7 @@ fn trusting(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, ContactErro
         }
     }
     // Named here, so that a program that uses another one is left alone.
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(tls_error)?

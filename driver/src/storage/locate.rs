@@ -574,6 +574,7 @@ mod tests {
             fs::read(outside.path().join("sub/b")).unwrap(),
             torrent.data[20_000..]
         );
+        drop(storage);
         let again = self::storage(temp.path(), Links::Follow);
         assert!(again.open(&torrent.open_all()).unwrap().trusted.is_full());
     }

@@ -141,11 +141,11 @@ impl Resume {
         {
             return None;
         }
-        let wanted = Bitfield::from_wire(&state.wanted, file_count as u32).ok()?;
+        let wanted = map_of(&state.wanted, file_count as u32)?;
         let (stamps, _) = state.files.as_chunks();
         let parts = <[u8; STAMP_LEN]>::try_from(&state.parts[..]).ok()?;
         Some(Self {
-            have: Bitfield::from_wire(&state.have, metainfo.piece_count()).ok()?,
+            have: map_of(&state.have, metainfo.piece_count())?,
             partial: decode_partial(&state.partial, metainfo)?,
             files: stamps.iter().map(decode_stamp).collect(),
             parts: decode_stamp(&parts),
@@ -195,6 +195,12 @@ pub(super) fn load(folder: &Dir, metainfo: &Metainfo) -> Option<Resume> {
         return None;
     }
     Resume::decode(&bytes, metainfo)
+}
+
+/// A map as it was written: of so many bits, and with no other set.
+fn map_of(bytes: &[u8], len: u32) -> Option<Bitfield> {
+    let map = Bitfield::from_wire(bytes, len).ok()?;
+    (map.to_wire() == bytes).then_some(map)
 }
 
 /// Replaces the resume data of a torrent: whatever happens, either the old or the new is there.
@@ -286,7 +292,7 @@ fn decode_partial(mut bytes: &[u8], metainfo: &Metainfo) -> Option<Vec<PartialPi
         if maps.last().is_some_and(|last| last.piece >= piece) || maps.len() >= MAX_PARTIAL_PIECES {
             return None;
         }
-        let blocks = Bitfield::from_wire(map, blocks).ok()?;
+        let blocks = map_of(map, blocks)?;
         maps.push(PartialPiece { piece, blocks });
         bytes = rest;
     }

@@ -1106,6 +1106,14 @@ fn with_spare(dir: &Path, spare: &TempDir) -> FileStorage {
     FileStorage::new(dir.to_owned(), options)
 }
 
+/// Looks at every piece, as the engine does before anything else; says how many are right.
+fn check_all(torrent: &Torrent, storage: &FileStorage) -> usize {
+    let pieces = 0..torrent.metainfo.piece_count();
+    pieces
+        .filter(|piece| torrent.matches(storage, *piece))
+        .count()
+}
+
 #[test]
 fn what_the_datas_folder_does_not_take_goes_to_the_spare_one_with_one_word() {
     let Some(disk) = TinyDisk::mount() else {
@@ -1128,6 +1136,7 @@ fn what_the_datas_folder_does_not_take_goes_to_the_spare_one_with_one_word() {
     let storage = with_spare(disk.0.path(), &spare);
     let found = storage.open(&torrent.open_all()).unwrap();
     assert!(found.doubtful.is_full());
+    assert_eq!(check_all(&torrent, &storage), 5);
     storage.checkpoint(&full(&torrent), 7, 0).unwrap();
     storage.checkpoint(&full(&torrent), 8, 0).unwrap();
     let word = storage.options.warning.take().unwrap();
@@ -1180,6 +1189,7 @@ fn the_newer_of_two_records_counts() {
     fs::write(&record, b"in the way").unwrap();
     let storage = with_spare(dir.path(), &spare);
     storage.open(&torrent.open_all()).unwrap();
+    assert_eq!(check_all(&torrent, &storage), 5);
     storage.checkpoint(&full(&torrent), 3, 0).unwrap();
     drop(storage);
     fs::remove_file(&record).unwrap();
@@ -1196,11 +1206,12 @@ fn reading_only_makes_and_changes_nothing() {
     let (dir, spare, torrent) = (temp(), temp(), multi());
     let (first, _) = opened(&dir, &torrent);
     torrent.store_all(&first);
+    first.checkpoint(&full(&torrent), 0, 0).unwrap();
     first.close().unwrap();
     fs::remove_file(dir.path().join("t/a")).unwrap();
     let storage = with_spare(dir.path(), &spare);
     let found = storage.open(&torrent.open_all()).unwrap();
-    assert!(!found.doubtful.contains(0) && found.doubtful.contains(3));
+    assert!(!found.trusted.contains(0) && found.trusted.contains(3));
     storage.select(&[true; 5]).unwrap();
     let written = storage.write(PieceIndex::new(3), 0, &[Bytes::from_static(b"x")]);
     assert_eq!(kind(written), DiskErrorKind::ReadOnly);
@@ -1278,10 +1289,12 @@ fn a_probe_after_reading_failed_asks_for_no_right_to_write() {
     disk.remount("ro");
     let storage = with_spare(disk.0.path(), &spare);
     storage.open(&torrent.open_all()).unwrap();
+    assert!(check_all(&torrent, &storage) > 0);
     let read = storage.read(PieceIndex::new(3), 0, &mut [0; 30_000]);
-    assert_eq!(kind(read), DiskErrorKind::Io);
+    assert_eq!(kind(read), DiskErrorKind::Truncated);
     storage.probe(1).unwrap();
     storage.open(&torrent.open_all()).unwrap();
+    assert!(check_all(&torrent, &storage) > 0);
     storage.read(PieceIndex::new(0), 0, &mut [0]).unwrap();
 }
 

@@ -150,7 +150,7 @@ impl Authority {
             .expect("a name")
             .signed_by(&key, &self.issuer)
             .expect("signed");
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let provider = rustls::crypto::ring::default_provider();
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
             .expect("versions")
