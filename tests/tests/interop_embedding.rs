@@ -1,6 +1,7 @@
 //! The core without the driver: its examples download from other clients.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 
 use anabranch_tests::clients::{self, Client, Example, Libtorrent, Opentracker, Transmission};
 use anabranch_tests::data::{assert_same, write_tree};
@@ -49,10 +50,15 @@ fn downloads_through_a_tracker(example: Example, url: impl Fn(&clients::Reserved
     tracker.wait_for_seeds(&torrent, 1);
 
     let folder = scratch.folder("example");
-    // What is there already and wrong is no obstacle.
+    // What is there already and partly wrong is no obstacle.
     let damaged = folder.join("tree");
     fs::create_dir_all(&damaged).expect("a folder");
-    write_tree(&damaged, 33);
+    write_tree(&damaged, 32);
+    let file = File::options()
+        .write(true)
+        .open(damaged.join("a file with spaces.bin"));
+    let mut file = file.expect("a file of the tree");
+    file.write_all(&[0xa5; 300_000]).expect("damaged");
     example.download(&torrent, &folder, &[]).finish();
     assert_same(&content, &folder.join("tree"));
 }

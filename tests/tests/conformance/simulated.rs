@@ -27,7 +27,7 @@ use anabranch_driver::core::{Bitfield, Command, Instant, Notice, TorrentState, T
 use anabranch_driver::{AddOptions, Error};
 use anabranch_sim::{
     Actor, ActorEvent, Content, Family, Fault, HostConfig, HostId, JobKind, Stage as Wings,
-    TrackerId, World, WorldConfig,
+    TrackerId, TrackerMode, World, WorldConfig,
 };
 use anabranch_tests::scripted::{self, Gate};
 use async_channel::Sender;
@@ -548,8 +548,13 @@ impl AnyTracker for SimTracker {
     }
 
     fn dead(&self) -> String {
-        // Refused at once, as on loopback; nobody listens there.
-        self.http().replace(":6969", ":1")
+        // It refuses at once, as a port of this machine does that nobody listens on.
+        on_scene(|scene| {
+            let dead = scene.world.add_tracker(INTERVAL);
+            let refusing = Fault::Tracker(dead, TrackerMode::Refusing);
+            scene.world.schedule(Duration::ZERO, refusing);
+            scene.world.http_url(dead)
+        })
     }
 }
 
