@@ -151,7 +151,8 @@ fn files_that_changed_since_are_put_right() {
         .write(true)
         .open(cut)
         .unwrap()
-        .set_len(1000)
+        // Of less than a piece nobody could tell whose it is.
+        .set_len(500_000)
         .unwrap();
     fs::remove_file(setup.folder.join("tree/.hidden")).unwrap();
     let again = setup

@@ -1,42 +1,43 @@
 //! A client at work, and what is told about it until it ends.
 
+mod advice;
+mod patience;
+mod standing;
+mod start;
+
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anabranch_core::command::{Priority, SeedGoal};
 use anabranch_core::error::CommandError;
 use anabranch_core::event::{DiskError, DiskErrorKind};
 use anabranch_core::id::TorrentId;
-use anabranch_core::metainfo::{FileIndex, FileKind, Magnet, Metainfo};
+use anabranch_core::metainfo::{FileIndex, Magnet, Metainfo};
 use anabranch_core::status::TorrentStatus;
-use anabranch_core::{Config, Notice, TorrentState};
+use anabranch_core::{Notice, TorrentState};
 use anabranch_driver::storage::{MemoryStorage, free_space};
-use anabranch_driver::{
-    AddOptions, Client, ClientBuilder, DhtOptions, Error, Notices, Runtime, Source, StartError,
-    Torrent,
-};
+use anabranch_driver::{AddOptions, Client, Error, Notices, Source, Torrent};
 use bytes::Bytes;
 use smol::Timer;
 use smol::channel::Receiver;
 use smol::future::or;
 use smol::stream::StreamExt;
 
-use crate::args::{Listening, PeerAddress};
-use crate::commands::dht::state_folder;
+use crate::args::PeerAddress;
 use crate::commands::save_torrent;
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Resizes;
 use crate::losses::Losses;
-use crate::output::{self, Event, Metadata, Output, Progress, Total};
-use crate::runtime::{self, Setup};
+use crate::output::{self, Event, Output};
 use crate::select::Choice;
 use crate::units;
 
-/// The port that is listened on unless told otherwise.
-const USUAL_PORT: u16 = 6881;
+use self::advice::{farewell, remedy};
+use self::patience::Patience;
+use self::standing::added;
+pub(crate) use self::start::start;
 
 /// How long the end may take before it is told what is waited for.
 const MOMENT: Duration = Duration::from_millis(300);
@@ -140,15 +141,6 @@ pub(crate) struct Session<'a> {
     losses: Losses,
 }
 
-/// How long nothing may come.
-#[derive(Debug)]
-struct Patience {
-    limit: Duration,
-    since: Instant,
-    /// What had come then.
-    come: u64,
-}
-
 #[derive(Debug)]
 struct Entry {
     torrent: Torrent,
@@ -190,85 +182,6 @@ struct Awaited {
     choice: Option<Choice>,
 }
 
-/// How a client is set up that talks to the world.
-struct Public {
-    config: Config,
-    /// None: it takes no part in the DHT.
-    dht: Option<DhtOptions>,
-    listening: Listening,
-    record: Option<PathBuf>,
-}
-
-impl Setup for Public {
-    fn start<R: Runtime>(self, builder: ClientBuilder<R>) -> Result<Client, StartError> {
-        let mut builder = builder.config(self.config);
-        if let Some(dht) = self.dht {
-            builder = builder.dht(dht);
-        }
-        if let Some(file) = self.record {
-            builder = builder.record(file);
-        }
-        if let Some(folder) = state_folder() {
-            builder = builder.spare_resume_dir(folder.join("resume"));
-        }
-        let Listening { listen, port } = self.listening;
-        match port {
-            _ if !listen.is_empty() => builder.listen(listen).start(),
-            Some(port) => builder.port(port).start(),
-            None => match builder.clone().port(USUAL_PORT).start() {
-                Err(StartError::Listen { source, .. })
-                    if source.kind() == io::ErrorKind::AddrInUse =>
-                {
-                    builder.port(0).start()
-                }
-                result => result,
-            },
-        }
-    }
-}
-
-/// Starts a client where it is told to listen, or on the usual port if that is free, and else on another.
-/// Records it if a file is named.
-pub(crate) fn start(
-    on: runtime::Choice,
-    config: Config,
-    dht: Option<DhtOptions>,
-    listening: &Listening,
-    record: Option<PathBuf>,
-) -> Result<Client, Failure> {
-    let result = on.start(Public {
-        config,
-        dht,
-        listening: listening.clone(),
-        record,
-    });
-    result.map_err(|error| {
-        let failure = Failure::new(error.to_string());
-        if let StartError::Record { path, source } = &error {
-            let failure = Failure::io("record to", path, source);
-            return match source.kind() == io::ErrorKind::AlreadyExists {
-                true => failure.advise("choose another name, or remove the file"),
-                false => failure,
-            };
-        }
-        let StartError::Listen { source, .. } = &error else {
-            return failure;
-        };
-        if source.kind() == io::ErrorKind::AddrInUse {
-            failure.advise(
-                "another program listens there; choose another port with --port or --listen, or leave \
-                 the option out",
-            )
-        } else if source.kind() == io::ErrorKind::AddrNotAvailable {
-            failure.advise("give --listen an address of this machine, or 0.0.0.0")
-        } else if source.kind() == io::ErrorKind::PermissionDenied {
-            failure.advise("choose a port from 1024 on")
-        } else {
-            failure
-        }
-    })
-}
-
 impl<'a> Session<'a> {
     /// Begins to tell what a client does.
     pub(crate) fn new(
@@ -300,15 +213,6 @@ impl<'a> Session<'a> {
     /// Tells that the local network is asked for peers, too.
     pub(crate) fn seek_locally(&mut self, local: bool) {
         self.local = local;
-    }
-
-    /// Gives up when nothing has come for so long.
-    pub(crate) fn give_up_after(&mut self, limit: Option<Duration>) {
-        self.patience = limit.map(|limit| Patience {
-            limit,
-            since: Instant::now(),
-            come: 0,
-        });
     }
 
     /// Takes a torrent on. One that cannot be is lost.
@@ -742,50 +646,6 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Fails if nothing has come for too long, while something is waited for.
-    fn lose_patience(&mut self) -> Result<(), Failure> {
-        let Some(patience) = &mut self.patience else {
-            return Ok(());
-        };
-        let come = self.entries.values().fold(0_u64, |come, entry| {
-            let status = entry.status.as_ref();
-            come.saturating_add(status.map_or(0, |status| {
-                let checked = status.pieces.saturating_sub(status.pieces_unchecked);
-                let metadata = status.metadata.map_or(0, |metadata| metadata.received);
-                status.session_downloaded + u64::from(checked) + u64::from(metadata)
-            }))
-        });
-        let waiting = || self.entries.values().filter(|entry| !entry.complete);
-        if come != patience.come || waiting().next().is_none() {
-            (patience.come, patience.since) = (come, Instant::now());
-            return Ok(());
-        }
-        if patience.since.elapsed() < patience.limit {
-            return Ok(());
-        }
-        let reasons = waiting().take(NAMED_REASONS).map(|entry| {
-            let hindrance = entry
-                .status
-                .as_ref()
-                .and_then(|status| status.hindrance.as_ref());
-            match hindrance {
-                Some(why) => format!("{}: {why}", entry.label.name),
-                None => entry.label.name.clone(),
-            }
-        });
-        let reasons: Vec<String> = reasons.collect();
-        let more = match waiting().count().saturating_sub(NAMED_REASONS) {
-            0 => String::new(),
-            more => format!("; and {more} more"),
-        };
-        Err(Failure::timed_out(format!(
-            "nothing has come for {}: {}{more}",
-            units::limit(patience.limit),
-            reasons.join("; "),
-        ))
-        .advise("name a peer that has it with --peer, or wait longer with another --timeout"))
-    }
-
     /// Tells who is asked for peers, once, when something is missing.
     async fn on_seeking(&mut self, id: TorrentId) -> Result<(), Failure> {
         let Some(entry) = self.entries.get_mut(&id) else {
@@ -803,45 +663,6 @@ impl<'a> Session<'a> {
             dht: open && self.client.dht_stats().await.is_ok(),
             local: open && self.local,
             peers: entry.named,
-        })
-    }
-
-    /// Where all torrents together stand.
-    async fn total(&self) -> Result<Total, Failure> {
-        let traffic = self.client.traffic().await.map_err(gone)?;
-        let statuses = || {
-            self.entries
-                .values()
-                .filter_map(|entry| entry.status.as_ref())
-        };
-        let sum = |number: fn(&TorrentStatus) -> u64| {
-            statuses().fold(0_u64, |sum, status| sum.saturating_add(number(status)))
-        };
-        // What waits for a disk or for the user will not be there in any time.
-        let left = sum(|status| match status.state {
-            TorrentState::Downloading | TorrentState::Checking => status.wanted - status.have,
-            TorrentState::FetchingMetadata
-            | TorrentState::Seeding
-            | TorrentState::Paused
-            | TorrentState::Failed
-            | TorrentState::Removing => 0,
-        });
-        let complete = self.entries.values().filter(|entry| entry.complete);
-        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        Ok(Total {
-            torrents: count(self.entries.len()),
-            complete: count(complete.count()),
-            wanted: sum(|status| status.wanted),
-            have: sum(|status| status.have),
-            downloaded: sum(|status| status.session_downloaded),
-            uploaded: sum(|status| status.session_uploaded),
-            download_rate: traffic.download_rate,
-            upload_rate: traffic.upload_rate,
-            eta: match (left, traffic.download_rate) {
-                (0, _) | (_, 0) => None,
-                (left, rate) => Some(left.div_ceil(rate)),
-            },
-            peers: u32::try_from(sum(|status| status.peers.into())).unwrap_or(u32::MAX),
         })
     }
 
@@ -1067,86 +888,11 @@ impl<'a> Session<'a> {
     }
 }
 
-/// What a client that ends is waiting for.
-fn farewell(trackers: &[String]) -> String {
-    if trackers.is_empty() {
-        return "waiting for the disk to take what is to be saved".to_owned();
-    }
-    let limit = Config::default().goodbye_timeout;
-    // What identifies a user to a tracker is in the query, if it is anywhere.
-    let names = trackers.iter().take(NAMED_REASONS);
-    let names: Vec<&str> = names
-        .map(|url| url.split('?').next().unwrap_or(url))
-        .collect();
-    let more = match trackers.len().saturating_sub(NAMED_REASONS) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let verb = if trackers.len() == 1 { "knows" } else { "know" };
-    format!(
-        "waiting until {}{more} {verb} that this client leaves, for {} at most",
-        names.join(", "),
-        units::seconds(limit.as_secs())
-    )
-}
-
 enum Turn {
     Notice(Option<Notice>),
     Tick,
     Signal(Exit),
     Resized,
-}
-
-impl Entry {
-    fn progress(&self, status: &TorrentStatus) -> Event {
-        Event::Progress(Box::new(Progress {
-            torrent: self.label.clone(),
-            state: status.state,
-            hindrance: status.hindrance.as_ref().map(ToString::to_string),
-            metadata: status.metadata.map(|metadata| Metadata {
-                received: metadata.received,
-                total: metadata.total,
-                peers: metadata.peers,
-            }),
-            wanted: status.wanted,
-            have: status.have,
-            pieces: status.pieces,
-            pieces_have: status.pieces_have,
-            pieces_unchecked: status.pieces_unchecked,
-            downloaded: status.session_downloaded,
-            uploaded: status.session_uploaded,
-            wasted: status.wasted,
-            download_rate: status.download_rate,
-            upload_rate: status.upload_rate,
-            eta: status.eta,
-            peers: status.peers,
-            seeds: status.seeds,
-        }))
-    }
-}
-
-/// Tells that a torrent was taken on.
-fn added(
-    label: &output::Torrent,
-    metainfo: &Metainfo,
-    dir: &Path,
-    wanted: impl Fn(usize) -> bool,
-) -> Event {
-    let files = metainfo.files().iter().enumerate();
-    let files: Vec<u64> = files
-        .filter(|(index, file)| file.kind() == FileKind::Data && wanted(*index))
-        .map(|(_, file)| file.length())
-        .collect();
-    Event::Added {
-        torrent: label.clone(),
-        dir: dir.display().to_string(),
-        size: size(metainfo),
-        wanted: files
-            .iter()
-            .fold(0, |sum, length| length.saturating_add(sum)),
-        files: u32::try_from(files.len()).unwrap_or(u32::MAX),
-        pieces: metainfo.piece_count(),
-    }
 }
 
 /// Whether all there is to tell of a torrent stays as it is until a notice comes.
@@ -1163,75 +909,8 @@ fn is_resting(status: &TorrentStatus) -> bool {
     }
 }
 
-/// Bytes of all files, padding not counted.
-pub(crate) fn size(metainfo: &Metainfo) -> u64 {
-    metainfo
-        .files()
-        .iter()
-        .filter(|file| file.kind() != FileKind::Pad)
-        .fold(0, |sum, file| file.length().saturating_add(sum))
-}
-
 /// The client ended without having been asked to.
 fn gone(error: Error) -> Failure {
     Failure::new(format!("the client ended unexpectedly: {error}"))
         .advise("the same command goes on where it stopped")
-}
-
-/// What helps against a failure of the disk.
-fn remedy(error: &DiskError) -> &'static str {
-    match error.kind {
-        DiskErrorKind::NoSpace => "make room on the disk",
-        DiskErrorKind::NotFound => "put the folder back",
-        DiskErrorKind::Permission => "give your user access to it (chmod, chown)",
-        DiskErrorKind::ReadOnly => "mount the disk for writing",
-        DiskErrorKind::TooManyFiles => "close other programs or raise the limit (ulimit -n)",
-        DiskErrorKind::UnsafePath => {
-            "remove the symbolic link or the file that is in the way, or add --follow-links if a link \
-             leads to where the data is"
-        }
-        DiskErrorKind::Foreign => {
-            "give another folder with --dir, move the file away, or add --overwrite if it may be \
-             written over"
-        }
-        DiskErrorKind::Truncated => "put the whole file back",
-        DiskErrorKind::InUse => "end the other one, or use another folder",
-        DiskErrorKind::Io | _ => "check the disk and its cable",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_waited_for_at_the_end_is_named() {
-        let urls = |count: usize| -> Vec<String> {
-            (0..count)
-                .map(|n| format!("http://t{n}/announce?key=secret"))
-                .collect()
-        };
-        assert_eq!(
-            farewell(&urls(1)),
-            "waiting until http://t0/announce knows that this client leaves, for 3s at most"
-        );
-        let many = farewell(&urls(5));
-        assert!(many.contains("t2/announce and 2 more know that"), "{many}");
-        assert!(!many.contains("secret"));
-        assert!(farewell(&[]).contains("disk"));
-    }
-
-    #[test]
-    fn a_cut_file_and_one_without_access_are_no_broken_disk() {
-        let remedy = |kind| {
-            remedy(&DiskError {
-                kind,
-                file: "f".into(),
-                message: "m".into(),
-            })
-        };
-        assert!(remedy(DiskErrorKind::Truncated).contains("whole file"));
-        assert!(remedy(DiskErrorKind::Permission).contains("access"));
-        assert!(remedy(DiskErrorKind::Io).contains("cable"));
-    }
 }

@@ -1,0 +1,113 @@
+//! Where torrents stand, as it is told.
+
+use std::path::Path;
+
+use anabranch_core::TorrentState;
+use anabranch_core::metainfo::{FileKind, Metainfo};
+use anabranch_core::status::TorrentStatus;
+
+use super::{Entry, Session, gone};
+use crate::exit::Failure;
+use crate::output::{self, Event, Metadata, Progress, Total};
+
+impl Session<'_> {
+    /// Where all torrents together stand.
+    pub(super) async fn total(&self) -> Result<Total, Failure> {
+        let traffic = self.client.traffic().await.map_err(gone)?;
+        let statuses = || {
+            self.entries
+                .values()
+                .filter_map(|entry| entry.status.as_ref())
+        };
+        let sum = |number: fn(&TorrentStatus) -> u64| {
+            statuses().fold(0_u64, |sum, status| sum.saturating_add(number(status)))
+        };
+        // What waits for a disk or for the user will not be there in any time.
+        let left = sum(|status| match status.state {
+            TorrentState::Downloading | TorrentState::Checking => status.wanted - status.have,
+            TorrentState::FetchingMetadata
+            | TorrentState::Seeding
+            | TorrentState::Paused
+            | TorrentState::Failed
+            | TorrentState::Removing => 0,
+        });
+        let complete = self.entries.values().filter(|entry| entry.complete);
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Ok(Total {
+            torrents: count(self.entries.len()),
+            complete: count(complete.count()),
+            wanted: sum(|status| status.wanted),
+            have: sum(|status| status.have),
+            downloaded: sum(|status| status.session_downloaded),
+            uploaded: sum(|status| status.session_uploaded),
+            download_rate: traffic.download_rate,
+            upload_rate: traffic.upload_rate,
+            eta: match (left, traffic.download_rate) {
+                (0, _) | (_, 0) => None,
+                (left, rate) => Some(left.div_ceil(rate)),
+            },
+            peers: u32::try_from(sum(|status| status.peers.into())).unwrap_or(u32::MAX),
+        })
+    }
+}
+
+impl Entry {
+    pub(super) fn progress(&self, status: &TorrentStatus) -> Event {
+        Event::Progress(Box::new(Progress {
+            torrent: self.label.clone(),
+            state: status.state,
+            hindrance: status.hindrance.as_ref().map(ToString::to_string),
+            metadata: status.metadata.map(|metadata| Metadata {
+                received: metadata.received,
+                total: metadata.total,
+                peers: metadata.peers,
+            }),
+            wanted: status.wanted,
+            have: status.have,
+            pieces: status.pieces,
+            pieces_have: status.pieces_have,
+            pieces_unchecked: status.pieces_unchecked,
+            downloaded: status.session_downloaded,
+            uploaded: status.session_uploaded,
+            wasted: status.wasted,
+            download_rate: status.download_rate,
+            upload_rate: status.upload_rate,
+            eta: status.eta,
+            peers: status.peers,
+            seeds: status.seeds,
+        }))
+    }
+}
+
+/// Tells that a torrent was taken on.
+pub(super) fn added(
+    label: &output::Torrent,
+    metainfo: &Metainfo,
+    dir: &Path,
+    wanted: impl Fn(usize) -> bool,
+) -> Event {
+    let files = metainfo.files().iter().enumerate();
+    let files: Vec<u64> = files
+        .filter(|(index, file)| file.kind() == FileKind::Data && wanted(*index))
+        .map(|(_, file)| file.length())
+        .collect();
+    Event::Added {
+        torrent: label.clone(),
+        dir: dir.display().to_string(),
+        size: size(metainfo),
+        wanted: files
+            .iter()
+            .fold(0, |sum, length| length.saturating_add(sum)),
+        files: u32::try_from(files.len()).unwrap_or(u32::MAX),
+        pieces: metainfo.piece_count(),
+    }
+}
+
+/// Bytes of all files, padding not counted.
+fn size(metainfo: &Metainfo) -> u64 {
+    metainfo
+        .files()
+        .iter()
+        .filter(|file| file.kind() != FileKind::Pad)
+        .fold(0, |sum, file| file.length().saturating_add(sum))
+}
