@@ -257,7 +257,7 @@ impl Contacts {
 /// Where others can reach us.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Listening {
-    /// An address of this machine to listen on, such as 0.0.0.0:6881, [::]:6881 or 127.0.0.1:0; port 0 is
+    /// An address of this machine to listen on, such as `0.0.0.0:6881`, `[::]:6881` or `127.0.0.1:0`; port 0 is
     /// any free one. May be given several times; the port of the first is the one that others are told.
     #[arg(long, short = 'l', value_name = "ADDR:PORT", value_parser = parse_listen)]
     pub(crate) listen: Vec<SocketAddr>,

@@ -11,10 +11,11 @@ use anabranch_core::action::DiskJob;
 use anabranch_core::command::{AddTorrent, Command, Priority, RateLimits, SeedGoal};
 use anabranch_core::dht::DhtCommand;
 use anabranch_core::event::{
-    CloseReason, ContactError, DiskDone, DiskError, DiskErrorKind, HttpReply, OpResult, Opened,
+    CloseReason, ContactError, DiskDone, DiskError, DiskErrorKind, ForeignFile, HttpReply,
+    LongerFile, OpResult, Opened, PartialPiece, Undelivered,
 };
 use anabranch_core::id::{ConnId, OpId, RequestId, StorageKey, Ticket, TorrentId};
-use anabranch_core::metainfo::{Creation, Creator, FileIndex, Magnet, Node};
+use anabranch_core::metainfo::{Creation, Creator, FileIndex, Magnet, Node, PieceIndex};
 use anabranch_core::wire::{
     BlockRequest, Decoder, Frame, Handshake, HandshakeDecoder, Limits, Message, MetadataMessage,
     PeerId, Reserved, encode_piece_header, krpc,
@@ -356,7 +357,7 @@ impl Run {
             Action::Disk { op, job, .. } => self.jobs.push((op, Job::Disk(job))),
             Action::Resolve { op, .. } => self.jobs.push((op, Job::Resolve)),
             Action::Http { op, .. } => self.jobs.push((op, Job::Http)),
-            Action::Datagram { to, data } => {
+            Action::Datagram { to, data, .. } => {
                 if self.datagrams.len() == 32 {
                     self.datagrams.pop_front();
                 }
@@ -581,6 +582,7 @@ impl Run {
                     OpResult::Http(Ok(HttpReply {
                         status: 200,
                         body: body.into(),
+                        retry_after: draw.chance(16).then(|| draw.number() as u32),
                     }))
                 }
             };
@@ -602,6 +604,15 @@ impl Run {
         let (from, data) = (draw.address(), draw.bytes());
         if draw.chance(64) {
             self.feed(Event::Multicast { from, data });
+        } else if draw.chance(64) {
+            let to = self.datagrams.pop_front().map_or(from, |(to, _)| to);
+            let reasons = [
+                Undelivered::Refused,
+                Undelivered::Unreachable,
+                Undelivered::Denied,
+            ];
+            let reason = reasons[draw.below(reasons.len())];
+            self.feed(Event::Undelivered { to, reason });
         } else {
             self.feed(Event::Datagram { from, data });
         }
@@ -900,12 +911,7 @@ fn done(job: DiskJob, draw: &mut Draw<'_>) -> DiskDone {
     match job {
         DiskJob::Open(open) => {
             let pieces = open.metainfo.piece_count();
-            DiskDone::Opened(Box::new(Opened {
-                trusted: draw.bitfield(pieces),
-                doubtful: draw.bitfield(pieces),
-                uploaded: draw.number(),
-                downloaded: draw.number(),
-            }))
+            DiskDone::Opened(Box::new(opened(pieces, draw)))
         }
         DiskJob::Verify { .. } => DiskDone::Verified {
             matches: draw.chance(128),
@@ -926,10 +932,43 @@ fn done(job: DiskJob, draw: &mut Draw<'_>) -> DiskDone {
             data: vec![7; len as usize].into(),
         },
         DiskJob::Select { .. } => DiskDone::Selected,
+        DiskJob::Trim { .. } => DiskDone::Trimmed {
+            cut: draw.chance(128),
+        },
         DiskJob::Checkpoint { .. } => DiskDone::Checkpointed,
         DiskJob::Probe { .. } => DiskDone::Usable,
         DiskJob::Close | DiskJob::Remove { .. } => DiskDone::Closed,
     }
+}
+
+/// What a storage may have found, whatever there is.
+fn opened(pieces: u32, draw: &mut Draw<'_>) -> Opened {
+    let mut found = Opened {
+        trusted: draw.bitfield(pieces),
+        doubtful: draw.bitfield(pieces),
+        uploaded: draw.number(),
+        downloaded: draw.number(),
+        ..Opened::default()
+    };
+    let file = FileIndex::new(draw.byte() as u32 % 4);
+    if draw.chance(32) {
+        let path = "data".to_owned();
+        found.foreign.push(ForeignFile { file, path });
+    }
+    if draw.chance(32) {
+        let found_len = draw.number();
+        found.longer.push(LongerFile {
+            file,
+            found: found_len,
+        });
+    }
+    for _ in 0..draw.byte() % 4 {
+        found.partial.push(PartialPiece {
+            piece: PieceIndex::new(u32::from(draw.byte()) % 16),
+            blocks: draw.bitfield(4),
+        });
+    }
+    found
 }
 
 fn odd_result(draw: &mut Draw<'_>) -> OpResult {
@@ -945,18 +984,14 @@ fn odd_result(draw: &mut Draw<'_>) -> OpResult {
             message: "it failed".to_owned(),
         })),
         3 => OpResult::Disk(Ok(DiskDone::Read { data: draw.bytes() })),
-        4 => OpResult::Disk(Ok(DiskDone::Opened(Box::new(Opened {
-            trusted: draw.bitfield(12),
-            doubtful: draw.bitfield(12),
-            uploaded: draw.number(),
-            downloaded: draw.number(),
-        })))),
+        4 => OpResult::Disk(Ok(DiskDone::Opened(Box::new(opened(12, draw))))),
         5 => OpResult::Disk(Ok(DiskDone::Mismatched {
             blocks: vec![[1; 20]; draw.byte().into()],
         })),
         6 => OpResult::Http(Ok(HttpReply {
             status: draw.number() as u16,
             body: draw.bytes(),
+            retry_after: None,
         })),
         7 => OpResult::Resolved(Err(ContactError::NoSuchHost)),
         _ => OpResult::Cancelled,
