@@ -205,7 +205,7 @@ fn a_torrent_is_never_part_of_its_own_data() {
     assert_eq!(hash(&first), hash(&second));
     assert_eq!(last_json(&second)["files"], 1);
     let told = err(&work.ends(2, &["create", "a", "-o", "a", "--force"]));
-    assert!(told.contains("own torrent"), "{told}");
+    assert!(told.contains("would be overwritten"), "{told}");
     assert_eq!(
         fs::read_to_string(work.path().join("a")).unwrap(),
         "content"
