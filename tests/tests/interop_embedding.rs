@@ -1,7 +1,7 @@
 //! The core without the driver: its examples download from other clients.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 
 use anabranch_tests::clients::{self, Client, Example, Libtorrent, Opentracker, Transmission};
 use anabranch_tests::data::{assert_same, write_tree};
@@ -57,8 +57,8 @@ fn downloads_through_a_tracker(example: Example, url: impl Fn(&clients::Reserved
     let file = File::options()
         .write(true)
         .open(damaged.join("a file with spaces.bin"));
-    let mut file = file.expect("a file of the tree");
-    file.write_all(&[0xa5; 300_000]).expect("damaged");
+    let file = file.expect("a file of the tree");
+    file.write_all_at(&[0xa5; 300_000], 1_000_000).expect("damaged");
     example.download(&torrent, &folder, &[]).finish();
     assert_same(&content, &folder.join("tree"));
 }
