@@ -246,7 +246,11 @@ fn is_web(url: &Url) -> bool {
 
 /// A future's outcome, or nothing if it takes too long.
 async fn within<R: Runtime, F: Future>(runtime: &R, at: Instant, future: F) -> Option<F::Output> {
-    let mut timer = runtime.timer();
+    until(&mut runtime.timer(), at, future).await
+}
+
+/// A future's outcome, or nothing if it takes too long by this timer.
+async fn until<F: Future>(timer: &mut impl Timer, at: Instant, future: F) -> Option<F::Output> {
     timer.set(at);
     let mut future = pin!(future);
     poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -337,7 +341,7 @@ mod tests {
         }
     }
 
-    struct NoTimer;
+    pub(super) struct NoTimer;
 
     impl Timer for NoTimer {
         fn set(&mut self, _: Instant) {}
