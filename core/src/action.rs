@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
@@ -19,6 +19,7 @@ use crate::event::{DiskDone, Event};
 use crate::id::{ConnId, OpId, RequestId, StorageKey, Ticket, TorrentId};
 use crate::metainfo::{FileIndex, Metainfo, PieceIndex};
 use crate::notice::Notice;
+use crate::tracker::url;
 
 /// One thing to do. The [front page](crate#what-an-action-is-owed) has a table of what completes
 /// which.
@@ -333,6 +334,32 @@ pub struct HttpRequest {
     pub redirects: u8,
     /// How long the exchange may take, in milliseconds. The engine also cancels it.
     pub timeout_ms: u32,
+    /// What may be asked of this machine, at each hop, once its host's name has been looked up.
+    pub local_paths: LocalPaths,
+}
+
+/// Which paths an HTTP exchange may ask services of this machine for.
+///
+/// The driver holds every hop against it, with the address that it is about to contact: a name may lead here as well
+/// as an address, and so may a redirect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum LocalPaths {
+    /// Any: the user named the URL, or permits it.
+    Any,
+    /// Those of trackers, `announce` and `scrape` with what is in front of and behind that.
+    #[default]
+    Trackers,
+}
+
+impl LocalPaths {
+    /// Whether this path may be asked for at this address.
+    #[must_use]
+    pub fn allows(self, address: IpAddr, path: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Trackers => !url::is_this_machine(address) || url::is_tracker_path(path),
+        }
+    }
 }
 
 /// How much is allocated for small messages at a time; as long as one of them waits to be sent, it stays.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anabranch_core::action::HttpRequest;
+use anabranch_core::action::{HttpRequest, LocalPaths};
 use anabranch_core::event::{ContactError, HttpReply};
 use anabranch_core::limits::MAX_REDIRECTS;
 use anabranch_core::metainfo::limits::MAX_TORRENT_LEN;
@@ -55,6 +55,7 @@ pub(crate) fn request(url: &str) -> HttpRequest {
         body_limit: MAX_TORRENT_LEN as u32,
         redirects: MAX_REDIRECTS,
         timeout_ms: FETCH_TIMEOUT.as_millis() as u32,
+        local_paths: LocalPaths::Any,
     }
 }
 

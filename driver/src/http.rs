@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use anabranch_core::action::HttpRequest;
+use anabranch_core::action::{HttpRequest, LocalPaths};
 use anabranch_core::event::{ContactError, HttpReply};
 use anabranch_core::id::TorrentId;
 #[cfg(not(feature = "tls"))]
@@ -48,8 +48,12 @@ use crate::runtime::{HttpHop, Runtime, Timer};
 /// Addresses of one host that are tried, each for its share of the time that is left.
 const MAX_ADDRESSES: usize = 4;
 
+/// Bytes of a path that an error names.
+const MAX_SHOWN_PATH: usize = 80;
+
 /// Makes a request, and follows redirects: within the limits, to `http` and `https` only, and never
-/// from a public address to one that is not.
+/// from a public address to one that is not. This machine's own services are asked at no hop for more
+/// than [`HttpRequest::local_paths`] says.
 ///
 /// Every hop's name is looked up here, and the adapter connects to the address that was looked at,
 /// so that a name that resolves differently a moment later leads nowhere else.
@@ -67,6 +71,7 @@ pub(crate) async fn exchange<R: Runtime>(
         from,
         torrent,
         body_limit: request.body_limit,
+        local_paths: request.local_paths,
         deadline,
         was_public: false,
     };
@@ -104,6 +109,7 @@ struct Exchange<R> {
     from: Option<IpAddr>,
     torrent: Option<TorrentId>,
     body_limit: u32,
+    local_paths: LocalPaths,
     deadline: Instant,
     /// Whether a public address had a say in where the next hop leads.
     was_public: bool,
@@ -183,7 +189,18 @@ impl<R: Runtime> Exchange<R> {
                 None => ContactError::Unreachable("no address of the bound family".into()),
             });
         }
-        let allowed: Vec<SocketAddr> = followed
+        let (open, local): (Vec<_>, Vec<_>) = followed
+            .into_iter()
+            .partition(|to| self.local_paths.allows(to.ip(), url.path()));
+        if let (true, Some(to)) = (open.is_empty(), local.first()) {
+            return Err(ContactError::Failed(format!(
+                "{} is this machine, and {} is no path of a tracker \
+                 (--allow-local-trackers permits it)",
+                to.ip(),
+                shown(url.path())
+            )));
+        }
+        let allowed: Vec<SocketAddr> = open
             .into_iter()
             .filter(|to| {
                 let kind = ContactKind::Http {
@@ -199,6 +216,11 @@ impl<R: Runtime> Exchange<R> {
         }
         Ok(allowed)
     }
+}
+
+/// As much of a path as an error names. It is ASCII, without anything that drives a terminal.
+fn shown(path: &str) -> &str {
+    path.get(..MAX_SHOWN_PATH).unwrap_or(path)
 }
 
 /// Whether a reply of this status, with a location, is no answer but leads to one.
@@ -224,7 +246,11 @@ fn is_web(url: &Url) -> bool {
 
 /// A future's outcome, or nothing if it takes too long.
 async fn within<R: Runtime, F: Future>(runtime: &R, at: Instant, future: F) -> Option<F::Output> {
-    let mut timer = runtime.timer();
+    until(&mut runtime.timer(), at, future).await
+}
+
+/// A future's outcome, or nothing if it takes too long by this timer.
+async fn until<F: Future>(timer: &mut impl Timer, at: Instant, future: F) -> Option<F::Output> {
     timer.set(at);
     let mut future = pin!(future);
     poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -315,7 +341,7 @@ mod tests {
         }
     }
 
-    struct NoTimer;
+    pub(super) struct NoTimer;
 
     impl Timer for NoTimer {
         fn set(&mut self, _: Instant) {}
@@ -430,11 +456,22 @@ mod tests {
             policy: impl Policy,
             from: Option<IpAddr>,
         ) -> Result<HttpReply, ContactError> {
+            self.make(url, LocalPaths::Any, policy, from)
+        }
+
+        fn make(
+            &self,
+            url: &str,
+            local_paths: LocalPaths,
+            policy: impl Policy,
+            from: Option<IpAddr>,
+        ) -> Result<HttpReply, ContactError> {
             let request = HttpRequest {
                 url: url.into(),
                 body_limit: 1000,
                 redirects: 3,
                 timeout_ms: 60_000,
+                local_paths,
             };
             let mut exchange = pin!(exchange(
                 self.clone(),
@@ -452,6 +489,11 @@ mod tests {
 
         fn visit(&self, url: &str) -> Result<HttpReply, ContactError> {
             self.try_with(url, AllowAll, None)
+        }
+
+        /// As a torrent's tracker.
+        fn announce(&self, url: &str) -> Result<HttpReply, ContactError> {
+            self.make(url, LocalPaths::Trackers, AllowAll, None)
         }
     }
 
@@ -485,6 +527,75 @@ mod tests {
             assert_eq!(web.visited(), ["1.1.1.1:80"]);
             web.visit("http://inside/").expect("asked for by the user");
         }
+    }
+
+    /// Addresses of this machine, in all their spellings, and what speaks for it.
+    const THIS_MACHINE: [&str; 8] = [
+        "127.0.0.1",
+        "127.9.9.9",
+        "0.0.0.0",
+        "169.254.169.254",
+        "::1",
+        "::",
+        "fe80::1",
+        "::ffff:127.0.0.1",
+    ];
+
+    #[test]
+    fn a_name_that_leads_to_this_machine_is_asked_for_paths_of_trackers_alone() {
+        for address in THIS_MACHINE {
+            let web = Web::default()
+                .name("t.example", &[address])
+                .page("http://t.example/admin/reboot?info_hash=x", None)
+                .page("http://t.example/key/announce?info_hash=x", None)
+                .page("http://t.example/scrape.php?info_hash=x", None);
+            let error = web
+                .announce("http://t.example/admin/reboot?info_hash=x")
+                .expect_err(address);
+            assert!(
+                error.to_string().contains("--allow-local-trackers"),
+                "{error}"
+            );
+            assert!(web.visited().is_empty(), "{address}");
+            for path in ["key/announce", "scrape.php"] {
+                let url = format!("http://t.example/{path}?info_hash=x");
+                assert_eq!(web.announce(&url).expect(address).status, 200);
+            }
+            web.visit("http://t.example/admin/reboot?info_hash=x")
+                .expect("permitted by the user");
+        }
+    }
+
+    #[test]
+    fn a_redirect_to_this_machine_leads_to_paths_of_trackers_alone() {
+        // From an address that is not public: a public one leads here by no path.
+        let web = Web::default()
+            .name("box", &["192.168.0.1"])
+            .page("http://box/1/announce", Some("http://127.0.0.1/admin"))
+            .page("http://box/2/announce", Some("http://127.0.0.1/announce"))
+            .page("http://127.0.0.1/announce", None)
+            .page("http://127.0.0.1/admin", None)
+            .page("http://127.0.0.1/3/announce", Some("/admin"));
+        for url in ["http://box/1/announce", "http://127.0.0.1/3/announce"] {
+            let error = web.announce(url).expect_err(url);
+            assert!(
+                error.to_string().contains("--allow-local-trackers"),
+                "{error}"
+            );
+        }
+        assert_eq!(web.visited(), ["192.168.0.1:80", "127.0.0.1:80"]);
+        let reply = web.announce("http://box/2/announce").expect("a tracker");
+        assert_eq!(reply.body, "http://127.0.0.1/announce");
+        web.visit("http://box/1/announce").expect("permitted");
+    }
+
+    #[test]
+    fn of_a_names_addresses_those_of_this_machine_are_left_out() {
+        let web = Web::default()
+            .name("t.example", &["127.0.0.1", PUBLIC])
+            .page("http://t.example/a", None);
+        web.announce("http://t.example/a").expect("the other one");
+        assert_eq!(web.visited(), ["1.1.1.1:80"]);
     }
 
     #[test]

@@ -236,6 +236,11 @@ impl HttpBody {
             .extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
 
+    /// Whether nothing has come.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The whole body.
     pub fn finish(self) -> Bytes {
         self.bytes.into()

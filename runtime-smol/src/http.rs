@@ -13,6 +13,7 @@ use http_client::{HttpClient, Request, Response};
 use surf::http::{Method, Url};
 
 use crate::net::SmolStream;
+use crate::runtime::SmolTimer;
 
 /// A surf client.
 #[derive(Debug)]
@@ -85,7 +86,10 @@ impl HttpClient for Wire {
         let mut hop = HttpHop::new(request.url().to_string(), route.to, route.body_limit);
         hop.from = route.from;
         let dial = SmolStream::connect(route.to, route.from);
-        let answer = http::get(dial, &self.tls, &hop).await.map_err(failed)?;
+        let timer = SmolTimer::never();
+        let answer = http::get(dial, timer, &self.tls, &hop)
+            .await
+            .map_err(failed)?;
         let mut response =
             Response::new(StatusCode::try_from(answer.status).unwrap_or(StatusCode::Ok));
         response.ext_mut().insert(Status(answer.status));

@@ -68,7 +68,7 @@ impl Runtime for Smol {
     }
 
     fn timer(&self) -> SmolTimer {
-        SmolTimer(async_io::Timer::never())
+        SmolTimer::never()
     }
 
     fn resolve(
@@ -105,6 +105,13 @@ impl Runtime for Smol {
 /// A timer.
 #[derive(Debug)]
 pub struct SmolTimer(async_io::Timer);
+
+impl SmolTimer {
+    /// A timer that is not set.
+    pub(crate) fn never() -> Self {
+        Self(async_io::Timer::never())
+    }
+}
 
 impl runtime::Timer for SmolTimer {
     fn set(&mut self, at: Instant) {

@@ -94,7 +94,7 @@ impl Runtime for Tokio {
         let tls = self.tls.clone();
         async move {
             let dial = TokioStream::connect(hop.to, hop.from);
-            http::get(dial, &tls, &hop).await
+            http::get(dial, TokioTimer(None), &tls, &hop).await
         }
     }
 

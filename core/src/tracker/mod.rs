@@ -16,7 +16,7 @@ mod server;
 )]
 mod testing;
 mod udp;
-mod url;
+pub(crate) mod url;
 
 pub use self::server::TrackerServer;
 pub(crate) use self::{

@@ -46,7 +46,7 @@ pub(super) enum UrlFault {
     #[error("a URL without a usable host and port")]
     Host,
     #[error(
-        "a path on this machine that is not one of a tracker (allow-local-trackers permits it)"
+        "a path on this machine that is not one of a tracker (--allow-local-trackers permits it)"
     )]
     LocalPath,
 }
@@ -55,7 +55,8 @@ pub(super) enum UrlFault {
 ///
 /// A torrent must not make us press buttons on services of this machine, which trust whoever reaches them, or fetch a
 /// cloud's secrets from its link-local address: over HTTP, only paths of trackers are asked there, unless
-/// `allow_local` says otherwise. Private networks are another matter. All of a torrent's trackers come from the user,
+/// `allow_local` says otherwise. What a name turns out to lead to, or a redirect, is the driver's to hold against the
+/// same rule ([`LocalPaths`](crate::action::LocalPaths)). Private networks are another matter. All of a torrent's trackers come from the user,
 /// with a file, a link or a command (peers have no say in them), and trackers of a house or a company have any path.
 pub(super) fn parse(text: &str, allow_local: bool) -> Result<Endpoint, UrlFault> {
     if text.len() > MAX_URL_LEN {
@@ -65,7 +66,7 @@ pub(super) fn parse(text: &str, allow_local: bool) -> Result<Endpoint, UrlFault>
     let host = url.host().ok_or(UrlFault::Host)?;
     match url.scheme() {
         "http" | "https" => {
-            if is_this_machine(&host) && !allow_local && !is_announce_path(url.path()) {
+            if names_this_machine(&host) && !allow_local && !is_tracker_path(url.path()) {
                 return Err(UrlFault::LocalPath);
             }
             Ok(Endpoint::Http(url.to_string()))
@@ -120,28 +121,32 @@ pub(super) fn shown(text: &str) -> String {
         .collect()
 }
 
-/// Whether a host is this machine by its name or address, or speaks for it: link-local addresses have services for
-/// machines, and no trackers.
-fn is_this_machine(host: &Host<&str>) -> bool {
-    let ip = match host {
+/// Whether a host is this machine by its name or address.
+fn names_this_machine(host: &Host<&str>) -> bool {
+    match host {
         Host::Domain(name) => {
             let name = name.trim_end_matches('.');
-            return name == "localhost" || name.ends_with(".localhost");
+            name == "localhost" || name.ends_with(".localhost")
         }
-        Host::Ipv4(ip) => IpAddr::V4(*ip),
-        Host::Ipv6(ip) => IpAddr::V6(*ip),
-    };
+        Host::Ipv4(ip) => is_this_machine(IpAddr::V4(*ip)),
+        Host::Ipv6(ip) => is_this_machine(IpAddr::V6(*ip)),
+    }
+}
+
+/// Whether an address is this machine's own, or speaks for it: link-local addresses have services for machines, and
+/// no trackers.
+pub(crate) fn is_this_machine(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local() || ip.is_unspecified(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified(),
     }
 }
 
-/// `/announce`, `/passkey/announce`, `/announce.php`.
-fn is_announce_path(path: &str) -> bool {
+/// `/announce`, `/passkey/announce`, `/announce.php`, and the same with `scrape`.
+pub(crate) fn is_tracker_path(path: &str) -> bool {
     path.rsplit('/')
         .next()
-        .is_some_and(|last| last.starts_with("announce"))
+        .is_some_and(|last| last.starts_with("announce") || last.starts_with("scrape"))
 }
 
 #[cfg(test)]
@@ -220,7 +225,7 @@ mod tests {
         assert!(
             UrlFault::LocalPath
                 .to_string()
-                .contains("allow-local-trackers")
+                .contains("--allow-local-trackers")
         );
     }
 

@@ -15,8 +15,10 @@ use serde::{
 
 use super::{BencodeFault, WireError};
 
-/// Lists and dictionaries inside one another. The deepest message in use has four.
-pub(super) const MAX_DEPTH: u32 = 32;
+/// Lists and dictionaries inside one another. The deepest message in use has four; a strange field may be
+/// deeper, and does not cost the rest of its message. At most the bits of the masks in [`scan`], and the
+/// bencode crate's recursion is as deep.
+pub(super) const MAX_DEPTH: u32 = 100;
 
 /// Values in one message: enough for thousands of peers as dictionaries.
 pub(super) const MAX_TOKENS: u32 = 50_000;
@@ -54,8 +56,8 @@ fn scan(input: &[u8]) -> Result<usize, WireError> {
     let mut depth = 0;
     // One bit a level, the innermost lowest: whether it is a dictionary, and whether that wants a
     // key next.
-    let mut dictionaries = 0_u32;
-    let mut wants_key = 0_u32;
+    let mut dictionaries = 0_u128;
+    let mut wants_key = 0_u128;
     loop {
         let fault = |fault| Err(WireError::Bencode { at, fault });
         let Some(&byte) = input.get(at) else {
@@ -82,7 +84,7 @@ fn scan(input: &[u8]) -> Result<usize, WireError> {
                     return fault(BencodeFault::Depth);
                 }
                 depth += 1;
-                let dictionary = u32::from(byte == b'd');
+                let dictionary = u128::from(byte == b'd');
                 dictionaries = dictionaries << 1 | dictionary;
                 wants_key = wants_key << 1 | dictionary;
                 at += 1;

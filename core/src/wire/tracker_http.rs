@@ -169,8 +169,8 @@ pub fn decode_scrape(body: &[u8]) -> Result<Answer<ScrapeReply>, WireError> {
 fn failure(reason: Scalar<'_>, retry: Scalar<'_>) -> Option<Failure> {
     let reason = match reason {
         Scalar::Bytes(text) => printable(text, MAX_FOREIGN_TEXT),
-        Scalar::Int(code) => code.to_string(),
-        Scalar::Other => return None,
+        // A script's way to say that there is none.
+        Scalar::Int(_) | Scalar::Other => return None,
     };
     // The examples of BEP 31 give the number as a string.
     let retry = match retry {
@@ -520,6 +520,30 @@ mod tests {
             let reply = reply(body.as_bytes());
             assert_eq!(reply.complete, expected, "{number}");
             assert_eq!(reply.incomplete, Some(5), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_reason_that_is_no_text_is_no_refusal() {
+        for reason in ["i0e", "i1e", "le", "de"] {
+            let body = format!("d14:failure reason{reason}8:intervali60ee");
+            assert_eq!(reply(body.as_bytes()).interval, Some(60), "{reason}");
+            let body = format!("d14:failure reason{reason}5:filesdee");
+            let scrape = decode_scrape(body.as_bytes());
+            assert!(matches!(scrape, Ok(Answer::Reply(_))), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_is_nested_deeply_does_not_cost_the_rest() {
+        for depth in [31, 90] {
+            let (open, close) = ("l".repeat(depth), "e".repeat(depth));
+            let body = format!("d5:peersld2:ip7:1.1.1.14:porti80ee{open}{close}ee");
+            assert_eq!(
+                reply(body.as_bytes()).peers,
+                [peer("1.1.1.1:80")],
+                "{depth}"
+            );
         }
     }
 

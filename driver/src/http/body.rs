@@ -112,6 +112,14 @@ impl Body {
         Ok(matches!(self.state, State::Whole))
     }
 
+    /// Whether anything has come of the body itself, as far as can be told.
+    pub(super) fn has_begun(&self) -> bool {
+        // In front of the first chunk, what has come may be a body that is not chunked.
+        let is_line =
+            matches!(&self.state, State::ChunkLine { is_first: true, line } if !line.is_empty());
+        is_line || !self.bytes.is_empty()
+    }
+
     /// The body when the connection ends, whether that is what was promised or not. One of which
     /// nothing has come although something was promised is none.
     pub(super) fn end(mut self) -> Result<Bytes, ContactError> {

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use anabranch_core::event::ContactError;
 use data_encoding::BASE64;
@@ -11,8 +12,8 @@ use url::{Host, Url};
 use crate::http::body::Body;
 use crate::http::head::{Head, Heads};
 use crate::http::tls::{Session, Tls};
-use crate::http::{is_redirect, parse};
-use crate::runtime::{HttpAnswer, HttpHop, Stream, USER_AGENT};
+use crate::http::{is_redirect, parse, until};
+use crate::runtime::{HttpAnswer, HttpHop, Stream, Timer, USER_AGENT};
 
 /// Read at a time, in bytes.
 const CHUNK: usize = 16 << 10;
@@ -25,6 +26,10 @@ const MAX_OVERHEAD: u64 = 256 << 10;
 /// Reads that follow on one another before others have their turn.
 const READS_PER_TURN: u32 = 8;
 
+/// How long a server may be silent in the middle of a body. Then what has come is all there is: lengths are told
+/// wrong, and connections stay open behind what is whole.
+const MAX_SILENCE: Duration = Duration::from_secs(5);
+
 /// Makes one HTTP exchange over a connection that is dialled for it: what
 /// [`Runtime::http`](crate::Runtime::http) asks for.
 ///
@@ -35,7 +40,8 @@ const READS_PER_TURN: u32 = 8;
 /// - *Lengths*: a connection that ends, by TLS's rules or not, ends the body. A body that is shorter
 ///   than was promised, or lacks its last chunk, is what has come of it, if anything has: the code
 ///   that reads the body knows whether that is whole. What has come together with the end of a body
-///   whose length is too short belongs to it. Chunks that are none are the body itself.
+///   whose length is too short belongs to it. Chunks that are none are the body itself. A server that
+///   is silent for five seconds in the middle of a body, by `timer`, has ended it too.
 /// - *Redirects* are known by their heads; their bodies are not read.
 ///
 /// The connection is closed afterwards: announces are minutes apart, and servers that say that they
@@ -49,6 +55,7 @@ const READS_PER_TURN: u32 = 8;
 /// As those of [`Runtime::http`](crate::Runtime::http).
 pub async fn get<S: Stream>(
     dial: impl Future<Output = io::Result<S>>,
+    mut timer: impl Timer,
     tls: &Tls,
     hop: &HttpHop,
 ) -> Result<HttpAnswer, ContactError> {
@@ -76,7 +83,7 @@ pub async fn get<S: Stream>(
         Err(Fault::Cut(why)) => Some(why),
         Err(Fault::Fatal(error)) => return Err(error),
     };
-    reply(&mut channel, hop.body_limit)
+    reply(&mut channel, &mut timer, MAX_SILENCE, hop.body_limit)
         .await
         .map_err(|fault| match fault {
             Fault::Cut(why) => ContactError::Failed(unsent.unwrap_or(why)),
@@ -149,7 +156,12 @@ fn login(url: &Url) -> Option<String> {
     Some(BASE64.encode(&plain))
 }
 
-async fn reply<S: Stream>(channel: &mut Channel<S>, limit: u32) -> Result<HttpAnswer, Fault> {
+async fn reply<S: Stream>(
+    channel: &mut Channel<S>,
+    timer: &mut impl Timer,
+    max_silence: Duration,
+    limit: u32,
+) -> Result<HttpAnswer, Fault> {
     let mut buf = vec![0; CHUNK];
     let (head, rest) = head(channel, &mut buf).await?;
     let mut answer = HttpAnswer {
@@ -166,7 +178,13 @@ async fn reply<S: Stream>(channel: &mut Channel<S>, limit: u32) -> Result<HttpAn
     let mut body = Body::new(head.framing, limit);
     let mut is_whole = body.push(&rest)?;
     while !is_whole {
-        is_whole = match channel.receive(&mut buf).await {
+        let receive = channel.receive(&mut buf);
+        let received = match body.has_begun() {
+            true => until(timer, Instant::now() + max_silence, receive).await,
+            // The time limit of the exchange is the one that counts.
+            false => Some(receive.await),
+        };
+        is_whole = match received.unwrap_or(Ok(0)) {
             Ok(0) | Err(Fault::Cut(_)) => {
                 answer.body = body.end()?;
                 return Ok(answer);
@@ -334,7 +352,13 @@ fn words(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use bytes::Bytes;
+
     use super::*;
+    use crate::http::tests::NoTimer;
 
     fn head_of(url: &str) -> String {
         String::from_utf8(request(&Url::parse(url).expect("a URL"))).expect("ASCII")
@@ -378,9 +402,6 @@ mod tests {
     #[cfg(not(feature = "tls"))]
     #[test]
     fn without_tls_nobody_is_contacted_for_https() {
-        use std::pin::pin;
-        use std::task::{Context, Waker};
-
         use crate::http::tests::Never;
 
         let hop = HttpHop::new(
@@ -390,12 +411,78 @@ mod tests {
         );
         let dial = poll_fn(|_| -> Poll<io::Result<Never>> { panic!("nobody is to be dialled") });
         let tls = Tls::default();
-        let exchange = pin!(get(dial, &tls, &hop));
+        let exchange = pin!(get(dial, NoTimer, &tls, &hop));
         let outcome = exchange.poll(&mut Context::from_waker(Waker::noop()));
         assert!(
             matches!(&outcome, Poll::Ready(Err(ContactError::Tls(words))) if words.contains("without TLS")),
             "{outcome:?}"
         );
+    }
+
+    /// A connection that stays open and is silent behind what it has to say.
+    struct Lingering(&'static [u8]);
+
+    impl Stream for Lingering {
+        fn poll_read(&mut self, _: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+            if self.0.is_empty() {
+                return Poll::Pending;
+            }
+            let (now, later) = self.0.split_at(self.0.len().min(buf.len()));
+            buf[..now.len()].copy_from_slice(now);
+            self.0 = later;
+            Poll::Ready(Ok(now.len()))
+        }
+
+        fn poll_write_vectored(
+            &mut self,
+            _: &mut Context<'_>,
+            bytes: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.iter().map(|slice| slice.len()).sum()))
+        }
+    }
+
+    /// What comes of a reply behind which the server is silent for longer than is waited. Nothing: that is
+    /// for the time limit.
+    fn lingering(reply: &'static [u8]) -> Option<Bytes> {
+        let mut channel = Channel {
+            wire: Wire {
+                stream: Lingering(reply),
+                left: MAX_OVERHEAD,
+                reads: 0,
+            },
+            session: None,
+        };
+        let mut timer = NoTimer;
+        let exchange = pin!(super::reply(&mut channel, &mut timer, Duration::ZERO, 100));
+        match exchange.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(answer)) => Some(answer.body),
+            Poll::Ready(Err(Fault::Cut(words))) => panic!("{words}"),
+            Poll::Ready(Err(Fault::Fatal(error))) => panic!("{error}"),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn a_body_ends_where_a_server_falls_silent() {
+        for reply in [
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nde"[..],
+            b"HTTP/1.1 200 OK\r\n\r\nde",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nde",
+        ] {
+            let text = String::from_utf8_lossy(reply);
+            assert_eq!(lingering(reply).as_deref(), Some(&b"de"[..]), "{text}");
+        }
+        // Who has not begun to answer may be thinking.
+        for reply in [
+            &b""[..],
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ] {
+            assert_eq!(lingering(reply), None);
+        }
     }
 
     #[test]

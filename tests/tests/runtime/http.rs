@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use anabranch_driver::core::action::HttpRequest;
+use anabranch_driver::core::action::{HttpRequest, LocalPaths};
 use anabranch_driver::core::error::CommandError;
 use anabranch_driver::core::event::{ContactError, HttpReply, OpResult};
 use anabranch_driver::core::{Action, Event};
@@ -178,6 +178,7 @@ pub(crate) fn fetch_on<S: Subject>(
         body_limit: LIMIT,
         redirects: 3,
         timeout_ms: 50_000,
+        local_paths: LocalPaths::Any,
     };
     let first = vec![Action::Http {
         op: op(0),

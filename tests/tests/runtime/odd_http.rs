@@ -176,6 +176,11 @@ pub(crate) fn a_head_is_taken_however_it_is_written<S: Subject>() {
 pub(crate) fn a_body_is_taken_however_its_length_is_told<S: Subject>() {
     check::<S>(vec![
         (
+            "a length that is too long on a connection that stays open",
+            raw("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", BODY),
+            BodyAtOnce(BODY),
+        ),
+        (
             "no length",
             raw("HTTP/1.0 200 OK\r\n\r\n", BODY),
             Body(BODY),

@@ -11,7 +11,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use anabranch_driver::core::action::HttpRequest;
+use anabranch_driver::core::action::{HttpRequest, LocalPaths};
 use anabranch_driver::core::command::Reply;
 use anabranch_driver::core::event::{CloseReason, ContactError, OpResult, Undelivered};
 use anabranch_driver::core::{Action, Command, Event, Reason, Wake};
@@ -368,6 +368,7 @@ pub(crate) fn operations_end_once_also_when_cancelled<S: Subject>() {
             body_limit: 10,
             redirects: 0,
             timeout_ms,
+            local_paths: LocalPaths::Any,
         })
     };
     let first = vec![

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::tracker::Tracker;
 use super::{Announcer, Facts, Flight, Handle, Purpose};
-use crate::action::{Action, HttpRequest};
+use crate::action::{Action, HttpRequest, LocalPaths};
 use crate::ctx::{Ctx, Op};
 use crate::limits;
 use crate::time::Instant;
@@ -66,6 +66,10 @@ impl Announcer {
                         body_limit: limits::TRACKER_REPLY_LEN,
                         redirects: limits::MAX_REDIRECTS,
                         timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
+                        local_paths: match ctx.config.allow_local_trackers {
+                            true => LocalPaths::Any,
+                            false => LocalPaths::Trackers,
+                        },
                     }),
                 });
                 (Handle::Http(op), ctx.now + timeout + HTTP_GRACE)

@@ -56,11 +56,10 @@ impl From<Failure> for Refusal {
             }
             Retry::Never => Comeback::Never,
         });
-        let reason = match retry {
-            Some(Comeback::Never) => {
-                format!("{} (it does not want to be asked again)", failure.reason)
-            }
-            Some(Comeback::After(_)) | None => failure.reason,
+        // When it may be asked again is told beside the reason.
+        let reason = match failure.reason.trim() {
+            "" => "refused without a reason".into(),
+            _ => failure.reason,
         };
         Self {
             retry: retry.or(interval.map(Comeback::After)),

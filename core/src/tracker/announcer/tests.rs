@@ -366,6 +366,14 @@ fn a_round_does_not_ask_a_tracker_twice() {
 }
 
 #[test]
+fn a_refusal_without_a_reason_is_told_as_one() {
+    let mut client = Client::started(1, &[&[A]]);
+    client.reply("d14:failure reason0:e");
+    let (_, error, _) = client.failures().remove(0);
+    assert_eq!(error, "refused without a reason");
+}
+
+#[test]
 fn a_tracker_that_says_when_to_come_back_is_obeyed() {
     let mut client = Client::started(1, &[&[A]]);
     client.reply("d14:failure reason4:busy8:retry ini20ee");
@@ -380,7 +388,7 @@ fn a_tracker_that_says_when_to_come_back_is_obeyed() {
     client.pass(1);
     client.reply("d14:failure reason4:gone8:retry in5:nevere");
     let (_, error, retry_in) = client.failures().remove(1);
-    assert_eq!(error, "gone (it does not want to be asked again)");
+    assert_eq!(error, "gone");
     assert_eq!(retry_in, None);
     client.pass(1_000_000);
     client.call(Announcer::reannounce);
