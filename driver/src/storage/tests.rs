@@ -119,6 +119,17 @@ fn multi() -> Torrent {
 }
 
 #[test]
+fn what_was_begun_and_not_recorded_is_not_somebody_elses() {
+    let (dir, torrent) = (temp(), multi());
+    let (storage, _) = opened(&dir, &torrent);
+    let block = torrent.piece(0).slice(..1 << 14);
+    storage.write(PieceIndex::new(0), 0, &[block]).unwrap();
+    drop(storage);
+    let (_, found) = opened(&dir, &torrent);
+    assert_eq!(found.foreign, []);
+}
+
+#[test]
 fn a_torrent_is_written_to_its_files_and_read_back() {
     let (dir, torrent) = (temp(), multi());
     let (storage, opened) = opened(&dir, &torrent);
