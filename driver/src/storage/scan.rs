@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use anabranch_core::Bitfield;
 use anabranch_core::action::OpenStorage;
@@ -209,6 +209,7 @@ impl FileStorage {
             written: AtomicBool::new(!recorded.changed.is_empty()),
             partial: Mutex::new(partial),
             recorded: Mutex::new(recorded),
+            zeros: OnceLock::new(),
         };
         *write(&self.routes) = Arc::new(routes);
         *write(&self.foreign) = foreign;

@@ -619,6 +619,25 @@ fn a_piece_that_is_right_makes_a_file_ours() {
 }
 
 #[test]
+fn a_right_piece_of_zeros_makes_no_file_ours() {
+    let len = 4 * PIECE as usize;
+    let mut data = vec![0; len];
+    data[..PIECE as usize].fill(1);
+    let torrent = Torrent::with_data("t", PIECE, &[("a", len as u64)], data.into());
+    let dir = temp();
+    fs::create_dir(dir.path().join("t")).unwrap();
+    let mut theirs = vec![0; len];
+    theirs[..9_000].fill(7);
+    fs::write(dir.path().join("t/a"), &theirs).unwrap();
+    let (storage, found) = opened(&dir, &torrent);
+    assert_eq!(foreign(&found), [0]);
+    assert!((1..4).all(|piece| torrent.matches(&storage, piece)));
+    let written = storage.write(PieceIndex::new(0), 0, &[torrent.piece(0)]);
+    assert_eq!(kind(written), DiskErrorKind::Foreign);
+    assert_eq!(fs::read(dir.path().join("t/a")).unwrap(), theirs);
+}
+
+#[test]
 fn what_is_empty_or_zeros_is_nobodys_loss() {
     let torrent = Torrent::new(PIECE, &[("a", 100_000), ("b", 50_000), ("c", 20_000)]);
     let dir = temp();
