@@ -138,14 +138,15 @@ fn not_kept(path: &Path, error: &io::Error) -> String {
 
 /// What a file says; none if there is no file, or nothing in it. What is no state is [`io::ErrorKind::InvalidData`].
 fn read(path: &Path) -> io::Result<Option<DhtState>> {
-    let file = match File::open(path) {
+    let about = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        result => result?,
+        about => about?,
     };
-    // Reading a pipe or a device might not end.
-    if !file.metadata()?.is_file() {
+    // Opening a pipe waits for somebody to write to it, and reading a device might not end.
+    if !about.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
+    let file = File::open(path)?;
     let mut bytes = Vec::new();
     file.take(MAX_STATE + 1).read_to_end(&mut bytes)?;
     let invalid = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidData, why));
@@ -419,6 +420,19 @@ mod tests {
         assert_eq!((config.dht.state, warning), (Some(state()), None));
         // No half-written file stays behind.
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_pipe_is_no_state_and_is_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dht");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let (config, keeper, warning) = applied(&path);
+        assert_eq!(config.dht.state, None);
+        assert!(keeper.is_none());
+        assert!(warning.unwrap().contains("not a regular file"));
     }
 
     #[test]

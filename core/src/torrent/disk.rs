@@ -4,6 +4,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use sha1::{Digest, Sha1};
+
 use crate::action::{Action, DiskJob, OpenStorage};
 use crate::bitfield::Bitfield;
 use crate::command::{Priority, Reply};
@@ -96,6 +98,19 @@ enum Stage {
         reopen: bool,
     },
     Released,
+}
+
+/// The SHA-1 of so many zeros.
+fn digest_of_zeros(len: u32) -> [u8; 20] {
+    const CHUNK: u32 = 4096;
+    let mut sha1 = Sha1::new();
+    let mut left = len;
+    while left > 0 {
+        let step = left.min(CHUNK);
+        sha1.update(&[0; CHUNK as usize][..step as usize]);
+        left -= step;
+    }
+    sha1.finalize().into()
 }
 
 impl Storage {
@@ -509,13 +524,20 @@ impl Torrent {
     /// The first file that was there before the torrent and has not one right piece in it: whoever made it
     /// made it for something else, and what is written over cannot be had back. A right piece that lies
     /// in it only in part counts, so that a small file is known by the piece it shares with its neighbours.
+    /// One of zeros only does not: many files have zeros in them. A piece that is zeros in this file and
+    /// something else in its neighbours counts.
     fn find_foreign(&mut self) -> Option<ForeignFile> {
         let foreign = core::mem::take(&mut self.storage.foreign);
+        // There are two lengths of pieces at most.
+        let mut zeros = BTreeMap::new();
         foreign.into_iter().find(|foreign| {
             let pieces = self.layout.pieces_of_file(foreign.file);
-            !pieces
-                .unwrap_or_default()
-                .any(|piece| self.have().contains(piece))
+            !pieces.unwrap_or_default().any(|piece| {
+                let size = self.piece_size(piece);
+                self.have().contains(piece)
+                    && self.metainfo.piece_hash(PieceIndex::new(piece))
+                        != Some(zeros.entry(size).or_insert_with(|| digest_of_zeros(size)))
+            })
         })
     }
 

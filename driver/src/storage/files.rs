@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use anabranch_core::Bitfield;
 use anabranch_core::action::OpenStorage;
@@ -14,7 +14,7 @@ use anabranch_core::event::{DiskError, DiskErrorKind, Opened, PartialPiece};
 use anabranch_core::metainfo::{
     FileIndex, FileKind, FileSpan, InfoHash, Layout, Metainfo, PieceIndex,
 };
-use anabranch_hash::{Message, digest, digest_two};
+use anabranch_hash::{Message, Sha1, digest, digest_two};
 use bytes::Bytes;
 
 use super::cache::{FileKey, OpenFiles, Slot};
@@ -85,7 +85,7 @@ pub enum Preallocation {
 ///   bytes they are, and under those that every system takes; what is created has the torrent's names, or the
 ///   latter if the file system does not take those.
 /// - A file that was there with data in it is [foreign](Opened::foreign) until something shows that it is
-///   this torrent's, and is not written to before: a piece that is right, resume data with its length and
+///   this torrent's, and is not written to before: a piece that is right and not zeros only, resume data with its length and
 ///   time, or its length alone if that resume data vouched for no piece in it. What is
 ///   empty, or zeros only, is nobody's loss and may be written. The bytes that pieces have of a foreign file
 ///   that is not wanted are kept aside.
@@ -134,6 +134,8 @@ pub(super) struct Session {
     /// What is there of incomplete pieces, for the next record.
     pub(super) partial: Mutex<Vec<PartialPiece>>,
     pub(super) recorded: Mutex<Recorded>,
+    /// The SHA-1 of a whole piece of zeros, once it was asked for.
+    pub(super) zeros: OnceLock<[u8; 20]>,
 }
 
 /// Where the files' data is.
@@ -411,9 +413,20 @@ impl FileStorage {
         })
     }
 
-    /// A piece is right: the files that it lies in are this torrent's.
-    fn own(&self, session: &Session, piece: PieceIndex) {
+    /// A piece is right: the files that it lies in are this torrent's, unless it is zeros only, which many
+    /// files have in them.
+    fn own(&self, session: &Session, piece: PieceIndex, digest: &[u8; 20]) {
         if read(&self.foreign).is_empty() {
+            return;
+        }
+        let full = session.layout.piece_length();
+        let size = session.layout.piece_size(piece).unwrap_or_default();
+        let zeros_of = |size: u32| Sha1::digest(&vec![0; size as usize]);
+        let is_zeros = match size == full {
+            true => session.zeros.get_or_init(|| zeros_of(full)) == digest,
+            false => zeros_of(size) == *digest,
+        };
+        if is_zeros {
             return;
         }
         let spans = session
@@ -578,7 +591,7 @@ impl Storage for FileStorage {
             let found = digest(&mut self.message(&session, &places, piece, scratch)?);
             let right = matches(found, expected);
             if right == Ok(true) {
-                self.own(&session, piece);
+                self.own(&session, piece, expected);
             }
             right
         })
@@ -594,9 +607,9 @@ impl Storage for FileStorage {
             let mut two = self.message(&session, &places, two, other_half)?;
             let [one, two] = digest_two(&mut one, &mut two);
             let right = [matches(one, first), matches(two, second)];
-            for ((piece, _), right) in pieces.iter().zip(&right) {
+            for ((piece, expected), right) in pieces.iter().zip(&right) {
                 if *right == Ok(true) {
-                    self.own(&session, *piece);
+                    self.own(&session, *piece, expected);
                 }
             }
             Ok(right)

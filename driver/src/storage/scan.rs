@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use anabranch_core::Bitfield;
 use anabranch_core::action::OpenStorage;
@@ -209,10 +209,40 @@ impl FileStorage {
             written: AtomicBool::new(!recorded.changed.is_empty()),
             partial: Mutex::new(partial),
             recorded: Mutex::new(recorded),
+            zeros: OnceLock::new(),
         };
         *write(&self.routes) = Arc::new(routes);
         *write(&self.foreign) = foreign;
+        self.record_made(&session, resume.as_ref(), &opened);
         Ok((session, opened))
+    }
+
+    /// Records the files that were made before anything is written to them: what comes to an end before the
+    /// first checkpoint would leave files with data that nobody knows. A record that says more of a file than
+    /// is known now is left as it is. What cannot be recorded is told by the next checkpoint.
+    fn record_made(&self, session: &Session, resume: Option<&Resume>, opened: &Opened) {
+        let stamps = lock(&session.recorded).files.clone();
+        let made = !lock(&session.recorded).changed.is_empty();
+        let (mut fresh, mut lost) = (made, false);
+        {
+            let foreign = read(&self.foreign);
+            for (file, stamp) in (0..).zip(&stamps) {
+                let known = resume.is_some_and(|resume| {
+                    let then = resume.files.get(file as usize);
+                    then.is_some_and(Option::is_some)
+                });
+                let is_foreign = foreign.contains(&file);
+                lost |= known && is_foreign;
+                fresh |= stamp.is_some() && !known && !is_foreign;
+            }
+        }
+        if self.options.read_only || !fresh || lost {
+            return;
+        }
+        let recorded = self.record(session, &opened.trusted, opened.uploaded, opened.downloaded);
+        if recorded.is_err() {
+            *lock(&self.trouble) = None;
+        }
     }
 
     /// Does all that `select` does.

@@ -119,6 +119,17 @@ fn multi() -> Torrent {
 }
 
 #[test]
+fn what_was_begun_and_not_recorded_is_not_somebody_elses() {
+    let (dir, torrent) = (temp(), multi());
+    let (storage, _) = opened(&dir, &torrent);
+    let block = torrent.piece(0).slice(..1 << 14);
+    storage.write(PieceIndex::new(0), 0, &[block]).unwrap();
+    drop(storage);
+    let (_, found) = opened(&dir, &torrent);
+    assert_eq!(found.foreign, []);
+}
+
+#[test]
 fn a_torrent_is_written_to_its_files_and_read_back() {
     let (dir, torrent) = (temp(), multi());
     let (storage, opened) = opened(&dir, &torrent);
@@ -605,6 +616,25 @@ fn a_piece_that_is_right_makes_a_file_ours() {
     assert!(torrent.matches(&storage, 3));
     torrent.store_all(&storage);
     check_files(&dir, &torrent);
+}
+
+#[test]
+fn a_right_piece_of_zeros_makes_no_file_ours() {
+    let len = 4 * PIECE as usize;
+    let mut data = vec![0; len];
+    data[..PIECE as usize].fill(1);
+    let torrent = Torrent::with_data("t", PIECE, &[("a", len as u64)], data.into());
+    let dir = temp();
+    fs::create_dir(dir.path().join("t")).unwrap();
+    let mut theirs = vec![0; len];
+    theirs[..9_000].fill(7);
+    fs::write(dir.path().join("t/a"), &theirs).unwrap();
+    let (storage, found) = opened(&dir, &torrent);
+    assert_eq!(foreign(&found), [0]);
+    assert!((1..4).all(|piece| torrent.matches(&storage, piece)));
+    let written = storage.write(PieceIndex::new(0), 0, &[torrent.piece(0)]);
+    assert_eq!(kind(written), DiskErrorKind::Foreign);
+    assert_eq!(fs::read(dir.path().join("t/a")).unwrap(), theirs);
 }
 
 #[test]
