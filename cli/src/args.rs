@@ -22,6 +22,9 @@ use crate::select::FileList;
 use crate::units::parse_percent;
 use crate::units::{parse_duration, parse_piece_length, parse_rate, parse_ratio, parse_size};
 
+/// What nothing may be called that is downloaded: the folder of the resume data.
+const RESUME_FOLDER: &str = ".anabranch";
+
 const UNITS: &str = "\
 Units:
   sizes, rates  k, M, G, T are powers of 1000, and Ki, Mi, Gi, Ti powers of 1024;
@@ -83,7 +86,7 @@ pub(crate) struct Download {
 
     /// The name of its file or folder on the disk, in place of the torrent's own. Needs a single SOURCE, and
     /// has to be given whenever the torrent is.
-    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    #[arg(long, value_name = "NAME", value_parser = in_utf8(parse_name))]
     pub(crate) out: Option<String>,
 
     #[command(flatten)]
@@ -92,7 +95,7 @@ pub(crate) struct Download {
     /// Which files: numbers as `anabranch show` prints them, ranges, names and patterns, such as
     /// `1,3-5,*.txt`; with ! before it, what is not wanted, such as `!*sample*`. May be given several
     /// times; a comma in a name is `\,` unless the name is all of LIST. Needs a single SOURCE.
-    #[arg(long, short = 'f', value_name = "LIST")]
+    #[arg(long, short = 'f', value_name = "LIST", value_parser = in_utf8(FileList::from_str))]
     pub(crate) files: Vec<FileList>,
 
     /// Take capital and small letters for the same in --files.
@@ -162,7 +165,7 @@ pub(crate) struct Seed {
 
     /// The name of its file or folder on the disk, in place of the torrent's own. Needs a single TORRENT, and
     /// has to be given whenever the torrent is.
-    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    #[arg(long, value_name = "NAME", value_parser = in_utf8(parse_name))]
     pub(crate) out: Option<String>,
 
     #[command(flatten)]
@@ -304,7 +307,7 @@ pub(crate) struct Dht {
 pub(crate) enum DhtCommand {
     /// Find peers of a torrent, and print their addresses.
     GetPeers(DhtGetPeers),
-    /// Ask a node whether it is there. Exit code 1 means that no answer came.
+    /// Ask a node whether it is there. Exit code 1 means that no answer came, and 5 that none came within --timeout.
     Ping(DhtPing),
     /// Be a node until Ctrl-C, for example one to get to know others by in a private network.
     Node(DhtNode),
@@ -549,7 +552,7 @@ pub(crate) struct Verify {
     pub(crate) dir: PathBuf,
 
     /// The name of its file or folder on the disk, in place of the torrent's own. It has to be given whenever the torrent is.
-    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    #[arg(long, value_name = "NAME", value_parser = in_utf8(parse_name))]
     pub(crate) out: Option<String>,
 
     /// Write one JSON object a line to standard output instead of progress for people.
@@ -734,9 +737,20 @@ impl Source {
         match known {
             "" => Err("give the path of a .torrent file".to_owned()),
             "-" => Ok(Self::Stdin),
+            _ if is_cut_hash(known) && !Path::new(known).exists() => {
+                let digits = known.len();
+                Err(format!(
+                    "an info-hash has 40 hexadecimal digits, and this has {digits}; nor is it a file"
+                ))
+            }
             _ => Ok(Self::Path(text.into())),
         }
     }
+}
+
+/// Whether it looks like an info-hash with some digits too few or too many.
+fn is_cut_hash(text: &str) -> bool {
+    matches!(text.len(), 36..=39 | 41..=44) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl fmt::Display for Source {
@@ -844,6 +858,9 @@ impl FromStr for PeerAddress {
 
 /// Reads the name of a file or folder: one that can be created as it is.
 fn parse_name(text: &str) -> Result<String, String> {
+    if text.eq_ignore_ascii_case(RESUME_FOLDER) {
+        return Err("resume data has this name; choose another".to_owned());
+    }
     let safe = SafePath::with_names([text.as_bytes()], system_names());
     if safe.as_str() == text {
         return Ok(text.to_owned());
@@ -895,6 +912,17 @@ fn path() -> impl TypedValueParser<Value = PathBuf> {
             "your shell has not replaced the `~`: write \"$HOME\" in its place, or {} if it is meant",
             Path::new(".").join(&path).display()
         ))
+    })
+}
+
+/// Reads what must be in UTF-8 with `read`. Whatever is not is refused by the name of its argument, which the library
+/// does not tell by itself.
+fn in_utf8<T: Clone + Send + Sync + 'static>(
+    read: fn(&str) -> Result<T, String>,
+) -> impl TypedValueParser<Value = T> {
+    OsStringValueParser::new().try_map(move |text| match text.to_str() {
+        Some(text) => read(text),
+        None => Err("it has to be in UTF-8".to_owned()),
     })
 }
 
@@ -962,14 +990,13 @@ fn parse_web_seeds(text: &str) -> Result<Urls, String> {
     parse_urls(text, &["http", "https", "ftp"])
 }
 
-/// Reads URLs of these schemes. A comma is between two of them if another one follows; else it is in one.
+/// Reads URLs of these schemes. A comma is between two of them if another one follows, of whatever scheme, or
+/// nothing; else it is in one.
 fn parse_urls(text: &str, schemes: &[&str]) -> Result<Urls, String> {
     let begins = |text: &str| {
-        text.split_once("://").is_some_and(|(scheme, _)| {
-            schemes
-                .iter()
-                .any(|known| scheme.eq_ignore_ascii_case(known))
-        })
+        let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+        let of_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+        !scheme.is_empty() && scheme.chars().all(of_scheme)
     };
     let mut urls: Vec<String> = Vec::new();
     for part in text.split(',') {
@@ -978,11 +1005,19 @@ fn parse_urls(text: &str, schemes: &[&str]) -> Result<Urls, String> {
                 last.push(',');
                 last.push_str(part);
             }
+            None if part.trim().is_empty() => {}
             Some(_) | None => urls.push(part.trim_start().to_owned()),
         }
     }
-    let urls: Result<Vec<String>, String> =
-        urls.iter().map(|url| parse_url(url, schemes)).collect();
+    if urls.is_empty() {
+        // The refusal says what a URL is.
+        urls.push(String::new());
+    }
+    let urls = urls.iter().map(|url| {
+        let of_list = |c: char| c == ',' || c.is_whitespace();
+        parse_url(url.trim_end_matches(of_list), schemes)
+    });
+    let urls: Result<Vec<String>, String> = urls.collect();
     urls.map(Urls)
 }
 
@@ -1230,10 +1265,36 @@ mod tests {
         assert_eq!(both, ErrorKind::ArgumentConflict);
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn an_argument_that_is_not_in_utf8_is_refused_by_its_name() {
+        use std::os::unix::ffi::OsStringExt;
+        for option in ["--out", "--files"] {
+            let mut line: Vec<OsString> = ["anabranch", "download", "a.torrent", option]
+                .map(OsString::from)
+                .into();
+            line.push(OsString::from_vec(b"a\xff".to_vec()));
+            let refused = Cli::try_parse_from(line).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::ValueValidation);
+            let told = refused.to_string();
+            assert!(told.contains(option) && told.contains("UTF-8"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_hash_with_a_digit_too_few_is_no_path() {
+        for digits in [39, 41] {
+            let refused = Origin::read("a".repeat(digits).into()).unwrap_err();
+            assert!(refused.contains("40 hexadecimal digits"), "{refused}");
+        }
+        let short = Origin::read("abc".into());
+        assert_eq!(short, Ok(Origin::File(Source::Path("abc".into()))));
+    }
+
     #[test]
     fn a_name_is_one_that_can_be_created() {
         assert_eq!(parse_name("R.E.M. (live)"), Ok("R.E.M. (live)".into()));
-        for text in ["", ".", "..", "a/b", "/a", "new\nline"] {
+        for text in ["", ".", "..", "a/b", "/a", "new\nline", ".Anabranch"] {
             assert!(parse_name(text).is_err(), "{text:?}");
         }
     }
@@ -1289,9 +1350,34 @@ mod tests {
                     .into()
             ))
         );
-        for text in ["http://a,udp://", "http://a, b", ",http://a,,"] {
+        for text in ["http://a,udp://", "http://a, b", ",", "b,http://a"] {
             assert!(parse_trackers(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_url_of_another_scheme_in_a_list_is_refused() {
+        for text in [
+            "http://a/x,wss://b:1",
+            "wss://b:1,http://a/x",
+            "udp://a:1, ws+x://b",
+        ] {
+            assert!(parse_trackers(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn empty_parts_of_a_list_of_urls_are_left_out() {
+        let two = Ok(Urls(["http://a/x", "udp://b:1"].map(str::to_owned).into()));
+        for text in [
+            "http://a/x,,udp://b:1",
+            ",http://a/x, ,udp://b:1, ,",
+            "http://a/x,udp://b:1,",
+        ] {
+            assert_eq!(parse_trackers(text), two, "{text}");
+        }
+        let inside = "http://a/x?b=1,,2";
+        assert_eq!(parse_trackers(inside), Ok(Urls(vec![inside.to_owned()])));
     }
 
     #[test]
@@ -1316,14 +1402,7 @@ mod tests {
         let url = "HTTPS://example.org/a.torrent?x=1&y=2";
         assert_eq!(file(url), Ok(Origin::File(Source::Url(url.into()))));
         assert_eq!(file("-"), Ok(Origin::File(Source::Stdin)));
-        for path in [
-            "a",
-            "./-",
-            &hash[1..],
-            "http:",
-            "ftp://a/b",
-            "xmagnet:?xt=1",
-        ] {
+        for path in ["a", "./-", "http:", "ftp://a/b", "xmagnet:?xt=1"] {
             assert_eq!(file(path), Ok(Origin::File(Source::Path(path.into()))));
         }
         let version2 = file("magnet:?xt=urn:btmh:1220aa").unwrap_err();

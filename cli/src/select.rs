@@ -8,6 +8,7 @@ use anabranch_core::metainfo::{FileIndex, Metainfo};
 use glob::{MatchOptions, Pattern};
 
 use crate::exit::Failure;
+use crate::output::text::printable;
 
 /// Which files of a torrent are wanted, once it is known which ones it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,14 +275,14 @@ impl Names {
         let pattern = Pattern::new(&self.case.fold(text)).map_err(|error| {
             format!(
                 "'{}' is neither the name of a file nor a pattern: {}",
-                text.escape_default(),
+                printable(text),
                 error.msg
             )
         })?;
         self.matching(text.contains('/'), |name| {
             pattern.matches_with(name, OPTIONS)
         })
-        .ok_or_else(|| format!("no file of the torrent matches '{}'", text.escape_default()))
+        .ok_or_else(|| format!("no file of the torrent matches '{}'", printable(text)))
     }
 
     /// The files that match by their names or those of their folders; none if there are none.

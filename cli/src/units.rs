@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use crate::output::text::printable;
+
 /// Reads a number of bytes: `1048576`, `2MiB`, `500k`, `1.5M`.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let lower = text.trim().to_ascii_lowercase();
@@ -29,7 +31,7 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         other => {
             return Err(format!(
                 "unknown unit '{}'; write a number of bytes, or for example 500k, 1.5M or 2MiB",
-                other.escape_default()
+                printable(other)
             ));
         }
     };

@@ -340,9 +340,9 @@ impl From<&DhtPath> for PathTaken {
 
 async fn get_peers(vigil: &mut Vigil<'_>, args: &DhtGetPeers) -> Result<Exit, Failure> {
     let client = vigil.client;
-    let doing = format!("asking the DHT for peers of {}", args.torrent);
+    let doing = "asking the DHT";
     let asking = async { client.dht_get_peers(args.torrent).await.map_err(failed) };
-    let found = vigil.over(&doing, asking).await?;
+    let found = vigil.over(doing, asking).await?;
     let path = PathTaken::from(&found.path);
     if args.common.json {
         json::tell(&PeersFound {

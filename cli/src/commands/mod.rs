@@ -235,6 +235,12 @@ fn read_bounded(path: &Path) -> Result<Bytes, Failure> {
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     let name = path.display().to_string();
+    if metadata.is_dir() {
+        return Err(
+            Failure::new(format!("{name} is a folder, and no torrent file"))
+                .advise("give the .torrent file; `anabranch create` makes one of a folder"),
+        );
+    }
     if metadata.is_file() && metadata.len() > limits::MAX_TORRENT_LEN as u64 {
         return Err(too_long(&name, Some(metadata.len())));
     }

@@ -90,7 +90,8 @@ pub(crate) enum Event {
         /// Pieces in all.
         pieces: u32,
     },
-    /// Where a torrent stands: once a second, when its first piece has come, and before `completed`.
+    /// Where a torrent stands: once a second, when its first piece has come, and with `completed`: before it if the
+    /// torrent stops then, and after it if it seeds.
     Progress(Box<Progress>),
     /// A file whose pieces all match is longer than the torrent says.
     FileLonger {
@@ -105,13 +106,14 @@ pub(crate) enum Event {
         /// Whether it was cut to that; else it was left as it is.
         cut: bool,
     },
-    /// Where all torrents together stand, if there are several: after the `progress` of each.
+    /// Where all torrents together stand, if there are several: after the `progress` of each, and at the end before
+    /// the first `stopped`.
     Total(Total),
     /// All that is wanted is there and verified.
     Completed {
         #[serde(flatten)]
         torrent: Torrent,
-        /// Bytes that were wanted.
+        /// Bytes of the files that were wanted.
         size: u64,
         /// Bytes downloaded in this run; 0 when all was there.
         downloaded: u64,

@@ -210,10 +210,14 @@ impl News {
                         true => String::new(),
                         false => format!(" ({})", units::rate(units::average(*downloaded, time))),
                     };
+                    let part = match downloaded < size {
+                        true => format!(", {} of it", units::size(*downloaded)),
+                        false => String::new(),
+                    };
                     format!(
-                        "{}: complete and verified, {} in {}{rate}",
+                        "{}: complete and verified, {}{part} in {}{rate}",
                         torrent.name,
-                        units::size(*downloaded),
+                        units::size(*size),
                         units::elapsed(time),
                     )
                 }
@@ -479,6 +483,31 @@ mod tests {
         assert_eq!(line("h:1", "connection refused"), None);
         assert!(line("h:2", "connection refused").is_some());
         assert!(line("h:1", "no answer").is_some());
+    }
+
+    #[test]
+    fn completion_tells_the_size_and_not_what_was_fetched_for_it() {
+        let line = |size, downloaded| {
+            let line = News::default().line(&Event::Completed {
+                torrent: Torrent {
+                    name: "x".into(),
+                    ..torrent()
+                },
+                size,
+                downloaded,
+                elapsed_ms: 2_000,
+            });
+            line.unwrap()
+        };
+        assert_eq!(
+            line(10 << 10, 32 << 10),
+            "x: complete and verified, 10.0 KiB in 2.00s (16.0 KiB/s)"
+        );
+        assert_eq!(
+            line(40 << 20, 4 << 20),
+            "x: complete and verified, 40.0 MiB, 4.0 MiB of it in 2.00s (2.0 MiB/s)"
+        );
+        assert_eq!(line(10 << 10, 0), "x: complete and verified, 10.0 KiB");
     }
 
     #[test]

@@ -165,6 +165,9 @@ struct Entry {
     lost: bool,
     /// Whether its files were ever looked at.
     opened: bool,
+    /// Bytes of the files that are wanted, once it is known which ones there are: less than those of the pieces that
+    /// they lie in.
+    wanted: Option<u64>,
     /// Why its files can't be used. A disk that fails later is waited for; one that was never usable
     /// is the user's to mend before anything is worth waiting for.
     refused: Option<DiskError>,
@@ -219,25 +222,29 @@ impl<'a> Session<'a> {
     pub(crate) async fn add(&mut self, task: Task<'_>) -> Result<(), Failure> {
         let label = task.work.label();
         let dir = task.options.dir.clone().unwrap_or_default();
-        match &task.work {
+        let wanted = match &task.work {
             Work::Torrent(_, metainfo) => {
-                let wanted = |index: usize| {
+                let wants = |index: usize| {
                     let priority = task.options.priorities.get(index);
                     priority.is_none_or(|priority| *priority != Priority::Skip)
                 };
-                let added = added(&label, metainfo, &dir, wanted);
+                let (added, wanted) = added(&label, metainfo, &dir, wants);
                 self.output.tell(&added)?;
+                Some(wanted)
             }
-            Work::Link(_) => self.output.tell(&Event::Fetching {
-                torrent: label.clone(),
-                dir: match task.aim {
-                    Aim::Metadata => None,
-                    Aim::Complete | Aim::Goal(_) | Aim::Seed | Aim::SeedOnly => {
-                        Some(dir.display().to_string())
-                    }
-                },
-            })?,
-        }
+            Work::Link(_) => {
+                self.output.tell(&Event::Fetching {
+                    torrent: label.clone(),
+                    dir: match task.aim {
+                        Aim::Metadata => None,
+                        Aim::Complete | Aim::Goal(_) | Aim::Seed | Aim::SeedOnly => {
+                            Some(dir.display().to_string())
+                        }
+                    },
+                })?;
+                None
+            }
+        };
         let awaited = match &task.work {
             Work::Torrent(..) => None,
             Work::Link(_) => Some(Awaited {
@@ -309,6 +316,7 @@ impl<'a> Session<'a> {
             done: false,
             lost: false,
             opened: false,
+            wanted,
             refused: None,
             status: None,
             resting: false,
@@ -369,7 +377,8 @@ impl<'a> Session<'a> {
         };
         let torrent = entry.label.clone();
         self.output.tell(&Event::Fetched { torrent, saved })?;
-        let added = added(&entry.label, &metainfo, &entry.dir, wanted);
+        let (added, wanted) = added(&entry.label, &metainfo, &entry.dir, wanted);
+        entry.wanted = Some(wanted);
         self.output.tell(&added)
     }
 
@@ -380,6 +389,7 @@ impl<'a> Session<'a> {
         // While all are at rest there is nothing to look at before the next notice.
         let mut at_rest = false;
         while !self.is_through() {
+            let patience_ends = self.patience_ends();
             let turn = {
                 let notices = &mut self.notices;
                 let notice = async { Turn::Notice(notices.next().await) };
@@ -387,7 +397,16 @@ impl<'a> Session<'a> {
                     if at_rest {
                         std::future::pending::<()>().await;
                     }
-                    ticks.next().await;
+                    let impatient = async {
+                        match patience_ends {
+                            Some(end) => Timer::at(end).await,
+                            None => std::future::pending().await,
+                        };
+                    };
+                    let regular = async {
+                        ticks.next().await;
+                    };
+                    or(regular, impatient).await;
                     Turn::Tick
                 };
                 let signal = async {
@@ -457,6 +476,10 @@ impl<'a> Session<'a> {
     /// Ends the client in good order, and tells where every torrent stands.
     pub(crate) async fn close(mut self) -> Result<Closed, Failure> {
         let looked = self.look(|_| true).await;
+        let total = match self.entries.len() > 1 && looked.is_ok() {
+            true => self.total().await.ok(),
+            false => None,
+        };
         let shut = match self.shut_down().await {
             Ok(()) | Err(Error::Stopped) => Ok(()),
             Err(error) => Err(Failure::new(error.to_string()).advise(
@@ -472,6 +495,9 @@ impl<'a> Session<'a> {
         self.output.clear();
         self.tell_of_recording()?;
         self.tell_of_keeping()?;
+        if let Some(total) = total {
+            self.output.tell(&Event::Total(total))?;
+        }
         for entry in self.entries.values() {
             let Some(status) = &entry.status else {
                 continue;
@@ -620,10 +646,9 @@ impl<'a> Session<'a> {
         // Those at rest are left alone, thousands of them as a rule, unless a notice may have been lost.
         let lost = self.notices.missed() > 0;
         let ids = self.look(|entry| lost || !entry.resting).await?;
-        for entry in ids.iter().filter_map(|id| self.entries.get(id)) {
-            if let Some(status) = &entry.status {
-                self.output.tell(&entry.progress(status))?;
-            }
+        for id in &ids {
+            self.on_metadata(*id).await?;
+            self.tell_progress(*id).await?;
         }
         if self.entries.len() > 1 {
             let total = self.total().await?;
@@ -634,7 +659,6 @@ impl<'a> Session<'a> {
         self.lose_patience()?;
         // Notices come first, but a reader that does not keep up misses some: the state tells, too.
         for id in ids {
-            self.on_metadata(id).await?;
             let state = self
                 .entries
                 .get(&id)
@@ -683,6 +707,7 @@ impl<'a> Session<'a> {
                 entry.opened = true;
                 entry.refused = None;
                 let unfit = entry.aim == Aim::SeedOnly && have < pieces;
+                self.renew_patience();
                 self.output.tell(&Event::Checked {
                     torrent,
                     have,
@@ -838,8 +863,22 @@ impl<'a> Session<'a> {
         if std::mem::replace(&mut entry.moving, true) {
             return Ok(());
         }
-        let status = entry.torrent.status().await.map_err(gone)?;
-        self.output.tell(&entry.progress(&status))
+        entry.status = Some(entry.torrent.status().await.map_err(gone)?);
+        self.tell_progress(id).await
+    }
+
+    /// Tells where a torrent stood when it was looked at. That it seeds is told after its completion.
+    async fn tell_progress(&mut self, id: TorrentId) -> Result<(), Failure> {
+        let Some(entry) = self.entries.get(&id) else {
+            return Ok(());
+        };
+        match &entry.status {
+            Some(status) if status.state == TorrentState::Seeding && !entry.complete => {
+                self.on_complete(id).await
+            }
+            Some(status) => self.output.tell(&entry.progress(status)),
+            None => Ok(()),
+        }
     }
 
     /// All that is wanted is there; told once.
@@ -850,23 +889,30 @@ impl<'a> Session<'a> {
         if entry.complete {
             return Ok(());
         }
+        if entry.aim == Aim::Complete {
+            // Others may still download: this one is not to upload meanwhile, nobody asked for it.
+            entry.torrent.pause().await.map_err(gone)?;
+        }
         let status = entry.torrent.status().await.map_err(gone)?;
-        self.output.tell(&entry.progress(&status))?;
+        let progress = entry.progress(&status);
+        let seeds = status.state == TorrentState::Seeding;
+        if !seeds {
+            self.output.tell(&progress)?;
+        }
         entry.complete = true;
+        entry.done |= entry.aim == Aim::Complete;
         let completed = Event::Completed {
             torrent: entry.label.clone(),
-            size: status.wanted,
+            size: entry.wanted.unwrap_or(status.wanted),
             downloaded: status.session_downloaded,
             elapsed_ms: u64::try_from(status.download_time.as_millis()).unwrap_or(u64::MAX),
         };
         entry.status = Some(status);
         self.output.tell(&completed)?;
-        if entry.aim == Aim::Complete {
-            entry.done = true;
-            // Others may still download: this one is not to upload meanwhile, nobody asked for it.
-            entry.torrent.pause().await.map_err(gone)?;
+        match seeds {
+            true => self.output.tell(&progress),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     async fn on_goal(&mut self, id: TorrentId) -> Result<(), Failure> {

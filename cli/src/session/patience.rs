@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{NAMED_REASONS, Session};
+use super::{Entry, NAMED_REASONS, Session};
 use crate::exit::Failure;
 use crate::units;
 
@@ -13,6 +13,12 @@ pub(super) struct Patience {
     since: Instant,
     /// What had come then.
     come: u64,
+}
+
+impl Patience {
+    fn restart(&mut self, come: u64) {
+        (self.come, self.since) = (come, Instant::now());
+    }
 }
 
 impl Session<'_> {
@@ -27,29 +33,20 @@ impl Session<'_> {
 
     /// Fails if nothing has come for too long, while something is waited for.
     pub(super) fn lose_patience(&mut self) -> Result<(), Failure> {
+        let come = self.come();
+        let waits = self.waiting().next().is_some();
         let Some(patience) = &mut self.patience else {
             return Ok(());
         };
-        let come = self.entries.values().fold(0_u64, |come, entry| {
-            let status = entry.status.as_ref();
-            come.saturating_add(status.map_or(0, |status| {
-                let checked = status.pieces.saturating_sub(status.pieces_unchecked);
-                let metadata = status.metadata.map_or(0, |metadata| metadata.received);
-                status.session_downloaded + u64::from(checked) + u64::from(metadata)
-            }))
-        });
-        let waiting = || {
-            let entries = self.entries.values();
-            entries.filter(|entry| !entry.complete && !entry.lost)
-        };
-        if come != patience.come || waiting().next().is_none() {
-            (patience.come, patience.since) = (come, Instant::now());
+        if come != patience.come || !waits {
+            patience.restart(come);
             return Ok(());
         }
         if patience.since.elapsed() < patience.limit {
             return Ok(());
         }
-        let reasons = waiting().take(NAMED_REASONS).map(|entry| {
+        let limit = patience.limit;
+        let reasons = self.waiting().take(NAMED_REASONS).map(|entry| {
             let hindrance = entry
                 .status
                 .as_ref()
@@ -60,15 +57,50 @@ impl Session<'_> {
             }
         });
         let reasons: Vec<String> = reasons.collect();
-        let more = match waiting().count().saturating_sub(NAMED_REASONS) {
+        let more = match self.waiting().count().saturating_sub(NAMED_REASONS) {
             0 => String::new(),
             more => format!("; and {more} more"),
         };
         Err(Failure::timed_out(format!(
             "nothing has come for {}: {}{more}",
-            units::limit(patience.limit),
+            units::limit(limit),
             reasons.join("; "),
         ))
         .advise("name a peer that has it with --peer, or wait longer with another --timeout"))
+    }
+
+    /// Begins to wait anew, with what is there by now: when what was on the disk has been looked at, which a tick
+    /// would learn of later.
+    pub(super) fn renew_patience(&mut self) {
+        let come = self.come();
+        if let Some(patience) = &mut self.patience {
+            patience.restart(come);
+        }
+    }
+
+    /// When patience ends if nothing comes until then. None while nothing is waited for; and without any patience the
+    /// next tick is early enough.
+    pub(super) fn patience_ends(&self) -> Option<Instant> {
+        let patience = self.patience.as_ref().filter(|it| !it.limit.is_zero())?;
+        self.waiting().next()?;
+        patience.since.checked_add(patience.limit)
+    }
+
+    /// What has come, in whatever unit: it is compared with itself.
+    fn come(&self) -> u64 {
+        self.entries.values().fold(0_u64, |come, entry| {
+            let status = entry.status.as_ref();
+            come.saturating_add(status.map_or(0, |status| {
+                let checked = status.pieces.saturating_sub(status.pieces_unchecked);
+                let metadata = status.metadata.map_or(0, |metadata| metadata.received);
+                status.session_downloaded + u64::from(checked) + u64::from(metadata)
+            }))
+        })
+    }
+
+    /// Those that something is missing of.
+    fn waiting(&self) -> impl Iterator<Item = &Entry> {
+        let entries = self.entries.values();
+        entries.filter(|entry| !entry.complete && !entry.lost)
     }
 }

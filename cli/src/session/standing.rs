@@ -79,28 +79,30 @@ impl Entry {
     }
 }
 
-/// Tells that a torrent was taken on.
+/// Tells that a torrent was taken on, and how many bytes of its files are wanted.
 pub(super) fn added(
     label: &output::Torrent,
     metainfo: &Metainfo,
     dir: &Path,
     wanted: impl Fn(usize) -> bool,
-) -> Event {
+) -> (Event, u64) {
     let files = metainfo.files().iter().enumerate();
     let files: Vec<u64> = files
         .filter(|(index, file)| file.kind() == FileKind::Data && wanted(*index))
         .map(|(_, file)| file.length())
         .collect();
-    Event::Added {
+    let wanted = files
+        .iter()
+        .fold(0_u64, |sum, length| sum.saturating_add(*length));
+    let added = Event::Added {
         torrent: label.clone(),
         dir: dir.display().to_string(),
         size: size(metainfo),
-        wanted: files
-            .iter()
-            .fold(0, |sum, length| length.saturating_add(sum)),
+        wanted,
         files: u32::try_from(files.len()).unwrap_or(u32::MAX),
         pieces: metainfo.piece_count(),
-    }
+    };
+    (added, wanted)
 }
 
 /// Bytes of all files, padding not counted.

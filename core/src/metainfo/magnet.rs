@@ -460,19 +460,25 @@ fn read_peer(text: &str) -> Option<Node> {
     Some(Node { host, port })
 }
 
-/// `0,2,6-8`. What makes no sense is left out.
+/// `0,2,6-8`. What makes no sense is left out. A number that is too large stays, as the largest there is: without
+/// it, a link that selects what is not there would select everything.
 fn read_ranges(text: &str) -> Vec<RangeInclusive<u32>> {
     let decoded = decode(text);
     let text = String::from_utf8_lossy(&decoded);
     text.split(',')
         .filter_map(|range| {
             let (start, end) = range.split_once('-').unwrap_or((range, range));
-            let start = start.trim().parse().ok()?;
-            let end = end.trim().parse().ok()?;
+            let (start, end) = (read_index(start.trim())?, read_index(end.trim())?);
             (start <= end).then_some(start..=end)
         })
         .take(MAX_RANGES)
         .collect()
+}
+
+/// The number of a file, or the largest number in place of a larger one.
+fn read_index(text: &str) -> Option<u32> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u32::MAX))
 }
 
 /// Undoes percent encoding. A percent sign that encodes nothing stays.
@@ -515,6 +521,7 @@ impl fmt::Display for Encoded<'_> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
     use std::format;
 
     use quickcheck::{Arbitrary, Gen, quickcheck};
@@ -779,6 +786,21 @@ mod tests {
                 .parse()
                 .unwrap();
             assert_eq!(magnet.select, None, "{so}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_too_large_does_not_select_everything() {
+        for (so, select) in [
+            ("4294967296", u32::MAX..=u32::MAX),
+            ("99999999999999999999", u32::MAX..=u32::MAX),
+            ("4294967296-99999999999", u32::MAX..=u32::MAX),
+            ("7-4294967296", 7..=u32::MAX),
+        ] {
+            let magnet: Magnet = format!("magnet:?xt=urn:btih:{HASH}&so={so}")
+                .parse()
+                .unwrap();
+            assert_eq!(magnet.select, Some(vec![select]), "{so}");
         }
     }
 

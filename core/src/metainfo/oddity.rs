@@ -25,7 +25,7 @@ pub enum Oddity {
         /// The files in whose entries it is; none if it is in no entry of the list of files.
         files: Option<OddFiles>,
     },
-    /// A field that is not needed is there more than once. The first one counts.
+    /// A field that is not needed is there more than once. The first one counts; of `private`, one that is set.
     Repeated {
         /// Its key.
         field: &'static str,
@@ -90,7 +90,10 @@ impl fmt::Display for Oddity {
                 if let Some(files) = files {
                     write!(f, " of {files}")?;
                 }
-                f.write_str(" is there more than once; the first one counts")
+                f.write_str(match *field {
+                    "private" => " is there more than once; it counts as set if any of them is",
+                    _ => " is there more than once; the first one counts",
+                })
             }
             Self::Private => {
                 f.write_str("the field \"private\" is neither 0 nor 1; it counts as set")
