@@ -58,7 +58,8 @@ fn downloads_through_a_tracker(example: Example, url: impl Fn(&clients::Reserved
         .write(true)
         .open(damaged.join("a file with spaces.bin"));
     let file = file.expect("a file of the tree");
-    file.write_all_at(&[0xa5; 300_000], 1_000_000).expect("damaged");
+    file.write_all_at(&[0xa5; 300_000], 1_000_000)
+        .expect("damaged");
     example.download(&torrent, &folder, &[]).finish();
     assert_same(&content, &folder.join("tree"));
 }
