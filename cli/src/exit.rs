@@ -125,6 +125,7 @@ impl Failure {
     }
 
     /// Adds what there is to see below the message. Of much, the beginning is shown.
+    #[cfg(any(test, feature = "simulate"))]
     #[must_use]
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
         let detail = detail.into();

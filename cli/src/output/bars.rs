@@ -46,6 +46,7 @@ enum Work {
     /// Waiting for this.
     Waiting(String),
     /// How far, and what is told beside it, the most important first.
+    #[cfg(feature = "simulate")]
     Gauge {
         done: u64,
         total: u64,
@@ -89,7 +90,9 @@ impl Bars {
             Event::Hashing { done, total } => {
                 let since = match self.work {
                     Some(Work::Hashing { since, .. }) => since,
-                    Some(Work::Gauge { .. } | Work::Waiting(_)) | None => Instant::now(),
+                    #[cfg(feature = "simulate")]
+                    Some(Work::Gauge { .. }) => Instant::now(),
+                    Some(Work::Waiting(_)) | None => Instant::now(),
                 };
                 self.work = Some(Work::Hashing {
                     since,
@@ -187,6 +190,7 @@ impl Bars {
                 let row = row::of_work(*done, *total, rate, left);
                 return lay_out(&row::COLUMNS, &[row], width, self.glyphs);
             }
+            #[cfg(feature = "simulate")]
             Some(Work::Gauge { done, total, texts }) => {
                 return gauge(*done, *total, texts, width, self.glyphs);
             }
@@ -224,6 +228,7 @@ impl Bars {
 }
 
 /// A bar, and texts of falling importance.
+#[cfg(any(test, feature = "simulate"))]
 fn gauge(done: u64, total: u64, texts: &[String], width: usize, glyphs: Glyphs) -> Vec<String> {
     let column = |rank, gap, kind| Column { rank, gap, kind };
     let mut columns = vec![column(1, 0, Kind::Bar(8))];

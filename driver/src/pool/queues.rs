@@ -13,7 +13,7 @@ use crate::storage::Storage;
 /// How many pieces may wait for a thread that stores others of the same storage before another thread
 /// is called. One that finds two has less work with them than with one after the other, and none that
 /// is called for one piece only gets in the way of what brings the next.
-const STORES_A_THREAD: usize = 4;
+pub(super) const STORES_A_THREAD: usize = 4;
 
 /// All jobs that have not begun, and the threads that they wait for.
 pub(super) struct Queues {
