@@ -130,15 +130,11 @@ impl FileStorage {
             if self.options.read_only || (!short && !unmoved) {
                 continue;
             }
-            let access = Access::Create;
-            let mut made = self.make_file(
-                &mut walker,
-                &mut routes,
-                metainfo,
-                file,
-                access,
-                range.clone(),
-            );
+            let mut make = |routes: &mut Routes| {
+                let range = range.clone();
+                self.make_file(&mut walker, routes, metainfo, file, Access::Create, range)
+            };
+            let mut made = make(&mut routes);
             // One that was not there is another file of the torrent: their names are one name here.
             let is_used = |made: &File| {
                 there.is_none()
@@ -146,14 +142,7 @@ impl FileStorage {
                         .is_ok_and(|stat| stat.id.is_some_and(|id| used.contains(&id)))
             };
             if made.as_ref().is_ok_and(is_used) && routes.make_portable(metainfo, file) {
-                made = self.make_file(
-                    &mut walker,
-                    &mut routes,
-                    metainfo,
-                    file,
-                    access,
-                    range.clone(),
-                );
+                made = make(&mut routes);
             }
             let moved = made.and_then(|made| {
                 let moved = match parts {
