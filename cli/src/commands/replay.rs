@@ -447,7 +447,7 @@ fn unreadable(path: &Path, error: &ReadError, events: u64) -> Failure {
         ReadError::Foreign => failure.advise(
             "recordings are made by `anabranch download --record FILE` and `seed --record FILE`",
         ),
-        ReadError::Newer { .. } | ReadError::Unknown { .. } => {
+        ReadError::Older { .. } | ReadError::Newer { .. } | ReadError::Unknown { .. } => {
             failure.advise("replay it with the version that recorded it")
         }
         ReadError::Damaged { .. } => failure.advise("copy it anew from where it was made"),
