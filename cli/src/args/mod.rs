@@ -8,9 +8,9 @@ mod simulate;
 mod source;
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
@@ -99,8 +99,9 @@ pub(crate) struct Download {
 
     /// Which files: numbers as `anabranch show` prints them, ranges, names and patterns, such as
     /// `1,3-5,*.txt`; with ! before it, what is not wanted, such as `!*sample*`. May be given several
-    /// times; a comma in a name is `\,` unless the name is all of LIST. Needs a single SOURCE.
-    #[arg(long, short = 'f', value_name = "LIST", value_parser = in_utf8(FileList::from_str))]
+    /// times; a comma in a name is `\,` unless the name is all of LIST. A file that is called `1` is meant before
+    /// the first one, whose number is then `+1`. Needs a single SOURCE.
+    #[arg(long, short = 'f', value_name = "LIST", value_parser = OsStringValueParser::new().try_map(FileList::read))]
     pub(crate) files: Vec<FileList>,
 
     /// Take capital and small letters for the same in --files.
@@ -499,7 +500,10 @@ mod tests {
                 "anabranch download a --seed --ratio 1",
                 ErrorKind::ArgumentConflict,
             ),
-            ("anabranch download a --files 0", ErrorKind::ValueValidation),
+            (
+                "anabranch download a --files +0",
+                ErrorKind::ValueValidation,
+            ),
             (
                 "anabranch download a --limit-down 0",
                 ErrorKind::ValueValidation,
@@ -548,16 +552,14 @@ mod tests {
     #[test]
     fn an_argument_that_is_not_in_utf8_is_refused_by_its_name() {
         use std::os::unix::ffi::OsStringExt;
-        for option in ["--out", "--files"] {
-            let mut line: Vec<OsString> = ["anabranch", "download", "a.torrent", option]
-                .map(OsString::from)
-                .into();
-            line.push(OsString::from_vec(b"a\xff".to_vec()));
-            let refused = Cli::try_parse_from(line).unwrap_err();
-            assert_eq!(refused.kind(), ErrorKind::ValueValidation);
-            let told = refused.to_string();
-            assert!(told.contains(option) && told.contains("UTF-8"), "{told}");
-        }
+        let mut line: Vec<OsString> = ["anabranch", "download", "a.torrent", "--out"]
+            .map(OsString::from)
+            .into();
+        line.push(OsString::from_vec(b"a\xff".to_vec()));
+        let refused = Cli::try_parse_from(line).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ValueValidation);
+        let told = refused.to_string();
+        assert!(told.contains("--out") && told.contains("UTF-8"), "{told}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! How peers are found and reached: addresses, trackers' URLs, and what has to do with them.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -134,6 +135,15 @@ impl PeerAddress {
         match self {
             Self::Socket(address) => Some(*address),
             Self::Name { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
         }
     }
 }

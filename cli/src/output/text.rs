@@ -1,6 +1,7 @@
 //! Text from strangers on its way to a terminal.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use console::measure_text_width;
 
@@ -40,6 +41,28 @@ pub(crate) fn printable_json(json: String) -> String {
         }
     }
     escaped
+}
+
+/// An error in words, without the numbers that the system has for it: `(os error 2)`.
+pub(crate) fn reason(error: &impl fmt::Display) -> String {
+    const NUMBER: &str = " (os error ";
+    let text = error.to_string();
+    let mut words = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once(NUMBER) {
+        words += before;
+        let digits = after
+            .trim_start_matches('-')
+            .trim_start_matches(|c: char| c.is_ascii_digit());
+        rest = match digits.strip_prefix(')') {
+            Some(after) => after,
+            None => {
+                words += NUMBER;
+                after
+            }
+        };
+    }
+    words + rest
 }
 
 /// The text in so many columns of a terminal, with an ellipsis where something is missing.
@@ -93,6 +116,17 @@ mod tests {
     fn ordinary_text_is_left_alone() {
         for text in ["", "a b", "naïve 日本語 🎬", "100%"] {
             assert!(matches!(printable(text), Cow::Borrowed(same) if same == text));
+        }
+    }
+
+    #[test]
+    fn errors_of_the_system_have_words_alone() {
+        let gone = std::io::Error::from_raw_os_error(2);
+        let words = reason(&gone);
+        assert!(!words.contains("os error") && !words.is_empty(), "{words}");
+        assert_eq!(reason(&"a (os error 2): b (os error -104)"), "a: b");
+        for plain in ["", "a", "a (os error x)", "(os error 1", "a (os error 1"] {
+            assert_eq!(reason(&plain), plain);
         }
     }
 

@@ -11,7 +11,7 @@ use smol::future::or;
 use super::advice::{farewell, remedy};
 use super::{Closed, Session, UNFIT_ADVICE, gone};
 use crate::exit::Failure;
-use crate::output::Event;
+use crate::output::{Event, text::reason};
 
 /// How long the end may take before it is told what is waited for.
 const MOMENT: Duration = Duration::from_millis(300);
@@ -49,7 +49,7 @@ impl Session<'_> {
         };
         let shut = match self.shut_down().await {
             Ok(()) | Err(Error::Stopped) => Ok(()),
-            Err(error) => Err(Failure::new(error.to_string()).advise(
+            Err(error) => Err(Failure::new(reason(&error)).advise(
                 "the disk did not take everything in time; the next run verifies what is there",
             )),
         };
@@ -74,6 +74,10 @@ impl Session<'_> {
                 complete: entry.complete,
                 wanted: status.wanted,
                 have: status.have,
+                unfinished: match shut {
+                    Ok(()) => entry.unfinished(status),
+                    Err(_) => 0,
+                },
                 downloaded: status.session_downloaded,
                 uploaded: status.session_uploaded,
             })?;
@@ -84,7 +88,7 @@ impl Session<'_> {
         for entry in self.entries.into_values() {
             if let Some(error) = entry.refused.filter(|_| !entry.lost) {
                 let advice = format!("{}, and start it again", remedy(&error));
-                let failure = Failure::new(format!("{}: {error}", entry.label.name));
+                let failure = Failure::new(format!("{}: {}", entry.label.name, reason(&error)));
                 let failure = failure.advise(advice);
                 self.losses.add(entry.label.name, failure, self.output)?;
             } else {

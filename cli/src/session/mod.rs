@@ -2,7 +2,9 @@
 
 mod advice;
 mod closing;
+mod nodes;
 mod notices;
+mod pace;
 mod patience;
 mod standing;
 mod start;
@@ -10,6 +12,7 @@ mod start;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anabranch_core::command::{Priority, SeedGoal};
 use anabranch_core::error::CommandError;
@@ -30,10 +33,12 @@ use crate::args::PeerAddress;
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Resizes;
 use crate::losses::Losses;
-use crate::output::{self, Event, Output};
+use crate::output::{self, Event, Output, text::reason};
 use crate::select::Choice;
 use crate::units;
 
+pub(crate) use self::nodes::Checks;
+use self::pace::Pace;
 use self::patience::Patience;
 use self::standing::added;
 pub(crate) use self::start::start;
@@ -134,6 +139,8 @@ pub(crate) struct Session<'a> {
     /// Whether the local network is asked for peers.
     local: bool,
     patience: Option<Patience>,
+    /// The nodes of the DHT that the user named.
+    nodes: Checks,
     losses: Losses,
 }
 
@@ -168,6 +175,12 @@ struct Entry {
     /// is the user's to mend before anything is worth waiting for.
     refused: Option<DiskError>,
     status: Option<TorrentStatus>,
+    /// How fast it is, as it was looked at.
+    pace: Pace,
+    /// Bytes of what is wanted that were there when the run began, once that is known.
+    begun: Option<u64>,
+    /// What became of the peers that were named, and what the DHT said.
+    told: BTreeMap<String, String>,
     /// Whether nothing about it changes without a notice: it is not looked at until one comes.
     resting: bool,
 }
@@ -205,6 +218,7 @@ impl<'a> Session<'a> {
             moving: false,
             local: false,
             patience: None,
+            nodes: Checks::default(),
             losses,
         })
     }
@@ -212,6 +226,11 @@ impl<'a> Session<'a> {
     /// Tells that the local network is asked for peers, too.
     pub(crate) fn seek_locally(&mut self, local: bool) {
         self.local = local;
+    }
+
+    /// Tells of those of these nodes of the DHT that are not there.
+    pub(crate) fn check_nodes(&mut self, nodes: &[PeerAddress]) {
+        self.nodes = Checks::new(&self.client, nodes);
     }
 
     /// Takes a torrent on. One that cannot be is lost.
@@ -277,7 +296,7 @@ impl<'a> Session<'a> {
             Ok(torrent) => torrent,
             Err(error @ Error::Stopped) => return Err(gone(error)),
             Err(error) => {
-                let failure = Failure::new(format!("{}: {error}", label.name));
+                let failure = Failure::new(format!("{}: {}", label.name, reason(&error)));
                 return self.losses.add(label.name, failure, self.output);
             }
         };
@@ -315,6 +334,9 @@ impl<'a> Session<'a> {
             wanted,
             refused: None,
             status: None,
+            pace: Pace::default(),
+            begun: None,
+            told: BTreeMap::new(),
             resting: false,
         };
         let id = entry.torrent.id();
@@ -333,6 +355,7 @@ impl<'a> Session<'a> {
             let patience_ends = self.patience_ends();
             let turn = {
                 let notices = &mut self.notices;
+                let nodes = &mut self.nodes;
                 let notice = async { Turn::Notice(notices.next().await) };
                 let tick = async {
                     if at_rest {
@@ -361,7 +384,8 @@ impl<'a> Session<'a> {
                     resizes.next().await;
                     Turn::Resized
                 };
-                or(or(signal, resize), or(tick, notice)).await
+                let node = async { Turn::Node(nodes.next().await) };
+                or(or(signal, resize), or(or(tick, node), notice)).await
             };
             match turn {
                 Turn::Signal(exit) => {
@@ -369,6 +393,7 @@ impl<'a> Session<'a> {
                     return Ok(End::Asked(exit));
                 }
                 Turn::Resized => self.output.refresh(),
+                Turn::Node(failed) => self.output.tell(&failed)?,
                 Turn::Notice(Some(notice)) => {
                     at_rest = false;
                     self.on_notice(notice).await?;
@@ -413,6 +438,8 @@ impl<'a> Session<'a> {
         let statuses = self.client.statuses(ids.clone()).await.map_err(gone)?;
         for status in statuses {
             if let Some(entry) = self.entries.get_mut(&status.torrent) {
+                let (down, up) = (status.session_downloaded, status.session_uploaded);
+                entry.pace.note(Instant::now(), down, up);
                 entry.resting = is_resting(&status);
                 entry.status = Some(status);
             }
@@ -458,7 +485,7 @@ impl<'a> Session<'a> {
             Some((path, failure)) if !self.told_of_recording => {
                 self.told_of_recording = true;
                 let path = path.display();
-                let message = format!("the recording {path} ends here: {failure}");
+                let message = format!("the recording {path} ends here: {}", reason(&failure));
                 self.output.tell(&Event::Warning { message })
             }
             Some(_) | None => Ok(()),
@@ -487,7 +514,7 @@ impl<'a> Session<'a> {
             self.output.tell(&Event::Total(total))?;
         }
         self.output.refresh();
-        self.lose_patience()?;
+        self.lose_patience().await?;
         // Notices come first, but a reader that does not keep up misses some: the state tells, too.
         for id in ids {
             let state = self
@@ -517,6 +544,8 @@ impl<'a> Session<'a> {
 }
 
 enum Turn {
+    /// A node of the DHT that was named is not there.
+    Node(Event),
     Notice(Option<Notice>),
     Tick,
     Signal(Exit),
@@ -539,6 +568,6 @@ fn is_resting(status: &TorrentStatus) -> bool {
 
 /// The client ended without having been asked to.
 fn gone(error: Error) -> Failure {
-    Failure::new(format!("the client ended unexpectedly: {error}"))
+    Failure::new(format!("the client ended unexpectedly: {}", reason(&error)))
         .advise("the same command goes on where it stopped")
 }

@@ -8,12 +8,12 @@ use anabranch_core::id::TorrentId;
 use anabranch_core::metainfo::FileIndex;
 use anabranch_core::{Notice, TorrentState};
 
-use super::advice::remedy;
+use super::advice::advice;
 use super::standing::added;
 use super::{Aim, Session, gone};
 use crate::commands::save_torrent;
 use crate::exit::Failure;
-use crate::output::Event;
+use crate::output::{Event, lines::plural, text::reason};
 
 impl Session<'_> {
     /// Tells of a magnet link's torrent, if it is there and nobody was told.
@@ -106,6 +106,9 @@ impl Session<'_> {
                     entry.status = Some(entry.torrent.status().await.map_err(gone)?);
                 }
                 entry.opened = true;
+                if let (None, Some(status)) = (entry.begun, &entry.status) {
+                    entry.begun = Some(status.have);
+                }
                 entry.refused = None;
                 let unfit = entry.aim == Aim::SeedOnly && have < pieces;
                 self.renew_patience();
@@ -155,7 +158,7 @@ impl Session<'_> {
                 url,
                 peers: None,
                 warning: None,
-                error: Some(error),
+                error: Some(reason(&error)),
                 retry_in,
             },
             Notice::FileLonger {
@@ -183,15 +186,10 @@ impl Session<'_> {
             }
             Notice::StorageFailed { error, .. } => {
                 // A folder that cannot be used from the start is a mistake, not a mishap: the run ends.
-                let then = if entry.opened {
-                    "it goes on by itself"
-                } else {
-                    "start it again"
-                };
                 let event = Event::StorageFailed {
                     torrent,
-                    advice: format!("{}, and {then}", remedy(&error)),
-                    error: error.to_string(),
+                    advice: advice(&error, entry.opened, entry.aim == Aim::SeedOnly),
+                    error: reason(&error),
                 };
                 if !entry.opened {
                     entry.refused = Some(error);
@@ -199,16 +197,24 @@ impl Session<'_> {
                 event
             }
             Notice::StorageRecovered { .. } => Event::StorageRecovered { torrent },
-            Notice::PeerFailed { peer, error, .. } => Event::PeerFailed {
-                torrent,
-                peer,
-                error: error.to_string(),
-            },
-            Notice::DhtReplied { peers, nodes, .. } => Event::Dht {
-                torrent,
-                peers,
-                nodes,
-            },
+            Notice::PeerFailed { peer, error, .. } => {
+                let error = reason(&error);
+                entry.note(format!("peer {peer}"), error.clone());
+                Event::PeerFailed {
+                    torrent,
+                    peer,
+                    error,
+                }
+            }
+            Notice::DhtReplied { peers, nodes, .. } => {
+                let found = plural(peers.into(), "peer", "peers");
+                entry.note("DHT".to_owned(), found);
+                Event::Dht {
+                    torrent,
+                    peers,
+                    nodes,
+                }
+            }
             Notice::MetadataUnusable { error, .. } => {
                 let name = &entry.label.name;
                 let failure = Failure::new(format!("{name} cannot be downloaded: {error}")).advise(
