@@ -506,7 +506,8 @@ mod tests {
         assert_eq!(chosen("!*.srt"), Ok(vec![0, 1, 4, 5]));
         assert_eq!(chosen("*.mkv,!extras"), Ok(vec![1]));
         assert_eq!(chosen("!extras,*.mkv"), Ok(vec![1]));
-        assert_eq!(chosen("1-5,!2-3"), Ok(vec![0, 3, 4]));
+        assert_eq!(chosen("1-5,!+2-3"), Ok(vec![0, 3, 4]));
+        assert_eq!(chosen("1-6,!2-3"), Ok(vec![0, 1, 2, 3, 4]));
         assert_eq!(chosen("! readme.txt , subs"), Ok(vec![2, 3]));
         assert_eq!(chosen("!subs/en.srt"), Ok(vec![0, 1, 3, 4, 5]));
         let lists = ["t/subs", "!de.*"];

@@ -368,7 +368,7 @@ async fn get_peers(vigil: &mut Vigil<'_>, args: &DhtGetPeers) -> Result<Exit, Fa
             peers: found.peers,
             path,
         })?;
-        return Ok(Exit::Done);
+        return answered(&found.path);
     }
     let lines: Vec<String> = found.peers.iter().map(|peer| format!("{peer}\n")).collect();
     print(&lines.concat())?;
@@ -380,7 +380,18 @@ async fn get_peers(vigil: &mut Vigil<'_>, args: &DhtGetPeers) -> Result<Exit, Fa
         plural(path.hops.into(), "hop", "hops"),
         path.took_ms
     ));
-    Ok(Exit::Done)
+    answered(&found.path)
+}
+
+/// That there are no peers is an answer, if somebody gave it.
+fn answered(path: &DhtPath) -> Result<Exit, Failure> {
+    if path.asked == 0 || path.replied > 0 {
+        return Ok(Exit::Done);
+    }
+    let nodes = plural(path.asked.into(), "node", "nodes");
+    Err(failed(CommandError::NoDhtAnswer.into()).advise(format!(
+        "{nodes} did not answer; name one that is up with --dht-node"
+    )))
 }
 
 /// The object that `dht ping --json` writes.

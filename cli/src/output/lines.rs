@@ -298,7 +298,7 @@ impl News {
                 advice,
             } => format!("{}: {error}; {advice}", torrent.name),
             Event::StorageRecovered { torrent } => {
-                format!("{}: the disk works again, going on", torrent.name)
+                format!("{}: the disk works again", torrent.name)
             }
             Event::GoalReached { torrent, uploaded } => format!(
                 "{}: seeding goal reached, {} uploaded",
@@ -430,10 +430,7 @@ mod tests {
     fn names_do_not_reach_the_terminal_raw() {
         let mut news = News::default();
         let line = news.line(&Event::StorageRecovered { torrent: torrent() });
-        assert_eq!(
-            line.as_deref(),
-            Some("x\\u{1b}[2J: the disk works again, going on")
-        );
+        assert_eq!(line.as_deref(), Some("x\\u{1b}[2J: the disk works again"));
     }
 
     #[test]

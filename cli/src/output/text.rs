@@ -46,6 +46,8 @@ pub(crate) fn printable_json(json: String) -> String {
 /// An error in words, without the numbers that the system has for it: `(os error 2)`.
 pub(crate) fn reason(error: &impl fmt::Display) -> String {
     const NUMBER: &str = " (os error ";
+    // What is looked up is told before.
+    const LOOKUP: &str = "failed to lookup address information: ";
     let text = error.to_string();
     let mut words = String::with_capacity(text.len());
     let mut rest = text.as_str();
@@ -62,7 +64,7 @@ pub(crate) fn reason(error: &impl fmt::Display) -> String {
             }
         };
     }
-    words + rest
+    (words + rest).replace(LOOKUP, "")
 }
 
 /// The text in so many columns of a terminal, with an ellipsis where something is missing.
@@ -70,11 +72,32 @@ pub(crate) fn shortened(text: &str, columns: usize, ellipsis: &str) -> String {
     cut(text, columns, ellipsis, |_, _| true)
 }
 
-/// The same, cut between words, so that no number loses digits.
+/// The same of a sentence: as many of its clauses as there is room for, which say less and nothing else; or else the
+/// first cut between words, so that no number loses digits.
 pub(crate) fn cut_sentence(text: &str, columns: usize, ellipsis: &str) -> String {
+    if measure_text_width(text) > columns {
+        let ends = [": ", "; ", ", "]
+            .into_iter()
+            .flat_map(|mark| text.match_indices(mark));
+        let starts = ends.map(|(end, _)| &text[..end]);
+        let longest = starts
+            .filter(|start| measure_text_width(start) <= columns)
+            .max_by_key(|start| start.len());
+        if let Some(clauses) = longest {
+            return clauses.to_owned();
+        }
+    }
     cut(text, columns, ellipsis, |before, after| {
         !before.ends_with(' ') && after.starts_with(' ')
     })
+}
+
+/// The first clause of a sentence.
+pub(crate) fn first_clause(text: &str) -> &str {
+    let ends = [": ", "; ", ", "]
+        .into_iter()
+        .filter_map(|mark| text.find(mark));
+    &text[..ends.min().unwrap_or(text.len())]
 }
 
 /// The longest start of the text that leaves room for the ellipsis and ends where `may` says.
@@ -151,9 +174,12 @@ mod tests {
     fn sentences_are_cut_between_words() {
         let text = "no peers: 1410 refused";
         assert_eq!(cut_sentence(text, 22, "…"), text);
-        assert_eq!(cut_sentence(text, 21, "…"), "no peers: 1410…");
-        assert_eq!(cut_sentence(text, 13, "…"), "no peers:…");
+        assert_eq!(cut_sentence(text, 21, "…"), "no peers");
+        assert_eq!(cut_sentence(text, 8, "…"), "no peers");
+        assert_eq!(cut_sentence(text, 7, "…"), "no…");
         assert_eq!(cut_sentence(text, 2, "…"), "…");
+        assert_eq!(cut_sentence("one, two; three: four", 10, "…"), "one, two");
+        assert_eq!(first_clause("one two; three: four"), "one two");
     }
 
     quickcheck! {

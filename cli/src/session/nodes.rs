@@ -4,12 +4,19 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use anabranch_core::error::CommandError;
 use anabranch_driver::{Client, Error};
+use smol::Timer;
+use smol::future::or;
 
 use crate::args::PeerAddress;
 use crate::output::{Event, text::reason};
+use crate::units;
+
+/// How long a node may take to answer before that is worth a word.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Addresses of one name that are asked.
 const ADDRESSES: usize = 4;
@@ -73,7 +80,11 @@ async fn check(client: Client, node: PeerAddress) -> Option<Event> {
     };
     let mut last = None;
     for address in addresses.into_iter().take(ADDRESSES) {
-        match client.dht_ping(address).await {
+        let late = async {
+            Timer::after(PATIENCE).await;
+            Err(Error::Command(CommandError::NoDhtAnswer))
+        };
+        match or(client.dht_ping(address), late).await {
             // Whoever ends does not want to know any more.
             Ok(_) | Err(Error::Stopped) => return None,
             Err(error) => last = Some(error),
@@ -81,7 +92,9 @@ async fn check(client: Client, node: PeerAddress) -> Option<Event> {
     }
     match last {
         None => failed("the name has no address".to_owned()),
-        Some(Error::Command(CommandError::NoDhtAnswer)) => failed("no answer".to_owned()),
+        Some(Error::Command(CommandError::NoDhtAnswer)) => {
+            failed(format!("no answer in {}", units::limit(PATIENCE)))
+        }
         // There is nothing to ask it from: no socket of its family.
         Some(Error::Command(CommandError::NoDhtNodes)) => {
             failed("not reached from the address that is listened on".to_owned())

@@ -119,9 +119,12 @@ impl Session<'_> {
                 tell(what, said);
             }
             if let Some(status) = &entry.status {
-                let peers = plural(status.peers.into(), "peer", "peers");
-                let known = plural(status.candidates.into(), "more is known", "more are known");
-                tell("connected", &format!("{peers}; {known}"));
+                let said = match (status.peers, status.candidates) {
+                    (0, 0) => "none known".to_owned(),
+                    (0, known) => format!("none connected of {known} that are known"),
+                    (connected, known) => format!("{connected} connected, and {known} more known"),
+                };
+                tell("peers", &said);
             }
         }
         if let Ok(status) = self.client.dht_stats().await {
