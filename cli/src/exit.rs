@@ -152,6 +152,12 @@ impl Failure {
         ));
         match error.kind() {
             io::ErrorKind::NotFound => failure.advise("check the path for a typing mistake"),
+            io::ErrorKind::AlreadyExists => {
+                failure.advise("something else has this name; choose another, or move it away")
+            }
+            io::ErrorKind::NotADirectory => {
+                failure.advise("a part of the path is a file, and no folder; choose another")
+            }
             io::ErrorKind::PermissionDenied => failure
                 .advise("make it accessible for your user (chmod, chown), or choose another place"),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

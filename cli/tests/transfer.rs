@@ -438,7 +438,6 @@ fn what_was_tried_is_told_when_nothing_comes() {
         "copy",
         "--listen",
         "127.0.0.1:0",
-        "--no-lsd",
         "--tracker",
         &format!("{tracker}?key=secret"),
         "--dht-node",

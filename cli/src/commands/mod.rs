@@ -15,6 +15,7 @@ mod simulate;
 mod verify;
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -235,10 +236,16 @@ fn read_torrent(source: &Source, on: Choice) -> Result<(Bytes, Metainfo), Failur
 /// is none at all, the parser has nothing to say to anybody.
 fn refusal(source: &Source, bytes: &[u8], error: &MetainfoError) -> Failure {
     let is_close = bytes.trim_ascii_start().first() == Some(&b'd');
-    let message = match error {
-        MetainfoError::Bencode(_) if !is_close => format!("{source} is no torrent file"),
-        MetainfoError::Bencode(error) => format!("{source} is damaged: {error}"),
-        error => format!("{source} is not a usable torrent: {error}"),
+    let message = if !matches!(error, MetainfoError::Bencode(_)) {
+        format!("{source} is not a usable torrent: {error}")
+    } else if is_close {
+        // Its words begin with that this is no torrent.
+        let place = error
+            .source()
+            .map_or_else(String::new, |place| format!(": {place}"));
+        format!("{source} is damaged{place}")
+    } else {
+        format!("{source} is no torrent file")
     };
     Failure::new(message).advise(meant(bytes))
 }
