@@ -11,9 +11,9 @@ use anabranch_core::status::{FileStatus, Hindrance, PeerStatus, TorrentStatus, T
 use anabranch_core::{Bitfield, Command, Instant, Notice, TorrentState, TorrentView};
 
 use crate::error::Error;
+use crate::machine::EngineMachine;
 use crate::notices::{About, Notices};
 use crate::remote::Remote;
-use crate::run::EngineMachine;
 
 /// A torrent of a running [`Client`](crate::Client).
 ///
