@@ -51,7 +51,7 @@ pub use crate::fetch::{FETCH_TIMEOUT, FetchError, MAX_FETCHES};
 pub use crate::machine::{EngineMachine, Machine};
 pub use crate::notices::{NOTICE_QUEUE, Notices};
 pub use crate::options::Options;
-pub use crate::policy::{AllowAll, Contact, ContactKind, Policy};
+pub use crate::policy::{AllowAll, ByAddress, Policy, Purpose};
 pub use crate::record::{FLUSH_INTERVAL, Recording};
 pub use crate::remote::{MESSAGE_QUEUE, Remote};
 pub use crate::run::Loop;

@@ -22,7 +22,7 @@ mod net;
 mod runtime;
 
 pub use anabranch_driver::{
-    AddOptions, AllowAll, Client, Contact, ContactKind, DhtOptions, Error, Notices, Policy,
+    AddOptions, AllowAll, ByAddress, Client, DhtOptions, Error, Notices, Policy, Purpose,
     Recording, Source, StartError, Torrent, core, storage,
     storage::{Preallocation, Storage},
 };

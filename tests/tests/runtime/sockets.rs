@@ -15,7 +15,7 @@ use anabranch_driver::core::action::{HttpRequest, LocalPaths};
 use anabranch_driver::core::command::Reply;
 use anabranch_driver::core::event::{CloseReason, ContactError, OpResult, Undelivered};
 use anabranch_driver::core::{Action, Command, Event, Reason, Wake};
-use anabranch_driver::{Contact, ContactKind, Options};
+use anabranch_driver::{Options, Policy, Purpose};
 use anabranch_tests::subject::Subject;
 use smol::block_on;
 
@@ -271,6 +271,19 @@ pub(crate) fn a_firehose_does_not_drown_the_others<S: Subject>() {
     pouring.join().expect("ends with the loop");
 }
 
+/// Everybody may be dialled and sent packets to, but for one.
+struct AllBut(SocketAddr);
+
+impl Policy for AllBut {
+    fn connect(&self, to: SocketAddr, _: &Purpose) -> bool {
+        to != self.0
+    }
+
+    fn datagram(&self, to: SocketAddr, _: &Purpose) -> bool {
+        to != self.0
+    }
+}
+
 pub(crate) fn every_dial_ends_once_and_for_the_right_reason<S: Subject>() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let to = listener.local_addr().expect("bound");
@@ -278,9 +291,7 @@ pub(crate) fn every_dial_ends_once_and_for_the_right_reason<S: Subject>() {
     let nobody = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 9), to.port()));
     let options = {
         let mut options = Options::default();
-        options.policy = Arc::new(
-            |contact: &Contact<'_>| !matches!(contact.kind, ContactKind::Connect(to) if to.port() == 1),
-        );
+        options.policy = Arc::new(AllBut((Ipv4Addr::LOCALHOST, 1).into()));
         options
     };
     let denied = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
@@ -515,8 +526,7 @@ pub(crate) fn packets_that_do_not_arrive_are_reported<S: Subject>() {
         torrent: None,
     };
     let mut options = Options::default();
-    options.policy =
-        Arc::new(move |contact: &Contact<'_>| contact.kind != ContactKind::Datagram(refused));
+    options.policy = Arc::new(AllBut(refused));
     let last = listens.local_addr().expect("bound");
     let actions = [refused, v6, free, free, last].map(packet);
     let (running, events) = record::<S>(S::Runtime::default(), options, actions.into());
