@@ -1,8 +1,11 @@
 //! What the loop drives.
 
-use anabranch_core::{Action, Actions, Command, Engine, Event, Instant, Wake};
+use std::sync::Arc;
+
+use anabranch_core::{Action, Actions, Command, Engine, Event, Instant, Notice, TorrentView, Wake};
 
 use crate::dht::Keeper;
+use crate::identity::{Identities, Identity};
 use crate::record::Tape;
 
 /// What the loop drives: an engine, or a wrapper around one that looks at what passes by.
@@ -21,6 +24,7 @@ pub struct EngineMachine {
     actions: Actions,
     tape: Option<Tape>,
     keeper: Option<Keeper>,
+    identities: Identities,
 }
 
 impl EngineMachine {
@@ -31,6 +35,7 @@ impl EngineMachine {
             actions: Actions::new(),
             tape: None,
             keeper: None,
+            identities: Identities::default(),
         }
     }
 
@@ -44,6 +49,11 @@ impl EngineMachine {
     pub(crate) fn keep_dht(mut self, keeper: Option<Keeper>) -> Self {
         self.keeper = keeper;
         self
+    }
+
+    /// What handles to a torrent share.
+    pub(crate) fn identity(&self, torrent: TorrentView<'_>) -> Arc<Identity> {
+        self.identities.of(torrent)
     }
 
     /// The engine.
@@ -67,7 +77,29 @@ impl Machine for EngineMachine {
     }
 
     fn actions(&mut self) -> impl Iterator<Item = Action> + '_ {
-        self.actions.drain()
+        let (engine, identities) = (&self.engine, &self.identities);
+        self.actions.drain().inspect(move |action| {
+            if let Action::Notify(notice) = action {
+                follow(identities, engine, notice);
+            }
+        })
+    }
+}
+
+/// Keeps what handles know of their torrents true.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "notices that say nothing of a torrent's identity"
+)]
+fn follow(identities: &Identities, engine: &Engine, notice: &Notice) {
+    match notice {
+        Notice::MetadataReceived { torrent, .. } => {
+            if let Some(view) = engine.torrent(*torrent) {
+                identities.rename(view);
+            }
+        }
+        Notice::Removed { torrent } => identities.forget(*torrent),
+        _ => {}
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anabranch_core::command::{AddTorrent, RateLimits, Reply};
 use anabranch_core::id::TorrentId;
-use anabranch_core::metainfo::Magnet;
+use anabranch_core::metainfo::{InfoHash, Magnet};
 use anabranch_core::status::{TorrentStatus, Traffic};
 use anabranch_core::{Command, Stats};
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use super::add::AddOptions;
 use super::source::{Source, elsewhere, fetched, read};
 use crate::error::Error;
 use crate::fetch::{self, Room};
+use crate::identity::Identity;
 use crate::machine::EngineMachine;
 use crate::notices::Notices;
 use crate::record::Recording;
@@ -129,9 +130,16 @@ impl Client {
             ..AddTorrent::default()
         };
         match self.remote.add(add, storage).await? {
-            Reply::Added { torrent } => Torrent::find(&self.remote, torrent).await,
-            // The answer of other commands.
-            Reply::Done | Reply::Dht(_) => Err(Error::Removed),
+            Reply::Added { torrent } => {
+                let added = self.remote.query(move |machine, _| {
+                    let view = machine.engine().torrent(torrent)?;
+                    Some(machine.identity(view))
+                });
+                // Somebody else may have been faster.
+                let identity = added.await?.ok_or(Error::Removed)?;
+                Ok(self.handle(identity))
+            }
+            Reply::Done | Reply::Dht(_) => Err(Error::Unexpected),
         }
     }
 
@@ -180,26 +188,40 @@ impl Client {
         }
     }
 
-    /// All torrents.
+    /// All torrents, as they are at one moment.
     ///
     /// # Errors
     ///
     /// [`Error::Stopped`].
     pub async fn torrents(&self) -> Result<Vec<Torrent>, Error> {
-        let ids: Vec<TorrentId> = self
+        let identities: Vec<Arc<Identity>> = self
             .remote
-            .query(|machine, _| machine.engine().torrents().collect())
+            .query(|machine, _| {
+                let engine = machine.engine();
+                let views = engine.torrents().filter_map(|id| engine.torrent(id));
+                views.map(|view| machine.identity(view)).collect()
+            })
             .await?;
-        let mut torrents = Vec::with_capacity(ids.len());
-        for id in ids {
-            match Torrent::find(&self.remote, id).await {
-                Ok(torrent) => torrents.push(torrent),
-                // Removed in the meantime.
-                Err(Error::Command(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(torrents)
+        let torrents = identities.into_iter();
+        Ok(torrents.map(|identity| self.handle(identity)).collect())
+    }
+
+    /// The torrent of this info-hash, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`].
+    pub async fn find(&self, info_hash: InfoHash) -> Result<Option<Torrent>, Error> {
+        let found = self.remote.query(move |machine, _| {
+            let engine = machine.engine();
+            let view = engine.torrent(engine.find(&info_hash)?)?;
+            Some(machine.identity(view))
+        });
+        Ok(found.await?.map(|identity| self.handle(identity)))
+    }
+
+    fn handle(&self, identity: Arc<Identity>) -> Torrent {
+        Torrent::new(self.remote.clone(), identity)
     }
 
     /// What these torrents do, all at one moment, by asking once; those that are gone are left out.
