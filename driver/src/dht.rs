@@ -36,12 +36,17 @@ const MAX_STATE: u64 = 64 << 10;
 ///
 /// By default it answers others, knows nobody to begin with, and keeps nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 #[must_use]
 pub struct DhtOptions {
-    read_only: bool,
-    bootstrap: Vec<Node>,
-    state_file: Option<PathBuf>,
-    reply_rate: Option<u64>,
+    /// Whether it asks but does not answer (BEP 43).
+    pub read_only: bool,
+    /// The nodes to get to know others by.
+    pub bootstrap: Vec<Node>,
+    /// The file that the node's places and the nodes it knows are kept in.
+    pub state_file: Option<PathBuf>,
+    /// The bound on the answers to all others together, in bytes a second, if it is not the usual one.
+    pub reply_rate: Option<u64>,
 }
 
 impl DhtOptions {

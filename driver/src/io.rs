@@ -20,7 +20,7 @@ use crate::http;
 use crate::limits::SOCKET_PAUSE;
 use crate::net::{self, Bound};
 use crate::notices::Readers;
-use crate::options::Options;
+use crate::options::LoopOptions;
 use crate::policy::{Contact, ContactKind, Policy};
 use crate::pool::{Completion, Pool};
 use crate::ready::{Queue, Ready, Signal, TaskKey};
@@ -89,7 +89,7 @@ impl<R: Runtime> Drop for Io<R> {
 }
 
 impl<R: Runtime> Io<R> {
-    pub(crate) fn new(runtime: R, options: Options) -> Self {
+    pub(crate) fn new(runtime: R, options: LoopOptions) -> Self {
         let ready = Arc::new(Ready::default());
         let buffers = BufferPool::default();
         let buffer_len = options.read_buffer.max(4 << 10);

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::policy::{AllowAll, Policy};
 
-/// How a loop is set up.
+/// How a [`Loop`](crate::run::Loop) is set up.
 #[derive(Clone)]
 #[non_exhaustive]
-pub struct Options {
+#[must_use]
+pub struct LoopOptions {
     /// Who may be talked to. Default: everybody.
     pub policy: Arc<dyn Policy>,
     /// The local address that everything is dialled from. Destinations of the other address family
@@ -19,7 +20,7 @@ pub struct Options {
     pub read_buffer: usize,
 }
 
-impl Default for Options {
+impl Default for LoopOptions {
     fn default() -> Self {
         Self {
             policy: Arc::new(AllowAll),
@@ -29,9 +30,34 @@ impl Default for Options {
     }
 }
 
-impl std::fmt::Debug for Options {
+impl LoopOptions {
+    /// Everybody may be talked to, from any address.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Who may be talked to.
+    pub fn policy(mut self, policy: impl Policy) -> Self {
+        self.policy = Arc::new(policy);
+        self
+    }
+
+    /// Dials from this local address only.
+    pub fn from(mut self, address: IpAddr) -> Self {
+        self.from = Some(address);
+        self
+    }
+
+    /// The length of a read buffer, in bytes.
+    pub fn read_buffer(mut self, len: usize) -> Self {
+        self.read_buffer = len;
+        self
+    }
+}
+
+impl std::fmt::Debug for LoopOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options")
+        f.debug_struct("LoopOptions")
             .field("from", &self.from)
             .field("read_buffer", &self.read_buffer)
             .finish_non_exhaustive()

@@ -28,7 +28,7 @@ use crate::limits::{
 };
 pub use crate::machine::{EngineMachine, Machine};
 use crate::net::Bound;
-use crate::options::Options;
+use crate::options::LoopOptions;
 use crate::ready::{Signal, Source};
 use crate::remote::{Message, Query, Remote};
 use crate::runtime::{Runtime, Timer};
@@ -65,7 +65,7 @@ impl<R: Runtime, M> std::fmt::Debug for Loop<R, M> {
 
 impl<R: Runtime, M: Machine> Loop<R, M> {
     /// Makes a loop, and the handle to it. The clock is the one whose time `machine` was made with.
-    pub fn new(runtime: R, machine: M, clock: Clock, options: Options) -> (Self, Remote<M>) {
+    pub fn new(runtime: R, machine: M, clock: Clock, options: LoopOptions) -> (Self, Remote<M>) {
         let (sender, receiver) = async_channel::bounded(crate::remote::MESSAGE_QUEUE);
         let mut io = Io::new(runtime, options);
         let remote = Remote::new(sender, io.readers.clone());

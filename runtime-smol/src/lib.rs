@@ -10,7 +10,7 @@
 //! other.
 //!
 //! What is not tied to smol comes from [`anabranch_driver`], and the protocol from
-//! [`anabranch_driver::core`].
+//! [`anabranch_driver::engine`].
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -20,7 +20,7 @@ mod runtime;
 
 pub use anabranch_driver::{
     AddOptions, AllowAll, ByAddress, Client, DhtOptions, Error, Notices, Policy, Purpose,
-    Recording, Source, StartError, Torrent, core, storage,
+    Recording, Source, StartError, Torrent, engine, storage,
     storage::{Preallocation, Storage},
 };
 

@@ -14,7 +14,7 @@
 //! is what was saved last, and handles answer [`Error::Stopped`]. So wait for [`Client::shutdown`] before.
 //!
 //! What is not tied to tokio comes from [`anabranch_driver`], and the protocol from
-//! [`anabranch_driver::core`].
+//! [`anabranch_driver::engine`].
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -23,7 +23,7 @@ mod runtime;
 
 pub use anabranch_driver::{
     AddOptions, AllowAll, ByAddress, Client, DhtOptions, Error, Notices, Policy, Purpose,
-    Recording, Source, StartError, Torrent, core, storage,
+    Recording, Source, StartError, Torrent, engine, storage,
     storage::{Preallocation, Storage},
 };
 

@@ -86,10 +86,7 @@ fn demo(
 
         let on = args.runtime.other();
         let seeder = start_client(on)?;
-        let options = AddOptions {
-            dir: Some(seeds),
-            ..AddOptions::default()
-        };
+        let options = AddOptions::new().dir(seeds);
         let seeding = seeder
             .add(creation.torrent.clone(), options)
             .await
@@ -119,10 +116,7 @@ fn demo(
             work: Work::Torrent(creation.torrent.clone(), Box::new(metainfo.clone())),
             save_torrent: false,
             choice: None,
-            options: AddOptions {
-                dir: Some(downloads.clone()),
-                ..AddOptions::default()
-            },
+            options: AddOptions::new().dir(&downloads),
             peers: &[],
             trackers: &[],
             aim: Aim::Complete,

@@ -19,7 +19,7 @@ use crate::error::{Error, StartError};
 use crate::fetch::{self, Room};
 use crate::http;
 use crate::machine::EngineMachine;
-use crate::options::Options;
+use crate::options::LoopOptions;
 use crate::policy::Policy;
 use crate::record::Tape;
 use crate::run::Loop;
@@ -34,7 +34,7 @@ pub struct ClientBuilder<R> {
     config: Config,
     names: Names,
     listen: Listen,
-    options: Options,
+    options: LoopOptions,
     download_dir: Option<PathBuf>,
     resume_dir: Option<PathBuf>,
     spare_resume_dir: Option<PathBuf>,
@@ -64,7 +64,7 @@ impl<R: Runtime> ClientBuilder<R> {
             config: Config::default(),
             names: system_names(),
             listen: Listen::Everywhere(0),
-            options: Options::default(),
+            options: LoopOptions::default(),
             download_dir: None,
             resume_dir: None,
             spare_resume_dir: None,

@@ -9,13 +9,13 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anabranch_driver::core::action::OpenStorage;
-use anabranch_driver::core::command::{Priority, RateLimits};
-use anabranch_driver::core::event::{DiskError, DiskErrorKind, Opened, PartialPiece};
-use anabranch_driver::core::id::TorrentId;
-use anabranch_driver::core::metainfo::{FileIndex, InfoHash, PieceIndex};
-use anabranch_driver::core::status::{FileStatus, PeerStatus, TorrentStatus, TrackerStatus};
-use anabranch_driver::core::{Bitfield, Notice};
+use anabranch_driver::engine::action::OpenStorage;
+use anabranch_driver::engine::command::{Priority, RateLimits};
+use anabranch_driver::engine::event::{DiskError, DiskErrorKind, Opened, PartialPiece};
+use anabranch_driver::engine::id::TorrentId;
+use anabranch_driver::engine::metainfo::{FileIndex, InfoHash, PieceIndex};
+use anabranch_driver::engine::status::{FileStatus, PeerStatus, TorrentStatus, TrackerStatus};
+use anabranch_driver::engine::{Bitfield, Notice};
 use anabranch_driver::storage::{FileOptions, FileStorage};
 use anabranch_driver::{
     AddOptions, ByAddress, Client, ClientBuilder, Error, Notices, Storage, Torrent,

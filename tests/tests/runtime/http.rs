@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use anabranch_driver::core::action::{HttpRequest, LocalPaths};
-use anabranch_driver::core::error::CommandError;
-use anabranch_driver::core::event::{ContactError, HttpReply, OpResult};
-use anabranch_driver::core::{Action, Event};
+use anabranch_driver::engine::action::{HttpRequest, LocalPaths};
+use anabranch_driver::engine::error::CommandError;
+use anabranch_driver::engine::event::{ContactError, HttpReply, OpResult};
+use anabranch_driver::engine::{Action, Event};
 use anabranch_driver::{
-    AddOptions, ClientBuilder, Error, FetchError, MAX_FETCHES, Options, Policy, Purpose,
+    AddOptions, ClientBuilder, Error, FetchError, LoopOptions, MAX_FETCHES, Policy, Purpose,
 };
 use anabranch_tests::subject::Subject;
 use bytes::Bytes;
@@ -185,7 +185,7 @@ pub(crate) fn fetch_on<S: Subject>(
         request: Box::new(request),
         torrent: None,
     }];
-    let (running, events) = record::<S>(runtime, Options::default(), first);
+    let (running, events) = record::<S>(runtime, LoopOptions::default(), first);
     loop {
         if let Event::Done {
             result: OpResult::Http(result),
@@ -321,10 +321,7 @@ pub(crate) fn a_client_fetches_torrent_files_as_its_policy_allows<S: Subject>() 
     for result in [fetch("/echo"), before("/echo")] {
         assert_eq!(why(result), FetchError::Contact(ContactError::Denied));
     }
-    let options = AddOptions {
-        dir: Some(std::env::temp_dir()),
-        ..AddOptions::default()
-    };
+    let options = AddOptions::new().dir(std::env::temp_dir());
     let added = smol::block_on(client.add(&*url("/plain"), options));
     let Err(Error::Command(CommandError::BadMetainfo(why))) = added else {
         panic!("{added:?}");
