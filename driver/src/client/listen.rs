@@ -1,13 +1,10 @@
 //! The sockets that a client listens on: which addresses, and their ports.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::error::StartError;
 use crate::net::{self, Bound};
-
-/// How often a port that the system chose is drawn anew when it is taken for another protocol or
-/// address family.
-const PORT_DRAWS: u32 = 16;
 
 #[derive(Clone, Debug)]
 pub(super) enum Listen {
@@ -41,49 +38,36 @@ pub(super) fn bind(
             }
             Ok(bound)
         }
-        Listen::Everywhere(port) => {
-            let mut draws = 0;
-            loop {
-                draws += 1;
-                match bind_everywhere(*port) {
-                    Err(StartError::Listen { source, .. })
-                        if *port == 0
-                            && draws < PORT_DRAWS
-                            && source.kind() == std::io::ErrorKind::AddrInUse => {}
-                    result => return result,
-                }
-            }
-        }
+        Listen::Everywhere(port) => bind_everywhere(*port),
     }
 }
 
 fn bind_everywhere(port: u16) -> Result<Vec<(SocketAddr, Bound)>, StartError> {
-    let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-    let mut sockets = Vec::new();
+    let mut tried = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    net::draw(port, || bind_families(port, &mut tried)).map_err(|source| StartError::Listen {
+        address: tried,
+        source,
+    })
+}
+
+/// Binds one port in the families that there are; `tried` is the last one that was tried.
+fn bind_families(port: u16, tried: &mut SocketAddr) -> io::Result<Vec<(SocketAddr, Bound)>> {
     let mut port = port;
-    match net::bind(v4) {
+    let mut sockets = Vec::new();
+    *tried = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    match net::bind(*tried) {
         Ok((address, bound)) => {
             port = address.port();
             sockets.push((address, bound));
         }
         Err(error) if net::is_family_missing(&error) => {}
-        Err(source) => {
-            return Err(StartError::Listen {
-                address: v4,
-                source,
-            });
-        }
+        Err(source) => return Err(source),
     }
-    let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    match net::bind(v6) {
+    *tried = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    match net::bind(*tried) {
         Ok(pair) => sockets.push(pair),
         Err(error) if net::is_family_missing(&error) && !sockets.is_empty() => {}
-        Err(source) => {
-            return Err(StartError::Listen {
-                address: v6,
-                source,
-            });
-        }
+        Err(source) => return Err(source),
     }
     Ok(sockets)
 }
