@@ -10,6 +10,8 @@ use anabranch_core::dht::DhtState;
 use anabranch_core::metainfo::Node;
 use anabranch_core::{Config, Instant};
 
+use tracing::warn;
+
 use crate::whole_file::{replace_file, set_aside};
 
 /// Nodes that are there for everybody to get to know others by, as host and port. Their operators are those of
@@ -212,7 +214,9 @@ impl Keeper {
         let spawned = thread.spawn(move || {
             // An error says that it is over, which is what is waited for.
             let _ = before.map(|before| before.recv());
-            let _ = write(&path, &bytes);
+            if let Err(error) = write(&path, &bytes) {
+                warn!(path = %path.display(), %error, "the state of the DHT is not saved");
+            }
             drop(done);
         });
         self.writer = spawned.is_ok().then_some(writer);

@@ -14,6 +14,8 @@ use anabranch_core::event::{
 use anabranch_core::id::{ConnId, OpId, RequestId, StorageKey, Ticket, TorrentId};
 use anabranch_core::{Action, Command, Event, Instant, Notice};
 
+use tracing::{info, warn};
+
 use crate::buffers::BufferPool;
 use crate::conns::Conns;
 use crate::http;
@@ -210,6 +212,7 @@ impl<R: Runtime> Io<R> {
         if let Some(ending) = &mut self.ending
             && ending.by <= now
         {
+            warn!("the end took too long: not all may be saved");
             ending.finished = true;
         }
     }
@@ -287,6 +290,7 @@ impl<R: Runtime> Io<R> {
                 answer(&reply, result);
             }
             Some(Waiting::Shutdown) => {
+                info!("the client ends");
                 if let Some(ending) = &mut self.ending {
                     ending.finished = true;
                     ending.result = Some(result);
@@ -325,6 +329,7 @@ impl<R: Runtime> Io<R> {
             self.events.push_back(Event::Incoming { ticket, from });
         });
         if turn == Turn::Failing {
+            warn!("a socket fails, and is left alone for a moment");
             self.paused_until = Some(now + SOCKET_PAUSE);
         }
     }
@@ -334,6 +339,7 @@ impl<R: Runtime> Io<R> {
             return;
         };
         if socket.receive(&mut self.queue, &mut self.events) == Turn::Failing {
+            warn!("a socket fails, and is left alone for a moment");
             self.paused_until = Some(now + SOCKET_PAUSE);
         }
     }

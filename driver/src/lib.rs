@@ -41,6 +41,7 @@ pub mod storage;
 mod sync;
 mod tasks;
 mod torrent;
+mod trace;
 mod undelivered;
 mod whole_file;
 

@@ -166,6 +166,19 @@ pub(crate) enum ContactKind<'a> {
     Http { url: &'a str, address: SocketAddr },
 }
 
+impl fmt::Display for ContactKind<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(to) => write!(f, "connect to {to}"),
+            Self::Accept(from) => write!(f, "accept {from}"),
+            Self::Datagram(to) => write!(f, "packet to {to}"),
+            Self::Resolve(name) => write!(f, "look up {name}"),
+            // The URL may hold a key.
+            Self::Http { address, .. } => write!(f, "http with {address}"),
+        }
+    }
+}
+
 impl<'a> Contact<'a> {
     pub(crate) const fn new(kind: ContactKind<'a>, torrent: Option<TorrentId>) -> Self {
         let purpose = Purpose::new(torrent);
@@ -177,13 +190,17 @@ impl dyn Policy {
     /// The one place where a policy is asked.
     pub(crate) fn allows(&self, contact: &Contact<'_>) -> bool {
         let purpose = &contact.purpose;
-        match contact.kind {
+        let allowed = match contact.kind {
             ContactKind::Connect(to) => self.connect(to, purpose),
             ContactKind::Accept(from) => self.accept(from, purpose),
             ContactKind::Datagram(to) => self.datagram(to, purpose),
             ContactKind::Resolve(name) => self.resolve(name, purpose),
             ContactKind::Http { url, address } => self.http(url, address, purpose),
+        };
+        if !allowed {
+            tracing::debug!(contact = %contact.kind, "denied by the policy");
         }
+        allowed
     }
 }
 

@@ -32,6 +32,7 @@ use crate::options::LoopOptions;
 use crate::ready::{Signal, Source};
 use crate::remote::{Message, Query, Remote};
 use crate::runtime::{Runtime, Timer};
+use crate::trace::Trace;
 
 /// How long the machine may take to end. Long, because a slow disk may have much to write; bounded,
 /// because a dead one never ends.
@@ -49,6 +50,7 @@ pub struct Loop<R: Runtime, M> {
     timer_signal: Signal,
     /// What the timer is set to, while it is.
     timer_at: Option<Instant>,
+    trace: Trace,
     /// When the machine wants to be called.
     wake: Wake,
     /// Dropped last: when it is gone, so are the sockets.
@@ -84,6 +86,7 @@ impl<R: Runtime, M: Machine> Loop<R, M> {
             timer: io.runtime.timer(),
             timer_signal: Signal::new(&io.ready, Source::Timer),
             timer_at: None,
+            trace: Trace::default(),
             wake: Wake::Idle,
             io,
         };
@@ -157,9 +160,11 @@ impl<R: Runtime, M: Machine> Loop<R, M> {
         }
         self.poll_sources(now);
         for event in self.io.events.drain(..) {
+            self.trace.event(&event);
             self.wake = self.machine.handle(now, event);
         }
         for action in self.machine.actions() {
+            self.trace.action(&action);
             self.io.perform(action);
         }
         self.io.end_batch();

@@ -10,6 +10,8 @@ use anabranch_core::{Command, Config, Event, Seed};
 use anabranch_replay::Start;
 use bytes::Bytes;
 
+use tracing::{info, warn};
+
 use super::handle::{Client, Shared};
 use super::listen::{Listen, bind};
 use super::source::fetched;
@@ -233,6 +235,10 @@ impl<R: Runtime> ClientBuilder<R> {
                 address: addresses.first().copied(),
             }),
         });
+        for warning in &warnings {
+            warn!("{warning}");
+        }
+        info!(?addresses, "a client starts");
         self.runtime.spawn(run.run()).map_err(StartError::Runtime)?;
         Ok(Client {
             remote,
