@@ -9,6 +9,26 @@
 //! - [`Client`] and [`Torrent`]: handles for any executor;
 //! - [`storage`]: where a torrent's data lives;
 //! - [`Policy`]: the embedder's word on whom this machine talks to.
+//!
+//! # Looking into a running client
+//!
+//! The driver speaks [`tracing`](https://docs.rs/tracing): a program that installs a subscriber hears it, and while none
+//! is there it costs a look at one number for each event. Targets begin with `anabranch_driver`.
+//!
+//! | level | what |
+//! |---|---|
+//! | `warn` | faults of this machine, and what stops a torrent: a disk that fails, no more connections to be had, metadata of no use, what could not be saved |
+//! | `info` | a client's start and end; torrents added, checked, complete, removed; trackers that fail; peers that are banned |
+//! | `debug` | connections and how they end, with the reason; peers; trackers' answers, lookups, exchanges; files opened and saved; what the policy denies |
+//! | `trace` | each message of each peer by its name, each packet, each piece read and written |
+//!
+//! There are spans for a `torrent` (with its id and info-hash), a `peer` (with its connection and address; within its
+//! torrent's if it was dialled) and an `operation` on a disk or the network, within its torrent's. Of URLs only scheme, host and
+//! port are told, since their paths hold the keys of private trackers. Lines hold what peers and trackers said, with
+//! control characters escaped by most subscribers. Building with tracing's own `release_max_level_*` features takes levels
+//! out of a program altogether.
+//!
+//! `cargo run -p anabranch-smol --example tracing -- FILE.torrent` shows it.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 

@@ -9,6 +9,9 @@
 //! [`Torrent`] and [`Notices`] are plain futures and streams: they work on smol's executor as on any
 //! other.
 //!
+//! To look into a running client, install a `tracing` subscriber: see
+//! [`anabranch_driver`](anabranch_driver#looking-into-a-running-client), which says what is told at which level.
+//!
 //! What is not tied to smol comes from [`anabranch_driver`], and the protocol from
 //! [`anabranch_driver::engine`].
 #![forbid(unsafe_code)]
