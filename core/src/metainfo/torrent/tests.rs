@@ -4,7 +4,8 @@ use bt_bencode::Value;
 use quickcheck::quickcheck;
 
 use super::*;
-use crate::metainfo::{Creator, Layout, SourceFile};
+use crate::bencode;
+use crate::metainfo::{Creator, EntryFault, Layout, MetainfoError, SourceFile, limits};
 
 type Dict = BTreeMap<Vec<u8>, Vec<u8>>;
 
