@@ -70,7 +70,8 @@ impl ExtendedHandshake {
     /// [`WireError::Bencode`] or [`WireError::Shape`]: it is not a bencoded dictionary, or goes
     /// over a limit of nesting or count.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
-        let incoming: Incoming<'_> = guard::decode(payload)?;
+        let scanned = guard::scan(payload)?;
+        let incoming: Incoming<'_> = scanned.decode()?;
         Ok(Self {
             extensions: incoming.m.0,
             client: incoming.v.bytes().map(|v| printable(v, MAX_CLIENT_NAME)),
