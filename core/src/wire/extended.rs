@@ -304,6 +304,24 @@ mod tests {
     }
 
     #[test]
+    fn a_number_of_any_size_spoils_no_handshake() {
+        let wide = "9".repeat(500);
+        let payload = format!(
+            "d1:ei{wide}e1:md6:ut_pexi{wide}e11:ut_metadatai3ee13:metadata_sizei{wide}e1:pi{wide}e4:reqqi{wide}e1:v1:x1:zd1:ai-{wide}eee"
+        );
+        let handshake = ExtendedHandshake::decode(payload.as_bytes()).unwrap();
+        let expected = ExtendedHandshake {
+            extensions: [("ut_metadata".to_string(), 3)].into(),
+            client: Some("x".into()),
+            encryption: Some(true),
+            // As many as there can be.
+            reqq: Some(u32::MAX),
+            ..ExtendedHandshake::default()
+        };
+        assert_eq!(handshake, expected);
+    }
+
+    #[test]
     fn extensions_are_bounded() {
         let mut payload = String::from("d1:md");
         for n in 0..10_000 {

@@ -8,7 +8,7 @@ use crate::bencode;
 use crate::metainfo::{
     FileIndex, MetainfoError, Oddity, SafePath,
     error::EntryFault,
-    fields::{Field, Str, decode},
+    fields::{Field, INTEGER, Str, decode},
     limits,
     oddity::{OddFiles, Oddities},
     path::{Names, resolve_collisions, safe_component},
@@ -130,7 +130,7 @@ fn read_file(
     let kind = FileKind::of(attr);
     let length = match kind {
         FileKind::Symlink => symlink_length(entry, &length, Some(file), oddities),
-        FileKind::Data | FileKind::Pad => length.needed(entry, Some(file), "an integer")?,
+        FileKind::Data | FileKind::Pad => length.needed(entry, Some(file), INTEGER)?,
     };
     let found = read_path(entry, kind, &path, &path_utf8, file, oddities)?;
     let Some((original_path, components)) = found else {
@@ -208,7 +208,7 @@ pub(super) fn symlink_length(
     file: Option<FileIndex>,
     oddities: &mut Oddities,
 ) -> i128 {
-    if length.is_there() && !matches!(length.needed(bytes, None, "an integer"), Ok(0_i128)) {
+    if length.is_there() && !matches!(length.needed(bytes, None, INTEGER), Ok(0_i128)) {
         let files = OddFiles::one(file.unwrap_or(FileIndex::new(0)));
         oddities.note(Oddity::SymlinkLength { files });
     }

@@ -15,7 +15,7 @@ use super::{
 use crate::bencode;
 use crate::metainfo::{
     InfoHash, MetainfoError, Oddity, SafePath,
-    fields::{Field, Str, decode},
+    fields::{Field, INTEGER, Str, decode},
     limits,
     oddity::Oddities,
     path::safe_component,
@@ -100,14 +100,14 @@ impl Metainfo {
                 "meta version",
             ],
         );
-        let version = version.optional(&info, None, "an integer", &mut oddities);
+        let version = version.optional(&info, None, INTEGER, &mut oddities);
         if let Some(version) = version
             && !pieces.is_there()
         {
             return Err(MetainfoError::UnsupportedVersion { version });
         }
 
-        let length_of_pieces: i128 = piece_length.needed(&info, None, "an integer")?;
+        let length_of_pieces: i128 = piece_length.needed(&info, None, INTEGER)?;
         let piece_length = u32::try_from(length_of_pieces)
             .ok()
             .filter(|length| (1..=limits::MAX_PIECE_LENGTH).contains(length))
@@ -139,7 +139,7 @@ impl Metainfo {
             let attr = attr.optional(&info, None, "a string", &mut oddities);
             let length = match FileKind::of(attr) {
                 FileKind::Symlink => symlink_length(&info, &length, None, &mut oddities),
-                FileKind::Data | FileKind::Pad => length.needed(&info, None, "an integer")?,
+                FileKind::Data | FileKind::Pad => length.needed(&info, None, INTEGER)?,
             };
             let mut files = Vec::new();
             let draft = Draft::new(0, original_name.clone(), length, attr)?;
