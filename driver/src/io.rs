@@ -24,7 +24,7 @@ use crate::pool::{Completion, Pool};
 use crate::ready::{Ready, Signal};
 use crate::remote::{Fetch, ReplyTo};
 use crate::run::{self, Queue};
-use crate::runtime::Runtime;
+use crate::runtime::{HttpContent, Runtime};
 use crate::sockets::{Listening, Packets, Turn};
 use crate::storage::Storage;
 use crate::tasks::{Outcome, TaskKey, Tasks};
@@ -522,6 +522,7 @@ impl<R: Runtime> Io<R> {
             self.from,
             torrent,
             request,
+            HttpContent::TrackerReply,
         );
         self.tasks
             .start(&self.ready, &mut self.queue, TaskKey::Op(op), async move {
@@ -537,6 +538,7 @@ impl<R: Runtime> Io<R> {
             self.from,
             None,
             fetch.request,
+            HttpContent::TorrentFile,
         );
         let key = TaskKey::Fetch(self.next_fetch);
         self.next_fetch += 1;
