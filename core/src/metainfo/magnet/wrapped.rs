@@ -41,6 +41,9 @@ const PAIRS: [(char, &str); 16] = [
     ('‚', "‘’"),
 ];
 
+/// What stands around what is to be seen, in chats.
+const EMPHASIS: &str = "*_~|";
+
 /// The same in a page's source.
 const ENTITIES: [(&str, &str); 7] = [
     ("&quot;", "&quot;"),
@@ -177,11 +180,22 @@ fn close_of(text: &str, start: usize) -> Option<Close> {
     if let Some(close) = encoded_close(before) {
         return Some(close);
     }
+    if !word.is_empty() && word.chars().all(|c| EMPHASIS.contains(c)) {
+        return Some(Close::Text(word.into()));
+    }
+    if word.starts_with('[') && word.ends_with('=') {
+        return Some(Close::Chars("]"));
+    }
+    if word.ends_with(']') {
+        return Some(Close::Text("[/".into()));
+    }
     let last = before.chars().next_back()?;
     if let Some((_, close)) = PAIRS.iter().find(|(open, _)| *open == last) {
         return Some(Close::Chars(close));
     }
-    let is_boundary = is_blank(last) || matches!(last, ':' | ',' | ';' | '|' | '*' | '~' | '{');
+    // Arrows and pictures.
+    let is_sign = !last.is_ascii() && !last.is_alphanumeric();
+    let is_boundary = is_sign || is_blank(last) || matches!(last, ':' | ',' | ';' | '{');
     is_boundary.then_some(Close::Open)
 }
 

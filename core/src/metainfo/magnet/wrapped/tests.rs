@@ -130,6 +130,8 @@ fn a_link_is_found_in_markup_and_behind_words() {
         format!("`{link}`"),
         format!("``` \n{link}\n```"),
         format!("**{link}"),
+        format!("so: → {link}"),
+        format!("\u{1f9f2}{link}"),
         format!("<a href=\"{amp}\">name</a>"),
         format!("<a class='x' href='{amp}' title='y'>name</a>"),
         format!("<A HREF=\"{link}\">{link}</A>"),
@@ -157,6 +159,17 @@ fn a_link_is_found_in_markup_and_behind_words() {
         assert_eq!(found.name, magnet.name, "{text}");
         assert_eq!(found.trackers[0], magnet.trackers[0], "{text}");
         assert!(is_magnet(&text));
+    }
+    for text in [
+        format!("**{link}**"),
+        format!("so: _{link}_"),
+        format!("||{link}|| and more"),
+        format!("~~{link}~~"),
+        format!("[url]{link}[/url]"),
+        format!("[url={link}]a name[/url]"),
+        format!("[code]{link}[/code], [b]more[/b]"),
+    ] {
+        assert_eq!(text.parse(), Ok(magnet.clone()), "{text}");
     }
     // Pairs within a name are the name's.
     for (text, name) in [
@@ -246,6 +259,7 @@ fn paths_and_addresses_with_a_link_in_them_are_none() {
         "C:\\magnet:?xt=urn:btih:HASH",
         "a/b=magnet:?xt=urn:btih:HASH",
         "a.magnet:?xt=urn:btih:HASH",
+        "a_magnet:?xt=urn:btih:HASH",
         "http://a/?to=magnet:?xt=urn:btih:HASH",
         "https://a/magnet%3A%3Fxt%3Durn%3Abtih%3AHASH",
         "http://a/x.torrent?m=%22magnet:?xt=urn:btih:HASH%22",
