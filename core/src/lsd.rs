@@ -178,7 +178,6 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
-    use crate::slab::Key;
 
     const NOW: Instant = Instant::from_millis(9_000);
 

@@ -96,7 +96,6 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::slab::Key;
 
     fn address(network: u8, host: u8) -> IpAddr {
         IpAddr::from([10, 0, network, host])

@@ -73,7 +73,7 @@ fn an_extension_message_that_cannot_be_read_is_passed_over() {
         b"d1:md11:ut_metadatai3e",
         b"d1:v999999999:x",
         b"d1:pi1e1:pi2ee",
-        b"d1:ai18446744073709551616ee",
+        b"d1:ai18446744073709551616.5ee",
         &deep,
     ];
     // The handshake, peer exchange, metadata, and one that we did not name.

@@ -10,12 +10,14 @@
 //! | `get` | one request and its reply over one connection |
 //! | `head` | the reply's head |
 //! | `body` | where its body ends |
+//! | `ending` | where a bencoded one ends by itself |
 //! | `coding` | how its body is packed |
 //! | `retry_after` | how long a server wants to be left in peace |
 //! | `tls` | whom HTTPS trusts, and its bytes |
 
 mod body;
 mod coding;
+mod ending;
 mod get;
 mod head;
 #[cfg(not(feature = "tls"))]
@@ -43,7 +45,7 @@ use self::retry_after::retry_after;
 pub use self::tls::Tls;
 use crate::net;
 use crate::policy::{Contact, ContactKind, Policy};
-use crate::runtime::{HttpHop, Runtime, Timer};
+use crate::runtime::{HttpContent, HttpHop, Runtime, Timer};
 
 /// Addresses of one host that are tried, each for its share of the time that is left.
 const MAX_ADDRESSES: usize = 4;
@@ -63,6 +65,7 @@ pub(crate) async fn exchange<R: Runtime>(
     from: Option<IpAddr>,
     torrent: Option<TorrentId>,
     request: HttpRequest,
+    content: HttpContent,
 ) -> Result<HttpReply, ContactError> {
     let deadline = Instant::now() + Duration::from_millis(u64::from(request.timeout_ms));
     let mut exchange = Exchange {
@@ -71,6 +74,7 @@ pub(crate) async fn exchange<R: Runtime>(
         from,
         torrent,
         body_limit: request.body_limit,
+        content,
         local_paths: request.local_paths,
         deadline,
         was_public: false,
@@ -109,6 +113,7 @@ struct Exchange<R> {
     from: Option<IpAddr>,
     torrent: Option<TorrentId>,
     body_limit: u32,
+    content: HttpContent,
     local_paths: LocalPaths,
     deadline: Instant,
     /// Whether a public address had a say in where the next hop leads.
@@ -126,6 +131,7 @@ impl<R: Runtime> Exchange<R> {
             left -= 1;
             let mut hop = HttpHop::new(url.to_string(), to, self.body_limit);
             hop.from = self.from;
+            hop.content = self.content;
             let exchange = self.runtime.http(hop);
             outcome = within(&self.runtime, now + share, exchange)
                 .await
@@ -479,7 +485,8 @@ mod tests {
                 Arc::new(policy),
                 from,
                 None,
-                request
+                request,
+                HttpContent::TrackerReply,
             ));
             let mut cx = Context::from_waker(Waker::noop());
             match exchange.as_mut().poll(&mut cx) {

@@ -27,7 +27,7 @@ use crate::policy::{Contact, ContactKind, Policy};
 use crate::pool::{Completion, Pool};
 use crate::ready::{Queue, Ready, Signal, TaskKey};
 use crate::remote::{Fetch, ReplyTo};
-use crate::runtime::Runtime;
+use crate::runtime::{HttpContent, Runtime};
 use crate::sockets::{Listening, Packets, Turn};
 use crate::storage::Storage;
 use crate::tasks::{Outcome, Tasks};
@@ -496,6 +496,7 @@ impl<R: Runtime> Io<R> {
             self.from,
             torrent,
             request,
+            HttpContent::TrackerReply,
         );
         self.tasks
             .start(&self.ready, &mut self.queue, TaskKey::Op(op), async move {
@@ -511,6 +512,7 @@ impl<R: Runtime> Io<R> {
             self.from,
             None,
             fetch.request,
+            HttpContent::TorrentFile,
         );
         let key = TaskKey::Fetch(self.next_fetch);
         self.next_fetch += 1;

@@ -182,6 +182,8 @@ pub struct HttpHop {
     /// The largest body, as it comes, in bytes. Reading stops beyond it, with
     /// [`ContactError::TooLarge`]. The driver holds to the same limit when it unpacks it.
     pub body_limit: u32,
+    /// What the body is, which tells how long it is waited for.
+    pub content: HttpContent,
 }
 
 impl HttpHop {
@@ -192,6 +194,31 @@ impl HttpHop {
             to,
             from: None,
             body_limit,
+            content: HttpContent::default(),
+        }
+    }
+}
+
+/// What a body is, as far as that matters for reading it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HttpContent {
+    /// Anything: nothing but its framing tells where it ends.
+    #[default]
+    Anything,
+    /// What a tracker replies: bencoded, and made in a moment.
+    TrackerReply,
+    /// A torrent file: bencoded, and perhaps made only when it is asked for, by a server that has to look
+    /// things up on its way.
+    TorrentFile,
+}
+
+impl HttpContent {
+    /// Whether it is bencoded, so that it tells by itself where it ends.
+    pub fn is_bencoded(self) -> bool {
+        match self {
+            Self::Anything => false,
+            Self::TrackerReply | Self::TorrentFile => true,
         }
     }
 }
@@ -230,6 +257,16 @@ impl HttpBody {
         }
         self.bytes.extend_from_slice(chunk);
         Ok(())
+    }
+
+    /// What has come.
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether there is room for no more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.len() >= self.limit as usize
     }
 
     /// Takes of what has come as much as the limit leaves room for.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
-use anabranch_core::action::HttpRequest;
+use anabranch_core::action::{HttpRequest, LocalPaths};
 use anabranch_core::event::{ContactError, HttpReply, OpResult};
 use anabranch_core::id::OpId;
 use anabranch_core::{Event, Instant};
@@ -40,16 +40,19 @@ pub struct HttpGet {
     pub body_limit: u32,
     /// How long it may take.
     pub timeout: Duration,
+    /// What may be asked of the host's own machine.
+    pub local_paths: LocalPaths,
 }
 
 impl HttpGet {
-    /// Asks for all of it, at most a gibibyte, within a minute.
+    /// Asks for all of it, at most a gibibyte, within a minute, on any path.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
             range: None,
             body_limit: 1 << 30,
             timeout: Duration::from_secs(60),
+            local_paths: LocalPaths::Any,
         }
     }
 
@@ -57,6 +60,14 @@ impl HttpGet {
     pub fn with_range(self, range: Range<u64>) -> Self {
         Self {
             range: Some(range),
+            ..self
+        }
+    }
+
+    /// Asks services of the host's own machine for these paths alone.
+    pub fn with_local_paths(self, local_paths: LocalPaths) -> Self {
+        Self {
+            local_paths,
             ..self
         }
     }
@@ -69,6 +80,7 @@ impl From<HttpRequest> for HttpGet {
             range: None,
             body_limit: request.body_limit,
             timeout: Duration::from_millis(u64::from(request.timeout_ms)),
+            local_paths: request.local_paths,
         }
     }
 }
@@ -183,11 +195,8 @@ impl World {
         };
         let (found, after) = self.resolve(host, url.host_str().unwrap_or_default());
         let at = self.now + after;
-        let address = match found.map(|addresses| addresses.first().copied()) {
-            Ok(Some(address)) => address,
-            Ok(None) => {
-                return self.finish_exchange(host, asker, Err(ContactError::NoSuchHost), at);
-            }
+        let address = match found.and_then(|found| allowed(get.local_paths, &url, &found)) {
+            Ok(address) => address,
             Err(error) => return self.finish_exchange(host, asker, Err(error), at),
         };
         if !self.has_family(host, address) {
@@ -266,4 +275,18 @@ impl World {
         };
         self.queue.push(at, contact);
     }
+}
+
+/// The first of a server's addresses that may be asked for this path: a host's own machine is one that runs
+/// more than trackers.
+fn allowed(paths: LocalPaths, url: &Url, found: &[IpAddr]) -> Result<IpAddr, ContactError> {
+    let mut addresses = found.iter().copied();
+    let open = addresses.find(|address| paths.allows(*address, url.path()));
+    open.ok_or_else(|| match found.first() {
+        Some(address) => ContactError::Failed(format!(
+            "{address} is this machine, and {} is no path of a tracker",
+            url.path()
+        )),
+        None => ContactError::NoSuchHost,
+    })
 }

@@ -5,6 +5,7 @@ mod common;
 use std::time::Duration;
 
 use anabranch_core::Instant;
+use anabranch_core::action::LocalPaths;
 use anabranch_core::command::AddTorrent;
 use anabranch_core::event::{ContactError, HttpReply};
 use anabranch_sim::{
@@ -259,5 +260,38 @@ fn a_peer_by_name_is_found_when_names_are() {
         };
         world.command(leecher, add);
         world.run_until_complete(MINUTE).unwrap();
+    }
+}
+
+#[test]
+fn a_hosts_own_machine_is_asked_for_paths_of_trackers_alone() {
+    let here = "127.0.0.1".parse().unwrap();
+    for (url, paths, is_refused) in [
+        ("http://127.0.0.1/admin", LocalPaths::Trackers, true),
+        ("http://here/admin?x=/announce", LocalPaths::Trackers, true),
+        ("http://here/announce", LocalPaths::Trackers, false),
+        ("http://here/admin", LocalPaths::Any, false),
+    ] {
+        let mut world = World::new(1);
+        world.set_name("here", vec![here]);
+        let host = world.add_host(HostConfig::default());
+        let fetch = world.http_get(host, HttpGet::new(url).with_local_paths(paths));
+        let ended = world.run_until(HOUR, |world| world.fetched(fetch).is_some());
+        ended.expect("every exchange ends");
+        let outcome = world.fetched(fetch).unwrap().clone();
+        match outcome {
+            Err(ContactError::Failed(words)) => {
+                assert!(
+                    is_refused && words.contains("no path of a tracker"),
+                    "{url}: {words}"
+                );
+            }
+            // Nothing answers there.
+            outcome => assert_eq!(
+                (outcome, is_refused),
+                (Err(ContactError::TimedOut), false),
+                "{url}"
+            ),
+        }
     }
 }

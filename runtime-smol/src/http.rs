@@ -3,8 +3,6 @@
 //! surf leaves the wire to a back end. Here that is the driver's, which takes from servers what the one
 //! for tokio takes, and bounds what they send.
 
-use std::net::{IpAddr, SocketAddr};
-
 use anabranch_driver::engine::event::ContactError;
 use anabranch_driver::http::{self, Tls};
 use anabranch_driver::runtime::{HttpAnswer, HttpHop};
@@ -27,11 +25,7 @@ impl Http {
     pub(crate) async fn get(&self, hop: HttpHop) -> Result<HttpAnswer, ContactError> {
         let url = Url::parse(&hop.url).map_err(|error| ContactError::Failed(error.to_string()))?;
         let mut request = Request::new(Method::Get, url);
-        request.ext_mut().insert(Route {
-            to: hop.to,
-            from: hop.from,
-            body_limit: hop.body_limit,
-        });
+        request.ext_mut().insert(Route(hop));
         let failed = |error: surf::Error| match error.downcast::<ContactError>() {
             Ok(error) => error,
             Err(error) => ContactError::Failed(error.to_string()),
@@ -60,12 +54,8 @@ impl Http {
 }
 
 /// Where a request goes and what it may bring, on its way through surf.
-#[derive(Clone, Copy, Debug)]
-struct Route {
-    to: SocketAddr,
-    from: Option<IpAddr>,
-    body_limit: u32,
-}
+#[derive(Clone, Debug)]
+struct Route(HttpHop);
 
 /// A reply's status on its way through surf, which has no words for those that nobody has registered.
 #[derive(Clone, Copy, Debug)]
@@ -80,12 +70,10 @@ struct Wire {
 #[http_client::async_trait]
 impl HttpClient for Wire {
     async fn send(&self, request: Request) -> Result<Response, http_types::Error> {
-        let Some(route) = request.ext().get::<Route>().copied() else {
+        let Some(Route(hop)) = request.ext().get().cloned() else {
             return Err(failed(ContactError::Denied));
         };
-        let mut hop = HttpHop::new(request.url().to_string(), route.to, route.body_limit);
-        hop.from = route.from;
-        let dial = SmolStream::connect(route.to, route.from);
+        let dial = SmolStream::connect(hop.to, hop.from);
         let timer = SmolTimer::never();
         let answer = http::get(dial, timer, &self.tls, &hop)
             .await

@@ -24,7 +24,7 @@ impl Source {
         let Some(known) = text.to_str() else {
             return Ok(Self::Path(text.into()));
         };
-        if is_magnet(known) {
+        if is_magnet(known) && !Path::new(known).exists() {
             return Err(
                 "this needs the .torrent file; `anabranch show --save-torrent` fetches that of a magnet \
                  link"
@@ -80,17 +80,22 @@ impl Origin {
         let Some(known) = text.to_str() else {
             return Source::read(text).map(Self::File);
         };
+        // A file of such a name was given by who has it.
+        if Path::new(known).exists() {
+            return Source::read(text).map(Self::File);
+        }
         match Link::parse_counted(known) {
             Ok((link, surplus)) => Ok(Self::Magnet(Box::new(link), surplus)),
             Err(ParseMagnetError::NotMagnet) => match parse_info_hash(known) {
-                // A file of such a name was given by who has it.
-                Some(info_hash) if !Path::new(known).exists() => Ok(Self::Magnet(
+                Some(info_hash) => Ok(Self::Magnet(
                     Box::new(Link::new(info_hash)),
                     Surplus::default(),
                 )),
-                Some(_) | None => Source::read(text).map(Self::File),
+                None => Source::read(text).map(Self::File),
             },
-            Err(ParseMagnetError::Version2) => Err(ParseMagnetError::Version2.to_string()),
+            Err(error @ (ParseMagnetError::Version2 | ParseMagnetError::Several)) => {
+                Err(error.to_string())
+            }
             Err(error) => Err(format!("{error}; quote the whole link")),
         }
     }
@@ -153,6 +158,10 @@ mod tests {
             format!("<magnet:?xt=urn:btih:{hash}>"),
             format!("'MAGNET:/?XT=urn:btih:{base32}#x'"),
             format!("magnet%3A%3Fxt%3Durn%3Abtih%3A{hash}"),
+            format!("%22magnet:?xt=urn:btih:{hash}%22"),
+            format!("[a name](magnet:?xt=urn:btih:{hash})"),
+            format!("<a href=\"magnet:?xt=urn:btih:{hash}\">a name</a>"),
+            format!("Magnet: magnet:?xt=urn:btih:{hash}"),
         ] {
             assert_eq!(Origin::read(text.clone().into()), magnet(), "{text}");
             assert_eq!(parse_torrent_id(&text), Ok(link.info_hash), "{text}");
@@ -164,11 +173,36 @@ mod tests {
         for path in ["a", "./-", "http:", "ftp://a/b", "xmagnet:?xt=1"] {
             assert_eq!(file(path), Ok(Origin::File(Source::Path(path.into()))));
         }
+        let several = file(&format!(
+            "magnet:?xt=urn:btih:{hash} magnet:?xt=urn:btih:{}",
+            "0".repeat(40)
+        ));
+        assert!(several.unwrap_err().contains("one at a time"));
         let version2 = file("magnet:?xt=urn:btmh:1220aa").unwrap_err();
         assert!(version2.contains("version 2"), "{version2}");
         assert!(file("").is_err());
         // All that a link could do, and a file is needed.
         assert!(Source::read(format!("'magnet:?xt=urn:btih:{hash}'").into()).is_err());
         assert!(Source::read(hash.into()).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_is_there_is_no_link_whatever_it_is_called() {
+        let hash = "0123456789abcdef0123456789ABCDEF01234567";
+        let folder = tempfile::tempdir().unwrap();
+        for name in [
+            format!("x magnet:?xt=urn:btih:{hash}"),
+            format!("\"magnet:?xt=urn:btih:{hash}\""),
+        ] {
+            // With a space in front of it, it is no part of a path.
+            let path = folder.path().join("a b").join(&name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let text = path.to_str().unwrap().to_owned();
+            std::fs::write(&path, "").unwrap();
+            let there = || Source::Path(path.clone());
+            assert_eq!(Origin::read(text.clone().into()), Ok(Origin::File(there())));
+            assert_eq!(Source::read(text.into()), Ok(there()));
+        }
     }
 }

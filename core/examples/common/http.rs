@@ -34,9 +34,9 @@ impl<S: Read + Write> Exchange<S> {
         // An IPv6 address stands in brackets in a URL, and nowhere else.
         let host = url.host_str().unwrap_or("").trim_matches(['[', ']']);
         let port = url.port_or_known_default().unwrap_or(80);
-        let address = (host, port).to_socket_addrs().ok();
-        let address = address.and_then(|mut found| found.next());
-        let address = address.ok_or(ContactError::NoSuchHost)?;
+        let found = (host, port).to_socket_addrs();
+        let found = found.map_err(|_| ContactError::NoSuchHost)?;
+        let address = allowed(&asked, &url, found)?;
         // To a client of version 1.0 the server sends the reply in one piece, then closes.
         let text = format!(
             "GET {} HTTP/1.0\r\nHost: {}\r\nConnection: close\r\n\r\n",
@@ -76,6 +76,27 @@ impl<S: Read + Write> Exchange<S> {
         }
         Ok(())
     }
+}
+
+/// The first of a server's addresses that may be asked: services of this machine are, on paths of trackers
+/// alone, unless the engine says otherwise. A name may lead to them, so this cannot be told before.
+fn allowed(
+    asked: &HttpRequest,
+    url: &Url,
+    found: impl Iterator<Item = SocketAddr>,
+) -> Result<SocketAddr, ContactError> {
+    let mut refused = None;
+    for address in found {
+        if asked.local_paths.allows(address.ip(), url.path()) {
+            return Ok(address);
+        }
+        refused = Some(address);
+    }
+    Err(refused.map_or(ContactError::NoSuchHost, |address| {
+        failed(&format!(
+            "{address} is this machine, and asked for no tracker"
+        ))
+    }))
 }
 
 /// Takes a reply apart that was read to its end, or beyond its limit.

@@ -3,7 +3,6 @@ use std::collections::BTreeSet;
 use std::vec::Vec;
 
 use super::*;
-use crate::slab::Key;
 
 const NOW: Instant = Instant::from_millis(10_000_000);
 

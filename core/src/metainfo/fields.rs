@@ -16,6 +16,10 @@ use super::{
 };
 use crate::bencode;
 
+/// What a number has to be. Bencoding has no bound on its digits, and a longer one in a field that nobody
+/// needs costs nobody anything.
+pub(super) const INTEGER: &str = "an integer of 64 bits";
+
 /// A field of a dictionary: where the value of its key is.
 #[derive(Clone, Debug)]
 pub(super) struct Field {

@@ -1,12 +1,14 @@
 //! BEP 9, 53: magnet links.
 //!
 //! People copy links out of mails, web pages and chats, and programs write them in their own ways. What
-//! is meant is taken: a link in quotes or angle brackets, broken into lines, percent-encoded as a whole,
-//! with slashes before or no question mark, with names in capitals, with `&amp;` for `&`, with a
-//! fragment. What is too much is left out and counted.
+//! is meant is taken: a link in quotes or angle brackets, in Markdown or HTML, behind a word, broken into
+//! lines, percent-encoded as a whole, with slashes before or no question mark, with names in capitals, with
+//! `&amp;` for `&`, with a fragment. What is too much is left out and counted, and where several torrents
+//! are named, none is taken.
+
+mod wrapped;
 
 use alloc::{
-    borrow::Cow,
     string::{String, ToString},
     vec::Vec,
 };
@@ -93,6 +95,9 @@ pub enum ParseMagnetError {
     /// The info-hash is neither 40 hexadecimal digits nor 32 of base 32.
     #[error("its info-hash is neither 40 hexadecimal digits nor 32 of base 32")]
     BadInfoHash,
+    /// There are several links, to different torrents.
+    #[error("there are several links in it; give one at a time")]
+    Several,
 }
 
 /// How many things of a kind a link has that were left out, as there are too many of them. What could not
@@ -113,7 +118,7 @@ pub struct Surplus {
 /// Whether this is meant to be a magnet link, if perhaps one that cannot be used.
 #[must_use]
 pub fn is_magnet(text: &str) -> bool {
-    query(&tidy(cut(text).0)).is_some()
+    wrapped::queries(wrapped::cut(text).0).next().is_some()
 }
 
 impl Magnet {
@@ -156,15 +161,29 @@ impl Magnet {
     ///
     /// What is no link, or names no torrent of version 1.
     pub fn parse_counted(link: &str) -> Result<(Self, Surplus), ParseMagnetError> {
-        let (link, bytes) = cut(link);
-        let link = tidy(link);
-        let query = query(&link).ok_or(ParseMagnetError::NotMagnet)?;
+        let (link, bytes) = wrapped::cut(link);
+        let mut found: Option<(Self, Surplus)> = None;
+        let mut error = None;
+        for query in wrapped::queries(link) {
+            match (Self::parse_query(&query, bytes), &found) {
+                (Ok(this), None) => found = Some(this),
+                // A page's text and its address, or the same twice.
+                (Ok(this), Some(known)) if this.0.info_hash == known.0.info_hash => {}
+                (Ok(_), Some(_)) => return Err(ParseMagnetError::Several),
+                (Err(why), _) => error = error.or(Some(why)),
+            }
+        }
+        found.ok_or(error.unwrap_or(ParseMagnetError::NotMagnet))
+    }
+
+    /// Reads what follows the question mark of a link of which so many bytes were left out.
+    fn parse_query(query: &str, bytes: usize) -> Result<(Self, Surplus), ParseMagnetError> {
         let mut magnet: Option<Self> = None;
         let mut error = match bytes {
             0 => ParseMagnetError::NoInfoHash,
             _ => ParseMagnetError::TooLong,
         };
-        for parameter in parameters(&query).filter(Parameter::is_topic) {
+        for parameter in parameters(query).filter(Parameter::is_topic) {
             match read_topic(parameter.value) {
                 Topic::Torrent(info_hash) if magnet.is_none() => {
                     magnet = Some(Self::new(info_hash));
@@ -181,7 +200,7 @@ impl Magnet {
             bytes,
             ..Surplus::default()
         };
-        for parameter in parameters(&query) {
+        for parameter in parameters(query) {
             let ours = parameter.is_topic()
                 && read_topic(parameter.value) == Topic::Torrent(magnet.info_hash);
             if !ours {
@@ -273,79 +292,6 @@ impl fmt::Display for Magnet {
     }
 }
 
-/// As much of a link as is read, and how many bytes are left out.
-fn cut(link: &str) -> (&str, usize) {
-    let Some((head, _)) = link
-        .split_at_checked(link.floor_char_boundary(MAX_MAGNET_LEN))
-        .filter(|(_, tail)| !tail.is_empty())
-    else {
-        return (link, 0);
-    };
-    let end = head.rfind('&').unwrap_or(head.len());
-    (&link[..end], link.len() - end)
-}
-
-/// A link without what it was wrapped in on its way.
-fn tidy(link: &str) -> Cow<'_, str> {
-    /// Often enough for a link that was put into another one's parameter.
-    const MOST_ENCODINGS: usize = 3;
-    let mut link = Cow::Borrowed(unwrapped(link));
-    if link.contains(['\r', '\n', '\t']) {
-        // Broken into lines by a mail; in a link that is in order, they are encoded.
-        link = Cow::Owned(link.replace(['\r', '\n', '\t'], ""));
-    }
-    for _ in 0..MOST_ENCODINGS {
-        let encoded = strip_scheme(&link, "magnet%").is_some();
-        if !encoded {
-            break;
-        }
-        let decoded = decode(&link);
-        link = Cow::Owned(unwrapped(&String::from_utf8_lossy(&decoded)).into());
-    }
-    link
-}
-
-/// Takes away white space and quotes around a link. An apostrophe at the end may be the name's, unless
-/// there is one at the beginning.
-fn unwrapped(link: &str) -> &str {
-    let around = |c: char| {
-        c.is_whitespace()
-            || c.is_control()
-            || matches!(
-                c,
-                '"' | '<' | '>' | '`' | '\u{200b}' | '\u{feff}' | '«' | '»' | '“' | '”' | '„'
-            )
-    };
-    let mut link = link.trim_matches(around);
-    while let Some(inner) = link.strip_prefix(['\'', '‘', '‚', '(']) {
-        let inner = inner.trim_matches(around);
-        link = inner.strip_suffix(['\'', '’', '‘', ')']).unwrap_or(inner);
-        link = link.trim_matches(around);
-    }
-    link
-}
-
-/// What follows the scheme and the question mark, if it is a magnet link.
-fn query(link: &str) -> Option<Cow<'_, str>> {
-    let strip = |query: &str| query.trim_start_matches(['/', '?']).len();
-    let query = strip_scheme(link, "magnet:")?;
-    let query = &query[query.len() - strip(query)..];
-    if query.contains('=') {
-        return Some(Cow::Borrowed(query));
-    }
-    // All but the scheme is percent-encoded.
-    let decoded = decode(query);
-    let decoded = String::from_utf8_lossy(&decoded);
-    let start = decoded.len() - strip(&decoded);
-    Some(Cow::Owned(decoded[start..].into()))
-}
-
-fn strip_scheme<'a>(link: &'a str, scheme: &str) -> Option<&'a str> {
-    link.split_at_checked(scheme.len())
-        .filter(|(start, _)| start.eq_ignore_ascii_case(scheme))
-        .map(|(_, rest)| rest)
-}
-
 /// A parameter of a link.
 struct Parameter<'a> {
     /// Its name, with percent encoding undone.
@@ -372,6 +318,7 @@ fn parameters(query: &str) -> impl Iterator<Item = Parameter<'_>> {
         while let Some(rest) = part
             .strip_prefix("amp;")
             .or_else(|| part.strip_prefix("#38;"))
+            .or_else(|| part.strip_prefix("#x26;"))
         {
             part = rest;
         }
@@ -411,12 +358,15 @@ fn read_topic(value: &str) -> Topic {
         return Topic::Other;
     };
     let value = value.trim();
-    if strip_scheme(value, "urn:btmh:").is_some() {
+    if wrapped::strip_scheme(value, "urn:btmh:").is_some() {
         return Topic::Version2;
     }
-    let Some(hash) = strip_scheme(value, "urn:btih:") else {
+    let Some(hash) = wrapped::strip_scheme(value, "urn:btih:") else {
         return Topic::Other;
     };
+    // A text may go on behind it.
+    let hash = hash.split(char::is_whitespace).next().unwrap_or_default();
+    let hash = hash.trim_end_matches(|c: char| c.is_ascii_punctuation());
     let from_base32 = |hash: &str| {
         let bytes = BASE32.decode(hash.to_ascii_uppercase().as_bytes()).ok()?;
         Some(InfoHash::new(bytes.try_into().ok()?))
@@ -658,74 +608,6 @@ mod tests {
     }
 
     #[test]
-    fn what_a_link_is_wrapped_in_is_no_part_of_it() {
-        let (link, magnet) = plain();
-        for (before, after) in [
-            (" ", "\r\n"),
-            ("\"", "\""),
-            ("'", "'"),
-            ("<", ">"),
-            ("<\"", "\">"),
-            ("‘", "’"),
-            ("“", "”"),
-            ("«", "»"),
-            ("`", "`"),
-            ("(", ")"),
-            ("\u{feff}", ""),
-            ("", "\">"),
-        ] {
-            let wrapped = format!("{before}{link}{after}");
-            assert_eq!(wrapped.parse(), Ok(magnet.clone()), "{wrapped}");
-            assert!(is_magnet(&wrapped));
-        }
-        // An apostrophe of the name's own stays.
-        let magnet: Magnet = format!("magnet:?xt=urn:btih:{HASH}&dn=rock'n'")
-            .parse()
-            .unwrap();
-        assert_eq!(magnet.name.as_deref(), Some("rock'n'"));
-    }
-
-    #[test]
-    fn the_scheme_is_read_in_all_its_spellings() {
-        let (link, magnet) = plain();
-        let query = link.strip_prefix("magnet:?").unwrap();
-        for start in [
-            "MAGNET:?",
-            "magnet:/?",
-            "magnet://?",
-            "magnet:///?",
-            "magnet:",
-            "magnet://",
-        ] {
-            let link = format!("{start}{query}");
-            assert_eq!(link.parse(), Ok(magnet.clone()), "{link}");
-        }
-    }
-
-    #[test]
-    fn a_link_that_is_percent_encoded_as_a_whole_is_decoded() {
-        let (link, magnet) = plain();
-        let once = Encoded(&link).to_string();
-        let twice = Encoded(&once).to_string();
-        let rest = Encoded(link.strip_prefix("magnet:").unwrap()).to_string();
-        let query = Encoded(link.strip_prefix("magnet:?").unwrap()).to_string();
-        for link in [
-            once,
-            twice,
-            format!("magnet:{rest}"),
-            format!("magnet:?{query}"),
-        ] {
-            assert_eq!(link.parse(), Ok(magnet.clone()), "{link}");
-        }
-        // One that is encoded without end is none.
-        let mut link = link;
-        for _ in 0..10 {
-            link = Encoded(&link).to_string();
-        }
-        assert_eq!(link.parse::<Magnet>(), Err(ParseMagnetError::NotMagnet));
-    }
-
-    #[test]
     fn names_in_capitals_and_web_pages_separators_are_understood() {
         let (link, magnet) = plain();
         for link in [
@@ -737,6 +619,7 @@ mod tests {
             link.replace('&', "&amp;"),
             link.replace('&', "&#38;"),
             link.replace('&', "&amp;amp;"),
+            link.replace('&', "&#x26;"),
             link.replacen("&tr", "\r\n &tr", 1).replace(' ', ""),
         ] {
             assert_eq!(link.parse(), Ok(magnet.clone()), "{link}");

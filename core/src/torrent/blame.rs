@@ -137,7 +137,6 @@ mod tests {
     use std::vec;
 
     use super::*;
-    use crate::slab::Key;
 
     fn peer(number: u8) -> Contributor {
         Contributor {

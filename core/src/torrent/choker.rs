@@ -271,7 +271,6 @@ mod tests {
 
     use super::*;
     use crate::rng::Seed;
-    use crate::slab::Key;
 
     const NOW: Instant = Instant::from_millis(1_000_000);
 

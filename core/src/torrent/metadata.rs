@@ -444,7 +444,6 @@ mod tests {
     use quickcheck::quickcheck;
 
     use super::*;
-    use crate::slab::Key;
 
     const NOW: Instant = Instant::from_millis(5_000);
     const SIZE: u32 = 5 * PIECE_LEN + 100;

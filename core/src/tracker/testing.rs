@@ -22,7 +22,7 @@ use crate::metainfo::InfoHash;
 use crate::notice::Notice;
 use crate::rate::Traffic;
 use crate::rng::{Rng, Seed};
-use crate::slab::{Key, Slab};
+use crate::slab::Slab;
 use crate::stats::Stats;
 use crate::throttle::Throttle;
 use crate::time::Instant;

@@ -1,5 +1,7 @@
 //! Why bytes from outside were refused.
 
+use crate::bencode;
+
 /// What a remote side got wrong. Every value means that the sender broke the protocol (or speaks
 /// another one): never that something failed here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -91,13 +93,33 @@ pub enum BencodeFault {
     /// A byte that can't stand where it stands.
     #[error("unexpected byte")]
     Unexpected,
-    /// A string's length or an integer that does not fit 64 bits.
-    #[error("a number out of range")]
-    Number,
+    /// A string's length that is malformed, or larger than an address.
+    #[error("a malformed length")]
+    Length,
     /// More lists and dictionaries inside one another than the limit.
     #[error("nested too deep")]
     Depth,
     /// More values than the limit.
     #[error("too many values")]
     Tokens,
+}
+
+impl From<bencode::Error> for WireError {
+    fn from(error: bencode::Error) -> Self {
+        use bencode::Error;
+        let (at, fault) = match error {
+            Error::UnexpectedEnd { offset } | Error::StringTooLong { offset, .. } => {
+                (offset, BencodeFault::Truncated)
+            }
+            Error::UnexpectedByte { offset, .. }
+            | Error::InvalidInteger { offset }
+            | Error::KeyNotString { offset }
+            | Error::MissingValue { offset }
+            | Error::TrailingData { offset } => (offset, BencodeFault::Unexpected),
+            Error::InvalidLength { offset } => (offset, BencodeFault::Length),
+            Error::TooDeep { offset } => (offset, BencodeFault::Depth),
+            Error::TooManyTokens { offset } => (offset, BencodeFault::Tokens),
+        };
+        Self::Bencode { at, fault }
+    }
 }

@@ -70,7 +70,8 @@ impl ExtendedHandshake {
     /// [`WireError::Bencode`] or [`WireError::Shape`]: it is not a bencoded dictionary, or goes
     /// over a limit of nesting or count.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
-        let incoming: Incoming<'_> = guard::decode(payload)?;
+        let scanned = guard::scan(payload)?;
+        let incoming: Incoming<'_> = scanned.decode()?;
         Ok(Self {
             extensions: incoming.m.0,
             client: incoming.v.bytes().map(|v| printable(v, MAX_CLIENT_NAME)),
@@ -300,6 +301,24 @@ mod tests {
             ..ExtendedHandshake::default()
         };
         assert_eq!(ExtendedHandshake::decode(payload), Ok(expected));
+    }
+
+    #[test]
+    fn a_number_of_any_size_spoils_no_handshake() {
+        let wide = "9".repeat(500);
+        let payload = format!(
+            "d1:ei{wide}e1:md6:ut_pexi{wide}e11:ut_metadatai3ee13:metadata_sizei{wide}e1:pi{wide}e4:reqqi{wide}e1:v1:x1:zd1:ai-{wide}eee"
+        );
+        let handshake = ExtendedHandshake::decode(payload.as_bytes()).unwrap();
+        let expected = ExtendedHandshake {
+            extensions: [("ut_metadata".to_string(), 3)].into(),
+            client: Some("x".into()),
+            encryption: Some(true),
+            // As many as there can be.
+            reqq: Some(u32::MAX),
+            ..ExtendedHandshake::default()
+        };
+        assert_eq!(handshake, expected);
     }
 
     #[test]

@@ -7,9 +7,9 @@
 
 use alloc::{borrow::Cow, collections::BTreeSet, vec::Vec};
 
-use super::guard::{MAX_DEPTH, MAX_TOKENS, string_end};
+use crate::bencode::{self, Limits};
 
-/// Bytes of a number, such as one with a fraction.
+/// Bytes of a number that is none, such as one with a fraction.
 const MAX_NUMBER: usize = 64;
 
 /// What a number that is none becomes: every reader takes it for a field of a strange type.
@@ -18,10 +18,10 @@ const NOTHING: &[u8] = b"le";
 /// A reply without what stands in front of it, with each key of a dictionary once and numbers within
 /// 64 bits. Of a key that is there twice the first counts.
 ///
-/// While this runs it holds a reference to each key, of which there are at most [`MAX_TOKENS`]: some
-/// 2 MiB. The result, if anything had to be put right, is no longer than the reply.
+/// While this runs it holds a reference to each key, of which there are at most those of
+/// [`Limits::MESSAGE`]: some 2 MiB. The result, if anything had to be put right, is no longer than the reply.
 pub(super) fn mended(reply: &[u8]) -> Cow<'_, [u8]> {
-    let bencoding = begin(reply);
+    let bencoding = bencode::trim_start(reply);
     let mut mender = Mender {
         input: bencoding,
         copied: 0,
@@ -33,19 +33,6 @@ pub(super) fn mended(reply: &[u8]) -> Cow<'_, [u8]> {
             Cow::Owned(mender.output)
         }
         Some(_) | None => Cow::Borrowed(bencoding),
-    }
-}
-
-/// The reply from where its bencoding may begin.
-fn begin(reply: &[u8]) -> &[u8] {
-    let mut rest = reply;
-    loop {
-        let without = rest.trim_ascii_start();
-        let without = without.strip_prefix(b"\xef\xbb\xbf").unwrap_or(without);
-        if without.len() == rest.len() {
-            return rest;
-        }
-        rest = without;
     }
 }
 
@@ -79,7 +66,7 @@ impl<'a> Mender<'a> {
         let mut levels: Vec<Level<'a>> = Vec::new();
         // How many levels there are outside of a value that is left out.
         let mut left_out: Option<usize> = None;
-        for _ in 0..MAX_TOKENS {
+        for _ in 0..Limits::MESSAGE.tokens {
             let byte = *self.input.get(at)?;
             let level = levels.last_mut();
             if let Some(Level::Dictionary {
@@ -88,7 +75,7 @@ impl<'a> Mender<'a> {
             }) = level
                 && byte != b'e'
             {
-                let end = string_end(self.input, at).ok()?;
+                let end = bencode::string_end(self.input, at)?;
                 let is_new = keys.insert(self.input.get(at..end)?);
                 *value_of = Some(if is_new {
                     Key::First
@@ -102,10 +89,10 @@ impl<'a> Mender<'a> {
                 continue;
             }
             match byte {
-                b'0'..=b'9' => at = string_end(self.input, at).ok()?,
+                b'0'..=b'9' => at = bencode::string_end(self.input, at)?,
                 b'i' => at = self.number(at, left_out.is_some())?,
                 b'l' | b'd' => {
-                    if levels.len() >= MAX_DEPTH as usize {
+                    if levels.len() >= Limits::MESSAGE.depth {
                         return None;
                     }
                     levels.push(match byte {
@@ -146,12 +133,11 @@ impl<'a> Mender<'a> {
     /// Puts a number right, unless it is left out anyway, and returns where it ends.
     fn number(&mut self, start: usize, is_left_out: bool) -> Option<usize> {
         let text = self.input.get(start + 1..)?;
-        let text = text.get(..MAX_NUMBER).unwrap_or(text);
-        let text = text.split(|byte| *byte == b'e').next()?;
-        let end = start + 1 + text.len();
-        if self.input.get(end) != Some(&b'e') {
-            return None;
-        }
+        let is_digit = |byte: &&u8| matches!(byte, b'-' | b'0'..=b'9');
+        let digits = text.iter().take_while(is_digit).count();
+        let most = text.len().min(digits.max(MAX_NUMBER) + 1);
+        let len = text[..most].iter().position(|byte| *byte == b'e')?;
+        let (text, end) = (&text[..len], start + 1 + len);
         if !is_left_out && let Some(better) = better_number(text) {
             self.replace(start, end + 1, better);
         }
@@ -169,19 +155,11 @@ impl<'a> Mender<'a> {
 
 /// What stands for a number that is out of range or none at all; `None` where it is good.
 fn better_number(text: &[u8]) -> Option<&'static [u8]> {
-    let (digits, farthest): (_, &[u8]) = match text.strip_prefix(b"-") {
-        Some(digits) => (digits, b"i-9223372036854775807e"),
-        None => (text, b"i9223372036854775807e"),
-    };
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Some(NOTHING);
     }
-    let number: Option<i64> = core::str::from_utf8(text).ok()?.parse().ok();
-    match number {
-        // The one number that has no opposite is out of range for those who read on.
-        None | Some(i64::MIN) => Some(farthest),
-        Some(_) => None,
-    }
+    bencode::nearest(text)
 }
 
 #[cfg(test)]
@@ -231,9 +209,9 @@ mod tests {
     #[test]
     fn numbers_come_into_range() {
         for (number, expected) in [
-            ("9223372036854775807", "i9223372036854775807e"),
-            ("9223372036854775808", "i9223372036854775807e"),
-            ("99999999999999999999", "i9223372036854775807e"),
+            ("18446744073709551615", "i18446744073709551615e"),
+            ("18446744073709551616", "i18446744073709551615e"),
+            ("99999999999999999999", "i18446744073709551615e"),
             ("-9223372036854775807", "i-9223372036854775807e"),
             ("-9223372036854775808", "i-9223372036854775807e"),
             ("-9223372036854775809", "i-9223372036854775807e"),
@@ -247,9 +225,13 @@ mod tests {
             let reply = alloc::format!("d1:ai{number}ee");
             assert_eq!(text(&reply), alloc::format!("d1:a{expected}e"), "{number}");
         }
-        let digits = |n| alloc::format!("i{}e", "9".repeat(n));
-        assert_eq!(text(&digits(MAX_NUMBER - 1)), "i9223372036854775807e");
-        let long = digits(MAX_NUMBER + 1);
+        for digits in [MAX_NUMBER, 100_000] {
+            let long = alloc::format!("i{}e", "9".repeat(digits));
+            assert_eq!(text(&long), "i18446744073709551615e");
+        }
+        let long = alloc::format!("i1.{}e", "0".repeat(MAX_NUMBER - 2));
+        assert_eq!(text(&long), "le");
+        let long = alloc::format!("i1.{}e", "0".repeat(MAX_NUMBER - 1));
         assert_eq!(text(&long), long, "is refused by whoever reads it");
     }
 
@@ -269,7 +251,7 @@ mod tests {
         }
         let deep = "l".repeat(1 << 16);
         assert_eq!(text(&deep), deep);
-        let many = String::from("l") + &"i1.5e".repeat(MAX_TOKENS as usize) + "e";
+        let many = String::from("l") + &"i1.5e".repeat(Limits::MESSAGE.tokens) + "e";
         assert_eq!(text(&many), many);
     }
 

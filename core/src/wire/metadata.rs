@@ -54,7 +54,8 @@ impl MetadataMessage {
     /// [`WireError::Missing`], [`WireError::Invalid`]: a field that it needs is not there, or makes no
     /// sense.
     pub fn decode(payload: &Bytes) -> Result<Option<Self>, WireError> {
-        let (incoming, end): (Incoming<'_>, usize) = guard::decode_prefix(payload)?;
+        let scanned = guard::scan(payload)?;
+        let incoming: Incoming<'_> = scanned.decode()?;
         let kind = incoming.msg_type.int();
         let kind = kind.ok_or(WireError::Missing { key: "msg_type" })?;
         if ![REQUEST, DATA, REJECT].contains(&kind) {
@@ -70,7 +71,7 @@ impl MetadataMessage {
             _ => Self::Data {
                 piece,
                 total_size: total_size.and_then(|size| u32::try_from(size).ok()),
-                data: payload.slice(end..),
+                data: payload.slice(scanned.end..),
             },
         }))
     }

@@ -63,7 +63,8 @@ impl PexMessage {
     ///
     /// [`WireError::Bencode`] or [`WireError::Shape`]: it is not a bencoded dictionary.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
-        let incoming: Incoming<'_> = guard::decode(payload)?;
+        let scanned = guard::scan(payload)?;
+        let incoming: Incoming<'_> = scanned.decode()?;
         let mut message = Self::default();
         let lists = [
             (incoming.added, incoming.added_f),

@@ -107,7 +107,8 @@ pub fn scrape_url(announce: &str, info_hashes: &[[u8; 20]]) -> Option<String> {
 /// over a limit of nesting or count.
 pub fn decode_announce(body: &[u8]) -> Result<Answer<AnnounceReply>, WireError> {
     let body = mended(body);
-    let reply: IncomingAnnounce<'_> = guard::decode(&body)?;
+    let scanned = guard::scan(&body)?;
+    let reply: IncomingAnnounce<'_> = scanned.decode()?;
     if let Some(failure) = failure(reply.failure, reply.retry) {
         return Ok(Answer::Failure(Failure {
             interval: reply.interval.count(),
@@ -156,7 +157,8 @@ pub fn decode_announce(body: &[u8]) -> Result<Answer<AnnounceReply>, WireError> 
 /// failure.
 pub fn decode_scrape(body: &[u8]) -> Result<Answer<ScrapeReply>, WireError> {
     let body = mended(body);
-    let reply: IncomingScrape<'_> = guard::decode(&body)?;
+    let scanned = guard::scan(&body)?;
+    let reply: IncomingScrape<'_> = scanned.decode()?;
     if let Some(failure) = failure(reply.failure, reply.retry) {
         return Ok(Answer::Failure(failure));
     }

@@ -25,7 +25,7 @@ use crate::options::LoopOptions;
 use crate::policy::Policy;
 use crate::record::Tape;
 use crate::run::Loop;
-use crate::runtime::Runtime;
+use crate::runtime::{HttpContent, Runtime};
 use crate::storage::{KeepWarning, OpenFiles, system_names};
 
 /// Sets a client up.
@@ -166,6 +166,7 @@ impl<R: Runtime> ClientBuilder<R> {
             self.options.from,
             None,
             fetch::request(url),
+            HttpContent::TorrentFile,
         );
         let (reply, answer) = async_channel::bounded(1);
         let spawned = self.runtime.spawn(async move {

@@ -71,10 +71,10 @@ impl From<&Path> for Source {
     }
 }
 
-/// A magnet link, a URL of the web, or else a path.
+/// A magnet link, a URL of the web, or else a path. A file that is there is a path, whatever it is called.
 impl From<&str> for Source {
     fn from(text: &str) -> Self {
-        if is_magnet(text) {
+        if is_magnet(text) && !Path::new(text).exists() {
             Self::Magnet(text.into())
         } else if fetch::is_url(text) {
             Self::Url(text.into())
@@ -119,6 +119,7 @@ mod tests {
             format!("magnet:?xt=urn:btih:{hash}"),
             format!(" <MAGNET:/?xt=urn:btih:{hash}>"),
             format!("magnet%3A%3Fxt%3Durn%3Abtih%3A{hash}"),
+            format!("<a href=\"magnet:?xt=urn:btih:{hash}\">a name</a>"),
         ] {
             assert_eq!(Source::from(&*link), Source::Magnet(link.clone()));
         }

@@ -22,6 +22,8 @@ pub(super) struct Framing {
 pub(super) struct Body {
     bytes: HttpBody,
     state: State,
+    /// Whether it comes in chunks, as far as was told.
+    chunked: bool,
     /// What was told of the length beside chunks.
     length: Option<u64>,
 }
@@ -66,6 +68,7 @@ impl Body {
         Self {
             bytes: HttpBody::new(limit),
             state,
+            chunked: framing.chunked,
             length: framing.length,
         }
     }
@@ -88,8 +91,7 @@ impl Body {
                         break;
                     }
                     // More that comes with the last byte shows that the length was that of something
-                    // else, such as of characters. Nothing more is waited for: it may be a line end
-                    // that somebody added, on a connection that stays open.
+                    // else, such as of characters, or that somebody added a line end.
                     self.bytes.push_what_fits(behind);
                     self.state = State::Whole;
                     break;
@@ -110,6 +112,21 @@ impl Body {
             };
         }
         Ok(matches!(self.state, State::Whole))
+    }
+
+    /// Takes what comes behind the end of a body whose length was told too short.
+    pub(super) fn push_behind(&mut self, input: &[u8]) {
+        self.bytes.push_what_fits(input);
+    }
+
+    /// Whether there may be more than the framing tells of: a length that was counted by hand.
+    pub(super) fn may_go_on(&self) -> bool {
+        !self.chunked && !self.bytes.is_full()
+    }
+
+    /// What has come of the body.
+    pub(super) fn so_far(&self) -> &[u8] {
+        self.bytes.as_slice()
     }
 
     /// Whether anything has come of the body itself, as far as can be told.

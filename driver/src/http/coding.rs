@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 
+use anabranch_core::bencode;
 use anabranch_core::event::ContactError;
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
 use bytes::Bytes;
@@ -10,6 +11,10 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 /// What gzip begins with (RFC 1952): nothing that is bencoded does.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// What deflate with its header (RFC 1950) begins with, at its four levels and with its largest window.
+/// Nothing that is bencoded does.
+const ZLIB: [[u8; 2]; 4] = [[0x78, 0x01], [0x78, 0x5e], [0x78, 0x9c], [0x78, 0xda]];
 
 /// Codings around one another that are undone: where a server and what stands in front of it both
 /// compress, there are two.
@@ -22,8 +27,9 @@ const MAX_MEMBERS: u32 = 64;
 const CHUNK: usize = 16 << 10;
 
 /// Undoes the content coding of a body, whatever the header says of it: gzip is known by its first
-/// bytes, and what is announced as brotli or deflate and is not, is plain. What is cut short or lacks
-/// its trailer is unpacked as far as it goes; whoever reads it knows whether that is whole.
+/// bytes, behind what scripts print in front of it; so is zlib, if something bencoded is in it; and what
+/// is announced as brotli or deflate and is not, is plain. What is cut short or lacks its trailer is
+/// unpacked as far as it goes; whoever reads it knows whether that is whole.
 ///
 /// The memory for it, which is there while this runs, is at most twice the limit and 17 MiB: brotli's
 /// largest window, and otherwise 50 KiB.
@@ -38,19 +44,36 @@ pub(super) fn unpack(
 ) -> Result<Bytes, ContactError> {
     let mut body = packed;
     for layer in 0..MAX_LAYERS {
-        let unpacked = if body.starts_with(&GZIP) {
-            Some(gunzip(&body, limit)?)
-        } else if layer == 0 {
-            announced(&body, coding.unwrap_or_default(), limit)?
-        } else {
-            None
-        };
+        // A byte order mark or a line end in front of what is packed.
+        let inner = bencode::trim_start(&body);
+        let mut unpacked = None;
+        if inner.starts_with(&GZIP) {
+            unpacked = Some(gunzip(inner, limit)?);
+        } else if ZLIB.iter().any(|magic| inner.starts_with(magic)) {
+            unpacked = unzlib(inner, limit)?;
+        }
+        if unpacked.is_none() && layer == 0 {
+            unpacked = announced(&body, coding.unwrap_or_default(), limit)?;
+        }
         match unpacked {
             Some(unpacked) => body = unpacked.into(),
             None => break,
         }
     }
     Ok(body)
+}
+
+/// Whether this begins as what trackers and torrent files are: a bencoded dictionary, perhaps behind a byte
+/// order mark and white space.
+pub(super) fn begins_like_bencoding(body: &[u8]) -> bool {
+    matches!(bencode::trim_start(body), [b'd', b'0'..=b'9' | b'e', ..])
+}
+
+/// Unpacks what looks like zlib, as far as it goes, if that is something bencoded: its first two bytes
+/// alone are no proof.
+fn unzlib(packed: &[u8], limit: u32) -> Result<Option<Vec<u8>>, ContactError> {
+    let (unpacked, _) = inflated(packed, true, limit)?;
+    Ok(Some(unpacked).filter(|unpacked| begins_like_bencoding(unpacked)))
 }
 
 /// Unpacks what has no certain sign of its own, if it is what it is said to be.
@@ -99,6 +122,12 @@ fn gunzip(packed: &[u8], limit: u32) -> Result<Vec<u8>, ContactError> {
 /// Undoes deflate, with its header or without. `None` where it is something else, or cut short:
 /// without a sign of its own, only an end that fits shows that it is deflate.
 fn inflate(packed: &[u8], header: bool, limit: u32) -> Result<Option<Vec<u8>>, ContactError> {
+    let (unpacked, is_whole) = inflated(packed, header, limit)?;
+    Ok(is_whole.then_some(unpacked))
+}
+
+/// Undoes deflate as far as that goes, and says whether it came to its end.
+fn inflated(packed: &[u8], header: bool, limit: u32) -> Result<(Vec<u8>, bool), ContactError> {
     let mut inflater = Decompress::new(header);
     let mut unpacked = Unpacked::new(limit);
     let mut chunk = vec![0; CHUNK];
@@ -108,17 +137,15 @@ fn inflate(packed: &[u8], header: bool, limit: u32) -> Result<Option<Vec<u8>>, C
             .ok()
             .and_then(|read| packed.get(read..))
             .unwrap_or_default();
-        let Ok(status) = inflater.decompress(rest, &mut chunk, FlushDecompress::None) else {
-            return Ok(None);
-        };
+        let status = inflater.decompress(rest, &mut chunk, FlushDecompress::None);
         // No more than a chunk's length.
         let len = (inflater.total_out() - written) as usize;
         unpacked.push(&chunk[..len])?;
-        if status == Status::StreamEnd {
-            return Ok(Some(unpacked.bytes));
-        }
-        if len == 0 && inflater.total_in() == read {
-            return Ok(None);
+        let made_headway = len > 0 || inflater.total_in() > read;
+        match status {
+            Ok(Status::StreamEnd) => return Ok((unpacked.bytes, true)),
+            Ok(Status::Ok | Status::BufError) if made_headway => {}
+            Ok(Status::Ok | Status::BufError) | Err(_) => return Ok((unpacked.bytes, false)),
         }
     }
 }
@@ -257,6 +284,55 @@ mod tests {
     }
 
     #[test]
+    fn zlib_that_nobody_announced_is_known_by_what_is_in_it() {
+        let body = b"d8:intervali60ee";
+        for (level, magic) in [(0, 0x01), (2, 0x5e), (6, 0x9c), (9, 0xda)] {
+            let mut encoder = ZlibEncoder::new(Vec::new(), Compression::new(level));
+            encoder.write_all(body).expect("in memory");
+            let packed = encoder.finish().expect("in memory");
+            // The level's own byte, with the check that makes it a multiple of 31.
+            let packed = [&[0x78, magic], &packed[2..]].concat();
+            for coding in ["", "gzip", "identity"] {
+                assert_eq!(unpacked(&packed, coding).expect("plain"), &body[..]);
+            }
+            // The checksum, or a part of it, is missing.
+            for cut in 1..5 {
+                let body_of = |packed: &[u8]| unpacked(packed, "").expect("as far as it goes");
+                assert_eq!(body_of(&packed[..packed.len() - cut]), &body[..]);
+            }
+        }
+        // What is packed is not bencoded, or is not packed at all.
+        for other in [
+            zlib(b"<html>"),
+            b"x\x9c is what it says".to_vec(),
+            vec![0x78, 0x9c],
+        ] {
+            assert_eq!(unpacked(&other, "").expect("plain"), other);
+        }
+        assert_eq!(
+            unpacked(&zlib(b"<html>"), "deflate").expect("announced"),
+            "<html>"
+        );
+        assert_eq!(
+            unpacked(&gzip(&zlib(body)), "gzip").expect("both"),
+            &body[..]
+        );
+    }
+
+    #[test]
+    fn what_stands_in_front_of_what_is_packed_is_passed_over() {
+        let body = b"d8:intervali60ee";
+        for front in ["\u{feff}", "\r\n", " \n\u{feff}"] {
+            for packed in [gzip(body), zlib(body)] {
+                let packed = [front.as_bytes(), &packed].concat();
+                assert_eq!(unpacked(&packed, "").expect("packed"), &body[..]);
+            }
+            let plain = [front.as_bytes(), body].concat();
+            assert_eq!(unpacked(&plain, "gzip").expect("plain"), plain);
+        }
+    }
+
+    #[test]
     fn more_layers_than_anybody_has_are_left_packed() {
         let thrice = gzip(&gzip(&gzip(b"x")));
         assert_eq!(unpacked(&thrice, "gzip").expect("two of them"), gzip(b"x"));
@@ -274,7 +350,7 @@ mod tests {
         }
 
         fn whatever_is_packed_is_unpacked(data: Vec<u8>) -> bool {
-            let starts_like_gzip = data.starts_with(&GZIP);
+            let starts_like_gzip = bencode::trim_start(&data).starts_with(&GZIP);
             starts_like_gzip
                 || [gzip(&data), zlib(&data), deflate(&data)]
                     .iter()

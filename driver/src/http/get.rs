@@ -10,10 +10,11 @@ use data_encoding::BASE64;
 use url::{Host, Url};
 
 use crate::http::body::Body;
+use crate::http::ending::{Ending, Watch};
 use crate::http::head::{Head, Heads};
 use crate::http::tls::{Session, Tls};
 use crate::http::{is_redirect, parse, until};
-use crate::runtime::{HttpAnswer, HttpHop, Stream, Timer, USER_AGENT};
+use crate::runtime::{HttpAnswer, HttpContent, HttpHop, Stream, Timer, USER_AGENT};
 
 /// Read at a time, in bytes.
 const CHUNK: usize = 16 << 10;
@@ -26,9 +27,32 @@ const MAX_OVERHEAD: u64 = 256 << 10;
 /// Reads that follow on one another before others have their turn.
 const READS_PER_TURN: u32 = 8;
 
-/// How long a server may be silent in the middle of a body. Then what has come is all there is: lengths are told
+/// How long a server may be silent in a body, after which what has come is all there is: lengths are told
 /// wrong, and connections stay open behind what is whole.
-const MAX_SILENCE: Duration = Duration::from_secs(5);
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// In the middle of it.
+    within: Duration,
+    /// Behind the end of what is bencoded, where the framing promises more.
+    behind: Duration,
+    /// Where the framing says that it is whole, and the bencoding that it is not.
+    beyond: Duration,
+}
+
+impl Patience {
+    fn for_content(content: HttpContent) -> Self {
+        let (within, beyond) = match content {
+            HttpContent::TrackerReply => (5, 2),
+            // It is larger, comes from whatever somebody linked to, and nothing else waits for it.
+            HttpContent::TorrentFile | HttpContent::Anything => (20, 5),
+        };
+        Self {
+            within: Duration::from_secs(within),
+            behind: Duration::from_millis(500),
+            beyond: Duration::from_secs(beyond),
+        }
+    }
+}
 
 /// Makes one HTTP exchange over a connection that is dialled for it: what
 /// [`Runtime::http`](crate::Runtime::http) asks for.
@@ -41,11 +65,19 @@ const MAX_SILENCE: Duration = Duration::from_secs(5);
 ///   than was promised, or lacks its last chunk, is what has come of it, if anything has: the code
 ///   that reads the body knows whether that is whole. What has come together with the end of a body
 ///   whose length is too short belongs to it. Chunks that are none are the body itself. A server that
-///   is silent for five seconds in the middle of a body, by `timer`, has ended it too.
+///   is silent for long in the middle of a body, by `timer`, has ended it too: for 5 seconds in a tracker's
+///   reply, for 20 in anything else.
+/// - *Bencoding* tells by itself where it ends, packed or not. Where a length ends in the middle of
+///   it, what comes later belongs to it, as long as the server is not silent for 2 seconds (a torrent
+///   file: 5). Where it is whole and the framing promises more, half a second of silence is enough.
 /// - *Redirects* are known by their heads; their bodies are not read.
 ///
-/// The connection is closed afterwards: announces are minutes apart, and servers that say that they
-/// keep a connection and do not are a source of errors. TLS resumes its sessions instead.
+/// The connection is closed afterwards. One torrent's announces are minutes apart, longer than servers keep
+/// an idle connection; only where many torrents of one tracker begin or end together would another one be
+/// of use, and there TLS resumes its sessions, which saves the certificates though not the round trips.
+/// Against that stands that this reader takes bodies whose end the framing does not tell, behind which
+/// nobody knows what comes next, and that servers which say that they keep a connection and do not are a
+/// source of errors.
 ///
 /// At most twice [`HttpHop::body_limit`] and 256 KiB are read, and memory is bounded by
 /// [`HttpHop::body_limit`] and some 150 KiB.
@@ -83,7 +115,8 @@ pub async fn get<S: Stream>(
         Err(Fault::Cut(why)) => Some(why),
         Err(Fault::Fatal(error)) => return Err(error),
     };
-    reply(&mut channel, &mut timer, MAX_SILENCE, hop.body_limit)
+    let patience = Patience::for_content(hop.content);
+    reply(&mut channel, &mut timer, patience, hop)
         .await
         .map_err(|fault| match fault {
             Fault::Cut(why) => ContactError::Failed(unsent.unwrap_or(why)),
@@ -159,8 +192,8 @@ fn login(url: &Url) -> Option<String> {
 async fn reply<S: Stream>(
     channel: &mut Channel<S>,
     timer: &mut impl Timer,
-    max_silence: Duration,
-    limit: u32,
+    patience: Patience,
+    hop: &HttpHop,
 ) -> Result<HttpAnswer, Fault> {
     let mut buf = vec![0; CHUNK];
     let (head, rest) = head(channel, &mut buf).await?;
@@ -175,23 +208,34 @@ async fn reply<S: Stream>(
     if leads_on || matches!(answer.status, 204 | 304) {
         return Ok(answer);
     }
-    let mut body = Body::new(head.framing, limit);
-    let mut is_whole = body.push(&rest)?;
-    while !is_whole {
-        let receive = channel.receive(&mut buf);
-        let received = match body.has_begun() {
-            true => until(timer, Instant::now() + max_silence, receive).await,
+    let mut watch = Watch::new(hop.content, answer.coding.as_deref(), hop.body_limit);
+    let mut body = Body::new(head.framing, hop.body_limit);
+    let mut is_counted = body.push(&rest)?;
+    loop {
+        let ending = watch.look(body.so_far(), is_counted);
+        let max_silence = match (is_counted, ending) {
+            (true, Ending::Incomplete) if body.may_go_on() => Some(patience.beyond),
+            (true, _) => break,
+            (false, Ending::Whole) => Some(patience.behind),
+            (false, _) if body.has_begun() => Some(patience.within),
             // The time limit of the exchange is the one that counts.
-            false => Some(receive.await),
+            (false, _) => None,
         };
-        is_whole = match received.unwrap_or(Ok(0)) {
+        let receive = channel.receive(&mut buf);
+        let received = match max_silence {
+            Some(max) => until(timer, Instant::now() + max, receive).await,
+            None => Some(receive.await),
+        };
+        match received.unwrap_or(Ok(0)) {
+            Ok(0) | Err(Fault::Cut(_)) if is_counted => break,
             Ok(0) | Err(Fault::Cut(_)) => {
                 answer.body = body.end()?;
                 return Ok(answer);
             }
-            Ok(len) => body.push(&buf[..len])?,
+            Ok(len) if is_counted => body.push_behind(&buf[..len]),
+            Ok(len) => is_counted = body.push(&buf[..len])?,
             Err(error @ Fault::Fatal(_)) => return Err(error),
-        };
+        }
     }
     answer.body = body.finish();
     Ok(answer)
@@ -419,17 +463,21 @@ mod tests {
         );
     }
 
-    /// A connection that stays open and is silent behind what it has to say.
-    struct Lingering(&'static [u8]);
+    /// A connection that brings one part after the other, each in a packet of its own, and then stays open
+    /// and is silent.
+    struct Lingering(Vec<&'static [u8]>);
 
     impl Stream for Lingering {
         fn poll_read(&mut self, _: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-            if self.0.is_empty() {
+            let Some(part) = self.0.first_mut() else {
                 return Poll::Pending;
-            }
-            let (now, later) = self.0.split_at(self.0.len().min(buf.len()));
+            };
+            let (now, later) = part.split_at(part.len().min(buf.len()));
             buf[..now.len()].copy_from_slice(now);
-            self.0 = later;
+            *part = later;
+            if later.is_empty() {
+                self.0.remove(0);
+            }
             Poll::Ready(Ok(now.len()))
         }
 
@@ -442,19 +490,35 @@ mod tests {
         }
     }
 
-    /// What comes of a reply behind which the server is silent for longer than is waited. Nothing: that is
-    /// for the time limit.
-    fn lingering(reply: &'static [u8]) -> Option<Bytes> {
+    /// For ever.
+    const NEVER: Duration = Duration::from_secs(1 << 30);
+
+    const IMPATIENT: Patience = Patience {
+        within: Duration::ZERO,
+        behind: Duration::ZERO,
+        beyond: Duration::ZERO,
+    };
+
+    /// What comes of a reply behind whose parts the server is silent for longer than is waited. Nothing: that
+    /// is for the time limit.
+    fn lingering(
+        parts: &[&'static [u8]],
+        content: HttpContent,
+        patience: Patience,
+    ) -> Option<Bytes> {
         let mut channel = Channel {
             wire: Wire {
-                stream: Lingering(reply),
+                stream: Lingering(parts.to_vec()),
                 left: MAX_OVERHEAD,
                 reads: 0,
             },
             session: None,
         };
+        let nowhere = "192.0.2.1:80".parse().expect("an address");
+        let mut hop = HttpHop::new(String::new(), nowhere, 100);
+        hop.content = content;
         let mut timer = NoTimer;
-        let exchange = pin!(super::reply(&mut channel, &mut timer, Duration::ZERO, 100));
+        let exchange = pin!(reply(&mut channel, &mut timer, patience, &hop));
         match exchange.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(answer)) => Some(answer.body),
             Poll::Ready(Err(Fault::Cut(words))) => panic!("{words}"),
@@ -472,7 +536,10 @@ mod tests {
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nde",
         ] {
             let text = String::from_utf8_lossy(reply);
-            assert_eq!(lingering(reply).as_deref(), Some(&b"de"[..]), "{text}");
+            for content in [HttpContent::Anything, HttpContent::TorrentFile] {
+                let body = lingering(&[reply], content, IMPATIENT);
+                assert_eq!(body.as_deref(), Some(&b"de"[..]), "{text}");
+            }
         }
         // Who has not begun to answer may be thinking.
         for reply in [
@@ -481,8 +548,86 @@ mod tests {
             b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
         ] {
-            assert_eq!(lingering(reply), None);
+            let parts: &[_] = if reply.is_empty() { &[] } else { &[reply] };
+            assert_eq!(lingering(parts, HttpContent::TrackerReply, IMPATIENT), None);
         }
+    }
+
+    #[test]
+    fn what_comes_behind_a_length_in_the_middle_of_bencoding_belongs_to_it() {
+        const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nd8:in";
+        let patient = Patience {
+            beyond: NEVER,
+            ..IMPATIENT
+        };
+        for (parts, expected) in [
+            (&[HEAD, b"terv", b"ali60ee"][..], &b"d8:intervali60ee"[..]),
+            // What is whole needs no more.
+            (
+                &[HEAD, b"tervali60ee\r\n", b"never seen"],
+                b"d8:intervali60ee\r\n",
+            ),
+            (
+                &[b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nde", b"\r\n"],
+                b"de",
+            ),
+            // What is not bencoded ends where it was said.
+            (
+                &[b"HTTP/1.1 404 Oh\r\nContent-Length: 5\r\n\r\n<html", b">"],
+                b"<html",
+            ),
+            // Chunks count themselves.
+            (
+                &[
+                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nd\r\n0\r\n\r\n",
+                    b"e",
+                ],
+                b"d",
+            ),
+        ] {
+            let body = lingering(parts, HttpContent::TrackerReply, patient);
+            assert_eq!(body.as_deref(), Some(expected));
+        }
+        // It never comes.
+        let body = lingering(&[HEAD], HttpContent::TrackerReply, IMPATIENT);
+        assert_eq!(body.as_deref(), Some(&b"d8:in"[..]));
+        let body = lingering(&[HEAD, b"terv"], HttpContent::Anything, patient);
+        assert_eq!(body.as_deref(), Some(&b"d8:in"[..]));
+        // More than the limit does.
+        const MORE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nd999:x";
+        let parts = [MORE, &[b'x'; 60], &[b'x'; 60], &[b'x'; 60]];
+        let body = lingering(&parts, HttpContent::TorrentFile, patient).expect("cut");
+        assert_eq!(body.len(), 100);
+    }
+
+    #[test]
+    fn behind_whole_bencoding_little_is_waited_for() {
+        let only_behind = Patience {
+            within: NEVER,
+            behind: Duration::ZERO,
+            beyond: NEVER,
+        };
+        for head in [
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"[..],
+            b"HTTP/1.1 200 OK\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n",
+        ] {
+            let reply =
+                |body: &'static [u8], content| lingering(&[head, body], content, only_behind);
+            let body = reply(b"de", HttpContent::TrackerReply);
+            assert_eq!(body.as_deref(), Some(&b"de"[..]));
+            assert_eq!(reply(b"d1", HttpContent::TrackerReply), None);
+            assert_eq!(reply(b"de", HttpContent::Anything), None);
+        }
+    }
+
+    #[test]
+    fn torrent_files_are_waited_for_longer_than_replies() {
+        let reply = Patience::for_content(HttpContent::TrackerReply);
+        let file = Patience::for_content(HttpContent::TorrentFile);
+        assert!(reply.within < file.within && reply.beyond < file.beyond);
+        // Within the time that a fetch may take.
+        assert!(file.within < crate::fetch::FETCH_TIMEOUT);
     }
 
     #[test]

@@ -13,6 +13,10 @@ const MAX_HEAD: usize = 64 << 10;
 /// Lines of a head that are taken for headers. Memory: 16 KiB, while a head is read.
 const MAX_HEADERS: usize = 512;
 
+/// What a head begins with, in capitals or not: HTTP of any version, told or not, and what Shoutcast says in
+/// its place.
+const PROTOCOLS: [&[u8]; 3] = [b"HTTP/", b"HTTP ", b"ICY "];
+
 /// No character at all: bytes that are not ASCII are encoded whatever is asked for.
 const NON_ASCII: &AsciiSet = &AsciiSet::EMPTY;
 
@@ -89,9 +93,11 @@ impl Heads {
 
     /// A server of something else is known by its first word, and may wait for us to speak on.
     fn begins_like_http(&self) -> Result<(), ContactError> {
-        let begin = b"HTTP/";
-        let len = begin.len().min(self.buffer.len());
-        if self.buffer[..len] == begin[..len] {
+        let is_like = |begin: &[u8]| {
+            let len = begin.len().min(self.buffer.len());
+            self.buffer[..len].eq_ignore_ascii_case(&begin[..len])
+        };
+        if PROTOCOLS.iter().any(|begin| is_like(begin)) {
             Ok(())
         } else {
             Err(ContactError::Failed("the reply is not HTTP".into()))
@@ -105,12 +111,13 @@ impl Heads {
             .position(|byte| *byte == b'\n')
         {
             self.searched += at;
-            match self.buffer[self.searched + 1..] {
-                [b'\n', ..] => return Some(self.searched + 2),
-                [b'\r', b'\n', ..] => return Some(self.searched + 3),
-                // One more byte tells.
-                [] | [b'\r'] => return None,
-                _ => self.searched += 1,
+            let behind = &self.buffer[self.searched + 1..];
+            let returns = behind.iter().take_while(|byte| **byte == b'\r').count();
+            match behind.get(returns) {
+                Some(b'\n') => return Some(self.searched + returns + 2),
+                // More bytes tell.
+                None => return None,
+                Some(_) => self.searched += 1,
             }
         }
         self.searched = self.buffer.len();
@@ -118,32 +125,71 @@ impl Heads {
     }
 }
 
+/// The status in the first line of a head. Whatever version of whatever is in front of it, the number says
+/// enough.
+fn status(line: &[u8]) -> Option<u16> {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let mut words = line.split(is_space).filter(|word| !word.is_empty());
+    let word = words.nth(1)?;
+    let (digits, behind) = word.split_at_checked(3)?;
+    let is_number = !behind.first().is_some_and(u8::is_ascii_digit);
+    let status: u16 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    (is_number && (100..1000).contains(&status)).then_some(status)
+}
+
+/// The lines of a head without the first one, as the parser takes them: none has a NUL, or a carriage
+/// return that ends no line. What is behind one of these is left out, as it is by whoever reads text up
+/// to there; the other headers tell what they tell.
+fn tidy_lines<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut tidy = Vec::new();
+    for line in lines {
+        let line = strip_returns(line);
+        let is_end = |byte: &u8| matches!(byte, b'\0' | b'\r');
+        let len = line.iter().position(is_end).unwrap_or(line.len());
+        // Where nothing is left, an empty line would end the head.
+        if !line[..len].trim_ascii().is_empty() {
+            tidy.extend_from_slice(&line[..len]);
+            tidy.extend_from_slice(b"\r\n");
+        }
+    }
+    tidy
+}
+
+/// A line without the carriage returns that end it: where two programs add one each, there are two.
+fn strip_returns(line: &[u8]) -> &[u8] {
+    let is_text = |byte: &u8| *byte != b'\r';
+    &line[..line.iter().rposition(is_text).map_or(0, |last| last + 1)]
+}
+
 fn parse(bytes: &[u8]) -> Result<Head, ContactError> {
+    let malformed = || ContactError::Failed("the reply's head is malformed".into());
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let status = status(strip_returns(lines.next().unwrap_or_default())).ok_or_else(malformed)?;
+    let mut tidy = b"HTTP/1.1 200\r\n".to_vec();
+    tidy.extend(tidy_lines(lines));
+    tidy.extend_from_slice(b"\r\n");
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut response = Response::new(&mut headers);
     let parsed = ParserConfig::default()
         .allow_spaces_after_header_name_in_responses(true)
         .allow_obsolete_multiline_headers_in_responses(true)
-        .allow_multiple_spaces_in_response_status_delimiters(true)
         .allow_space_before_first_header_name(true)
         .ignore_invalid_headers_in_responses(true)
-        .parse_response(&mut response, bytes);
-    let status = match (parsed, response.code) {
-        (Ok(Status::Complete(_)), Some(status)) => status,
-        (Ok(_), _) => {
-            return Err(ContactError::Failed("the reply's head is malformed".into()));
-        }
-        (Err(httparse::Error::TooManyHeaders), _) => {
+        .parse_response(&mut response, &tidy);
+    match parsed {
+        Ok(Status::Complete(_)) => {}
+        Ok(Status::Partial) => return Err(malformed()),
+        Err(httparse::Error::TooManyHeaders) => {
             return Err(ContactError::Failed(format!(
                 "the reply has more than {MAX_HEADERS} headers"
             )));
         }
-        (Err(error), _) => {
+        Err(error) => {
             return Err(ContactError::Failed(format!(
                 "the reply's head is malformed: {error}"
             )));
         }
-    };
+    }
     let mut head = Head {
         status,
         location: None,
@@ -261,8 +307,89 @@ mod tests {
     }
 
     #[test]
+    fn a_status_is_read_in_whatever_line_it_is() {
+        for line in [
+            "HTTP/1.1 404 Not Found",
+            "http/1.1 404 not found",
+            "HTTP/2 404",
+            "HTTP/2.0  404 ",
+            "Http/3 404 \u{e9}\u{1}\0\r?",
+            "HTTP/1.1\t404\tNot Found",
+            "HTTP 404 Not Found",
+            "ICY 404 Not Found",
+            "icy 404",
+            "HTTP/ 404",
+            "HTTP/1.1 404Not Found",
+            "HTTP/1.1 404\r",
+        ] {
+            let reply = format!("{line}\r\nRetry-After: 5\r\n\r\nbody");
+            for piece in [1, 7, usize::MAX] {
+                let (head, rest) = read(reply.as_bytes(), piece).expect(line).expect(line);
+                assert_eq!((head.status, &rest[..]), (404, &b"body"[..]), "{line}");
+                assert_eq!(head.retry_after.as_deref(), Some("5"), "{line}");
+            }
+        }
+        for line in [
+            "HTTP/1.1",
+            "HTTP/1.1 ",
+            "HTTP/1.1 OK",
+            "HTTP/1.1 40",
+            "HTTP/1.1 4040",
+            "HTTP/1.1 -04",
+        ] {
+            let reply = format!("{line}\r\n\r\n");
+            assert!(read(reply.as_bytes(), usize::MAX).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_value_ends_at_a_nul_or_a_stray_carriage_return_and_costs_no_other() {
+        for line in [
+            "X-Odd: a\0b",
+            "X-Odd: a\rb",
+            "X-Odd: \0",
+            "\0",
+            "\0\0",
+            "\rX: y",
+            "X\0: y",
+            "X\r: y",
+            "X: y\r\0",
+            " \0",
+            "X-Odd: \u{1}\0\u{7f}",
+        ] {
+            for end in ["\n", "\r\n", "\r\r\n"] {
+                let lines = [
+                    "HTTP/1.1 302 Found",
+                    line,
+                    "Location: /b\0/c",
+                    "Content-Length: 5\r7",
+                    "",
+                    "body",
+                ];
+                let reply = lines.join(end);
+                for piece in [1, usize::MAX] {
+                    let (head, rest) = read(reply.as_bytes(), piece)
+                        .expect("a head")
+                        .expect("whole");
+                    assert_eq!(head.status, 302, "{reply:?}");
+                    assert_eq!(head.location.as_deref(), Some("/b"), "{reply:?}");
+                    assert_eq!(head.framing.length, Some(5), "{reply:?}");
+                    assert_eq!(rest, b"body", "{reply:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn another_protocol_is_refused_at_its_first_word() {
-        for greeting in ["SSH-2.0-x", "220 mail", "d8:", "\r\n\r\nHTTQ"] {
+        for greeting in [
+            "SSH-2.0-x",
+            "220 mail",
+            "d8:",
+            "\r\n\r\nHTTQ",
+            "HTTPS/1.1",
+            "ICYx",
+        ] {
             assert!(read(greeting.as_bytes(), 100).is_err(), "{greeting}");
         }
         assert_eq!(read(b"HTT", 100), Ok(None));

@@ -6,6 +6,7 @@
 use std::io::{self, IoSlice, Read};
 
 use anabranch_core::Bitfield;
+use anabranch_core::bencode::{self, Limits};
 use anabranch_core::event::PartialPiece;
 use anabranch_core::limits::{BLOCK_LEN, MAX_PARTIAL_BLOCKS, MAX_PARTIAL_PIECES};
 use anabranch_core::metainfo::limits::MAX_TORRENT_LEN;
@@ -20,6 +21,13 @@ const VERSION: u32 = 1;
 
 /// What all but the maps and the files takes at most, in bytes.
 const OVERHEAD: usize = 1024;
+
+/// A record is flat. The folder that it lies in may be anybody's, and so may the record be.
+const LIMITS: Limits = Limits {
+    depth: 16,
+    tokens: 1000,
+    leading_zeros: true,
+};
 
 /// How the file begins, whatever its version: with the first key of the dictionary.
 const FIRST_BYTES: &[u8] = b"d4:sha1";
@@ -130,11 +138,11 @@ impl Resume {
 
     /// Reads the bytes of [`encode`](Self::encode); `None` unless all of them are sound.
     fn decode(bytes: &[u8], metainfo: &Metainfo) -> Option<Self> {
-        let envelope: Envelope = bt_bencode::from_slice(bytes).ok()?;
+        let envelope: Envelope = bencode::decode(bytes, LIMITS)?;
         if envelope.version != VERSION || envelope.sha1[..] != Sha1::digest(&envelope.state)[..] {
             return None;
         }
-        let state: State = bt_bencode::from_slice(&envelope.state).ok()?;
+        let state: State = bencode::decode(&envelope.state, LIMITS)?;
         let file_count = metainfo.files().len();
         if state.info_hash != metainfo.info_hash().as_bytes()[..]
             || state.files.len() != file_count.checked_mul(STAMP_LEN)?
@@ -380,6 +388,30 @@ mod tests {
         save(&dir, info_hash, &bytes).unwrap();
         assert_eq!(load(&dir, &torrent.metainfo), Some(resume));
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_bomb_in_a_record_is_no_record() {
+        let torrent = torrent();
+        let bytes = sample(&torrent)
+            .encode(torrent.metainfo.info_hash())
+            .unwrap();
+        let deep = vec![b'l'; 1 << 20];
+        for value in [
+            &deep[..],
+            b"18446744073709551615:",
+            b"99999999999999999999:",
+            b"i99999999999999999999e",
+        ] {
+            for whole in [
+                [b"d4:sha1", value].concat(),
+                [b"d1:z", value, &bytes[1..]].concat(),
+                [&bytes[..bytes.len() - 1], b"1:z", value, b"e"].concat(),
+                value.to_vec(),
+            ] {
+                assert_eq!(Resume::decode(&whole, &torrent.metainfo), None);
+            }
+        }
     }
 
     #[test]

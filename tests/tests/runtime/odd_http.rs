@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anabranch_driver::engine::event::ContactError;
 use anabranch_tests::subject::Subject;
@@ -47,6 +48,12 @@ fn packed(coding: &str, body: &[u8]) -> Vec<u8> {
     )
 }
 
+/// How long a server waits between two parts of a reply.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Where a reply is cut in two, which the server sends apart.
+const CUT: &[u8] = b"|then|";
+
 /// Fetches every case, and names all that came out otherwise.
 fn check<S: Subject>(cases: Vec<Case>) {
     let replies: Arc<Vec<(Vec<u8>, bool)>> = Arc::new(
@@ -61,8 +68,20 @@ fn check<S: Subject>(cases: Vec<Case>) {
         };
         let at: usize = path.trim_start_matches('/').parse().expect("a number");
         let (reply, stays) = &replies[at];
+        let cut = reply.windows(CUT.len()).position(|window| window == CUT);
+        let (now, later) = match cut {
+            Some(at) => (&reply[..at], &reply[at + CUT.len()..]),
+            None => (&reply[..], &reply[..0]),
+        };
         // What a client does to its connection is the client's business.
-        let _ = stream.write_all(reply);
+        let _ = stream.write_all(now);
+        if !later.is_empty() {
+            // Whoever thinks that this was all hangs up.
+            let _ = stream.set_read_timeout(Some(PAUSE));
+            let _ = stream.read(&mut [0]);
+            let _ = stream.set_read_timeout(None);
+            let _ = stream.write_all(later);
+        }
         if *stays {
             let _ = stream.read(&mut [0]);
         }
@@ -160,6 +179,34 @@ pub(crate) fn a_head_is_taken_however_it_is_written<S: Subject>() {
             BodyAtOnce(BODY),
         ),
         (
+            "a NUL and stray carriage returns",
+            raw(
+                "HTTP/1.1 200 OK\r\nX-Odd: a\0b\r\nX-More: a\rb\r\r\nContent-Length: 16\0\r\n\r\n",
+                BODY,
+            ),
+            BodyAtOnce(BODY),
+        ),
+        (
+            "a later version",
+            raw("HTTP/2 200\r\ncontent-length: 16\r\n\r\n", BODY),
+            BodyAtOnce(BODY),
+        ),
+        (
+            "a status line in small letters",
+            raw("http/1.1 200 ok\r\ncontent-length: 16\r\n\r\n", BODY),
+            BodyAtOnce(BODY),
+        ),
+        (
+            "a status line of another protocol's",
+            raw("ICY 200 OK\r\nContent-Length: 16\r\n\r\n", BODY),
+            BodyAtOnce(BODY),
+        ),
+        (
+            "lines that end in two carriage returns",
+            raw("HTTP/1.1 200 OK\r\r\nContent-Length: 16\r\r\n\r\r\n", BODY),
+            BodyAtOnce(BODY),
+        ),
+        (
             "a head that is cut",
             raw("HTTP/1.1 200 OK\r\nContent-Le", b""),
             Failure("closed"),
@@ -199,6 +246,38 @@ pub(crate) fn a_body_is_taken_however_its_length_is_told<S: Subject>() {
             "a length that is too short",
             raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", BODY),
             BodyAtOnce(BODY),
+        ),
+        (
+            "a length that is too short, and the rest later",
+            raw(
+                "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n",
+                b"d8:interva|then|li60ee",
+            ),
+            BodyAtOnce(BODY),
+        ),
+        (
+            "a length of characters in front of bytes",
+            raw(
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
+                b"d8|then|:intervali60ee",
+            ),
+            BodyAtOnce(BODY),
+        ),
+        (
+            "a length in the middle of gzip",
+            raw(
+                "HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n",
+                &[&gzip(BODY)[..30], CUT, &gzip(BODY)[30..]].concat(),
+            ),
+            BodyAtOnce(BODY),
+        ),
+        (
+            "a length that is too short of what is not bencoded",
+            raw(
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+                b"<html|then|>",
+            ),
+            BodyAtOnce(b"<html"),
         ),
         (
             "a length that is no number",
@@ -326,6 +405,21 @@ pub(crate) fn a_body_tells_by_itself_how_it_is_packed<S: Subject>() {
         (
             "x-gzip in capitals",
             packed("X-GZIP", &whole),
+            BodyAtOnce(BODY),
+        ),
+        (
+            "gzip behind a byte order mark and a line end",
+            packed("gzip", &[b"\xef\xbb\xbf\r\n", &whole[..]].concat()),
+            BodyAtOnce(BODY),
+        ),
+        (
+            "zlib that is not announced",
+            packed("", &zlib(BODY)),
+            BodyAtOnce(BODY),
+        ),
+        (
+            "zlib without its checksum",
+            packed("", &zlib(BODY)[..zlib(BODY).len() - 4]),
             BodyAtOnce(BODY),
         ),
         (

@@ -4,7 +4,10 @@ use bt_bencode::Value;
 use quickcheck::quickcheck;
 
 use super::*;
-use crate::metainfo::{Creator, Layout, SourceFile};
+use crate::bencode;
+use crate::metainfo::{
+    Creator, EntryFault, Layout, MetainfoError, SourceFile, fields::INTEGER, limits,
+};
 
 type Dict = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -376,8 +379,8 @@ fn missing_and_mistyped_fields_are_named() {
         ("name", &b"i1e"[..], "a string"),
         ("pieces", b"le", "a string"),
         ("pieces", b"i20e", "a string"),
-        ("length", b"2:10", "an integer"),
-        ("piece length", b"de", "an integer"),
+        ("length", b"2:10", INTEGER),
+        ("piece length", b"de", INTEGER),
         ("files", b"de", "a list"),
     ] {
         assert_eq!(
@@ -439,7 +442,7 @@ fn entries_of_the_file_list_are_checked_one_by_one() {
         ),
         (
             dict(&[("length", b"1:0"), ("path", b"l1:ae")]),
-            wrong_type("length", "an integer"),
+            wrong_type("length", INTEGER),
         ),
     ] {
         assert_eq!(parse_files(&[good(), bad]), Err(error));
@@ -937,6 +940,74 @@ fn sample() -> Vec<u8> {
         .with_web_seed("http://w/")
         .with_creation_date(1);
     creator.finish(&[5; 120]).unwrap().torrent.to_vec()
+}
+
+/// Numbers past 64 bits, to either side.
+const WIDE: [&str; 4] = [
+    "i18446744073709551616e",
+    "i-9223372036854775808e",
+    "i99999999999999999999999999999999999999999999999999999999999999999999999999999e",
+    "i-00000000000000000000000000000000099999999999999999999e",
+];
+
+#[test]
+fn a_number_of_any_size_costs_nothing_where_none_is_needed() {
+    let plain = InfoHash::of_info(&info_with(&[]));
+    for wide in WIDE {
+        for field in [
+            "creation date",
+            "announce",
+            "nodes",
+            "url-list",
+            "comment",
+            "x",
+        ] {
+            let metainfo = parse_beside(&[(field, wide.as_bytes())]);
+            assert_eq!(metainfo.info_hash(), plain, "{field} {wide}");
+            assert_eq!(metainfo.creation_date(), None);
+        }
+        for field in [
+            "source",
+            "meta version",
+            "attr",
+            "md5sum",
+            "name.utf-8",
+            "x",
+        ] {
+            let nested = dict(&[("a", &list([wide, "1:x"]))]);
+            for value in [wide.as_bytes(), &nested] {
+                let info = info_with(&[(field, value)]);
+                let metainfo = parse(dict(&[("info", &info)])).unwrap();
+                assert_eq!(
+                    metainfo.info_hash(),
+                    InfoHash::of_info(&info),
+                    "{field} {wide}"
+                );
+                assert_eq!(metainfo.info_bytes(), &info);
+                assert_eq!(metainfo.name(), "x");
+                assert_eq!(Metainfo::from_info(info.into()).unwrap().source(), None);
+            }
+        }
+        let metainfo = parse_with(&[("private", wide.as_bytes())]).unwrap();
+        assert!(metainfo.is_private());
+    }
+}
+
+#[test]
+fn a_number_past_64_bits_that_is_needed_is_named() {
+    for wide in WIDE {
+        for field in ["length", "piece length"] {
+            let error = parse_with(&[(field, wide.as_bytes())]).unwrap_err();
+            let words = format!("the field {field:?} is not an integer of 64 bits");
+            assert_eq!(error.to_string(), words, "{wide}");
+        }
+        let entry = dict(&[("length", wide.as_bytes()), ("path", &path(&["a"]))]);
+        let error = parse_files(&[entry]).unwrap_err().to_string();
+        assert!(
+            error.contains("\"length\" is not an integer of 64 bits"),
+            "{error}"
+        );
+    }
 }
 
 quickcheck! {

@@ -4,7 +4,6 @@ use std::format;
 use super::address::crc32c;
 use super::*;
 use crate::limits::MAX_BANNED;
-use crate::slab::Key;
 
 const NOW: Instant = Instant::from_millis(1_000);
 

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::bencode::{self, Limits, dict_value_spans, list_items};
 use crate::metainfo::InfoHash;
+use crate::wire::WireError;
 use crate::wire::tracker_peers::compact_peer;
-use crate::wire::{BencodeFault, WireError};
 
 /// An item may be nested as its author likes, but not without an end; and nothing in a message of this length needs
 /// more values than this.
@@ -37,7 +37,7 @@ impl<'a> Message<'a> {
                 max: MAX_MESSAGE_LEN as u32,
             });
         }
-        bencode::scan_all(datagram, LIMITS).map_err(fault)?;
+        bencode::scan_all(datagram, LIMITS)?;
         let root = Value(datagram).dict().ok_or(WireError::Shape)?;
         let [transaction, kind, method, arguments, results, error] =
             root.keys(["t", "y", "q", "a", "r", "e"])?;
@@ -322,23 +322,4 @@ impl<'a> Value<'a> {
         let digits = self.0.strip_prefix(b"i")?.strip_suffix(b"e")?;
         core::str::from_utf8(digits).ok()?.parse().ok()
     }
-}
-
-fn fault(error: bencode::Error) -> WireError {
-    use bencode::Error;
-    let (at, fault) = match error {
-        Error::UnexpectedEnd { offset } | Error::StringTooLong { offset, .. } => {
-            (offset, BencodeFault::Truncated)
-        }
-        Error::UnexpectedByte { offset, .. }
-        | Error::KeyNotString { offset }
-        | Error::MissingValue { offset }
-        | Error::TrailingData { offset } => (offset, BencodeFault::Unexpected),
-        Error::InvalidInteger { offset } | Error::InvalidLength { offset } => {
-            (offset, BencodeFault::Number)
-        }
-        Error::TooDeep { offset } => (offset, BencodeFault::Depth),
-        Error::TooManyTokens { offset } => (offset, BencodeFault::Tokens),
-    };
-    WireError::Bencode { at, fault }
 }
