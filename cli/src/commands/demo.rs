@@ -18,7 +18,7 @@ use crate::exit::{Exit, Failure};
 use crate::hashing::{Part, hash_pieces};
 use crate::interrupt;
 use crate::losses::Losses;
-use crate::output::{Output, print};
+use crate::output::{Output, print, text::reason};
 use crate::runtime::{Choice, Setup};
 use crate::session::{Aim, End, Session, Task, Work};
 use crate::units;
@@ -90,10 +90,10 @@ fn demo(
         let seeding = seeder
             .add(creation.torrent.clone(), options)
             .await
-            .map_err(|error| Failure::new(format!("the seeder: {error}")))?;
+            .map_err(|error| Failure::new(format!("the seeder: {}", reason(&error))))?;
         let ready = async {
             let ready = seeding.wait_complete().await;
-            ready.map_err(|error| Failure::new(format!("the seeder: {error}")))?;
+            ready.map_err(|error| Failure::new(format!("the seeder: {}", reason(&error))))?;
             Ok(None)
         };
         let signal = async { Ok(signals.recv().await.ok()) };
@@ -136,7 +136,7 @@ fn demo(
             End::Done => {}
         }
         closed?.losses.verdict()?;
-        shut.map_err(|error| Failure::new(format!("the seeder: {error}")))?;
+        shut.map_err(|error| Failure::new(format!("the seeder: {}", reason(&error))))?;
 
         compare(&original, &downloads.join(FILE))?;
         report(size, elapsed, cpu)?;
@@ -158,7 +158,7 @@ impl Setup for Local {
 
 fn start_client(on: Choice) -> Result<Client, Failure> {
     on.start(Local)
-        .map_err(|error| Failure::new(error.to_string()))
+        .map_err(|error| Failure::new(reason(&error)))
 }
 
 fn addresses(client: &Client) -> String {

@@ -101,6 +101,7 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
     // over to the thread of the client, which waits for them, too.
     block_on(async {
         let mut session = Session::new(client, losses, output)?;
+        session.check_nodes(&args.network.contacts.dht.dht_nodes);
         session.seek_locally(!args.network.contacts.no_lsd);
         session.give_up_after(args.timeout);
         let mut options = AddOptions::new()

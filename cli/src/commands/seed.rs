@@ -63,6 +63,7 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
     // over to the thread of the client, which waits for them, too.
     block_on(async {
         let mut session = Session::new(client, losses, output)?;
+        session.check_nodes(&args.network.contacts.dht.dht_nodes);
         let mut options = AddOptions::new()
             .dir(&dir)
             .recheck(args.recheck)
