@@ -71,7 +71,7 @@ impl Listener for TokioListener {
 pub struct TokioUdp {
     socket: Arc<UdpSocket>,
     /// Waits for an error, which wakes nobody who waits for packets.
-    error: Pin<Box<dyn Future<Output = ()> + Send>>,
+    error: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
 }
 
 impl TokioUdp {
