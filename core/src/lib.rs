@@ -118,6 +118,7 @@ mod peer;
 mod rate;
 mod ratelimit;
 mod rng;
+mod shared;
 mod slab;
 mod stats;
 pub mod status;

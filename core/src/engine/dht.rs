@@ -2,8 +2,8 @@
 
 use core::net::SocketAddr;
 
-use crate::action::{Action, Actions};
-use crate::ctx::{Ctx, Timer};
+use crate::action::Action;
+use crate::ctx::Timer;
 use crate::dht::{Announce, Attempt, DhtCommand, DhtOutcome};
 use crate::engine::Engine;
 use crate::error::CommandError;
@@ -13,80 +13,67 @@ use crate::notice::Notice;
 use crate::status::PeerSource;
 
 impl Engine {
-    pub(super) fn on_dht_command(
-        &mut self,
-        request: RequestId,
-        command: DhtCommand,
-        actions: &mut Actions,
-    ) {
-        let mut ctx = ctx!(self, actions);
+    pub(super) fn on_dht_command(&mut self, request: RequestId, command: DhtCommand) {
         let Some(dht) = &mut self.dht else {
             let result = Err(CommandError::DhtOff);
-            actions.push(Action::Reply { request, result });
+            self.shared.push(Action::Reply { request, result });
             return;
         };
-        let outcomes = dht.command(&mut ctx, request, command);
-        self.on_dht_outcomes(outcomes, actions);
+        let outcomes = dht.command(&mut self.shared.ctx(), request, command);
+        self.on_dht_outcomes(outcomes);
     }
 
     /// The address that is listened on has changed.
-    pub(super) fn on_dht_listening(&mut self, actions: &mut Actions) {
-        let mut ctx = ctx!(self, actions);
+    pub(super) fn on_dht_listening(&mut self) {
         if let Some(dht) = &mut self.dht {
-            let listening = ctx.identity.listen.is_some();
-            dht.listen(&mut ctx, listening);
+            let listening = self.shared.identity.listen.is_some();
+            dht.listen(&mut self.shared.ctx(), listening);
         }
     }
 
-    pub(super) fn stop_dht(&mut self, actions: &mut Actions) {
-        let mut ctx = ctx!(self, actions);
+    pub(super) fn stop_dht(&mut self) {
         if let Some(dht) = &mut self.dht {
-            dht.stop(&mut ctx, &CommandError::ShuttingDown);
+            dht.stop(&mut self.shared.ctx(), &CommandError::ShuttingDown);
         }
     }
 
     /// The nodes that a torrent names (BEP 5).
-    pub(super) fn add_dht_nodes(&mut self, id: TorrentId, actions: &mut Actions) {
-        let mut ctx = ctx!(self, actions);
+    pub(super) fn add_dht_nodes(&mut self, id: TorrentId) {
         if let (Some(dht), Some(torrent)) = (&mut self.dht, self.torrents.get(id)) {
             for node in torrent.dht_nodes() {
-                dht.add_node(&mut ctx, node.clone());
+                dht.add_node(&mut self.shared.ctx(), node.clone());
             }
         }
     }
 
-    pub(super) fn on_dht_datagram(&mut self, from: SocketAddr, data: &[u8], actions: &mut Actions) {
-        let mut ctx = ctx!(self, actions);
+    pub(super) fn on_dht_datagram(&mut self, from: SocketAddr, data: &[u8]) {
         if let Some(dht) = &mut self.dht {
-            let outcomes = dht.on_datagram(&mut ctx, from, data);
-            self.on_dht_outcomes(outcomes, actions);
+            let outcomes = dht.on_datagram(&mut self.shared.ctx(), from, data);
+            self.on_dht_outcomes(outcomes);
         }
     }
 
-    pub(super) fn on_dht_resolved(&mut self, op: OpId, result: OpResult, actions: &mut Actions) {
+    pub(super) fn on_dht_resolved(&mut self, op: OpId, result: OpResult) {
         let result = match result {
             OpResult::Resolved(result) => result,
             OpResult::Disk(_) | OpResult::Http(_) | OpResult::Cancelled => {
                 Err(ContactError::TimedOut)
             }
         };
-        let mut ctx = ctx!(self, actions);
         if let Some(dht) = &mut self.dht {
-            dht.on_resolved(&mut ctx, op, result);
+            dht.on_resolved(&mut self.shared.ctx(), op, result);
         }
     }
 
-    pub(super) fn on_dht_timer(&mut self, actions: &mut Actions) {
-        let mut ctx = ctx!(self, actions);
+    pub(super) fn on_dht_timer(&mut self) {
         if let Some(dht) = &mut self.dht {
-            let outcomes = dht.on_timer(&mut ctx);
-            self.on_dht_outcomes(outcomes, actions);
+            let outcomes = dht.on_timer(&mut self.shared.ctx());
+            self.on_dht_outcomes(outcomes);
         }
     }
 
     /// It is time to look a torrent up, and to announce it.
-    pub(super) fn on_dht_torrent(&mut self, id: TorrentId, actions: &mut Actions) {
-        let mut ctx = ctx!(self, actions);
+    pub(super) fn on_dht_torrent(&mut self, id: TorrentId) {
         let (Some(dht), Some(torrent)) = (&mut self.dht, self.torrents.get_mut(id)) else {
             return;
         };
@@ -94,31 +81,27 @@ impl Engine {
             dht.forget_torrent(id);
             return;
         };
-        let port = ctx.identity.port();
+        let port = self.shared.identity.port();
         let info_hash = torrent.info_hash();
         let announce = Announce { port, seed };
-        let (attempt, outcomes) = dht.announce_torrent(&mut ctx, id, info_hash, announce);
+        let (attempt, outcomes) =
+            dht.announce_torrent(&mut self.shared.ctx(), id, info_hash, announce);
         match attempt {
-            Attempt::Begun => torrent.dht_begun(&mut ctx),
-            Attempt::Busy => torrent.dht_busy(&mut ctx),
+            Attempt::Begun => torrent.dht_begun(&mut self.shared),
+            Attempt::Busy => torrent.dht_busy(&mut self.shared),
             // It is begun when there are nodes.
             Attempt::NoNodes => {}
         }
-        self.on_dht_outcomes(outcomes, actions);
+        self.on_dht_outcomes(outcomes);
     }
 
-    fn on_dht_outcomes(
-        &mut self,
-        outcomes: impl IntoIterator<Item = DhtOutcome>,
-        actions: &mut Actions,
-    ) {
+    fn on_dht_outcomes(&mut self, outcomes: impl IntoIterator<Item = DhtOutcome>) {
         for outcome in outcomes {
-            let mut ctx = ctx!(self, actions);
             match outcome {
                 DhtOutcome::Found { torrent, peers } => {
                     let found = self.torrents.get_mut(torrent);
                     if let Some(torrent) = found.filter(|torrent| torrent.dht_wish().is_some()) {
-                        torrent.add_candidates(&mut ctx, peers, PeerSource::Dht);
+                        torrent.add_candidates(&mut self.shared, peers, PeerSource::Dht);
                     }
                 }
                 DhtOutcome::Announced {
@@ -127,8 +110,8 @@ impl Engine {
                     nodes,
                 } => {
                     if let Some(announced) = self.torrents.get_mut(torrent) {
-                        announced.dht_announced(&mut ctx, nodes);
-                        ctx.notify(Notice::DhtReplied {
+                        announced.dht_announced(&mut self.shared, nodes);
+                        self.shared.notify(Notice::DhtReplied {
                             torrent,
                             peers,
                             nodes,
@@ -137,7 +120,9 @@ impl Engine {
                 }
                 DhtOutcome::Ready => {
                     for id in self.torrents.keys() {
-                        ctx.timers.set_no_later(Timer::DhtTorrent(id), ctx.now);
+                        self.shared
+                            .timers
+                            .set_no_later(Timer::DhtTorrent(id), self.shared.now);
                     }
                 }
             }

@@ -13,7 +13,7 @@ use core::net::SocketAddr;
 
 use crate::action::Action;
 use crate::bitfield::Bitfield;
-use crate::ctx::Ctx;
+use crate::ctx::Out;
 use crate::id::ConnId;
 use crate::limits;
 use crate::peer::early::EarlyMap;
@@ -233,11 +233,11 @@ impl Peer {
     }
 
     /// Sends a message.
-    pub(crate) fn send(&mut self, ctx: &mut Ctx<'_>, message: &Message) {
-        let written = ctx
+    pub(crate) fn send(&mut self, out: &mut Out<'_>, message: &Message) {
+        let written = out
             .actions
             .send_with(self.conn, |buffer| message.encode(buffer));
-        self.hand_over(written as u64, ctx.now);
+        self.hand_over(written as u64, out.now);
     }
 
     /// Bytes were handed to the driver.
@@ -262,9 +262,9 @@ impl Peer {
     }
 
     /// Tells the peer which pieces have come that it has not been told of.
-    pub(crate) fn tell(&mut self, ctx: &mut Ctx<'_>, news: &[u32]) {
+    pub(crate) fn tell(&mut self, out: &mut Out<'_>, news: &[u32]) {
         for piece in news.iter().skip(self.told as usize) {
-            self.send(ctx, &Message::Have(*piece));
+            self.send(out, &Message::Have(*piece));
         }
         self.told = news.len() as u32;
     }
@@ -280,9 +280,9 @@ impl Peer {
     }
 
     /// Sends bytes as they are.
-    pub(crate) fn send_bytes(&mut self, ctx: &mut Ctx<'_>, data: bytes::Bytes) {
-        self.hand_over(data.len() as u64, ctx.now);
-        ctx.push(Action::Send {
+    pub(crate) fn send_bytes(&mut self, out: &mut Out<'_>, data: bytes::Bytes) {
+        self.hand_over(data.len() as u64, out.now);
+        out.actions.push(Action::Send {
             conn: self.conn,
             data,
         });

@@ -9,15 +9,15 @@ use sha1::{Digest, Sha1};
 use crate::action::{Action, DiskJob, OpenStorage};
 use crate::bitfield::Bitfield;
 use crate::command::{Priority, Reply};
-use crate::ctx::{Ctx, DiskOp, Timer};
+use crate::ctx::{DiskOp, Timer};
 use crate::error::CommandError;
 use crate::event::{DiskDone, DiskError, DiskErrorKind, ForeignFile, Opened, PartialPiece};
 use crate::id::{OpId, RequestId, StorageKey};
 use crate::metainfo::{FileIndex, FileKind, PieceIndex};
 use crate::notice::{Notice, TorrentState};
+use crate::shared::Shared;
 use crate::time::Instant;
 use crate::torrent::Torrent;
-use crate::tracker::UdpTrackers;
 
 /// How soon a disk that failed is looked at again, at first and at most.
 const PROBE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
@@ -176,7 +176,7 @@ impl Storage {
 }
 
 impl Torrent {
-    pub(super) fn open_storage(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn open_storage(&mut self, ctx: &mut Shared) {
         self.storage.stage = Stage::Opening;
         self.set_state(ctx, TorrentState::Checking);
         let open = OpenStorage {
@@ -195,7 +195,7 @@ impl Torrent {
     }
 
     /// Closes the storage and opens it anew.
-    pub(super) fn reopen_storage(&mut self, ctx: &mut Ctx<'_>, recheck: bool) {
+    pub(super) fn reopen_storage(&mut self, ctx: &mut Shared, recheck: bool) {
         self.storage.recheck |= recheck;
         self.set_state(ctx, TorrentState::Checking);
         match self.storage.stage {
@@ -211,7 +211,7 @@ impl Torrent {
 
     /// Closes the storage for good. Unless the torrent is removed, what came of incomplete pieces is written
     /// first, and recorded with the rest, so that the next run goes on with it.
-    pub(super) fn release_storage(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn release_storage(&mut self, ctx: &mut Shared) {
         if !self.removal.is_empty() {
             self.drop_all_partials(ctx);
             self.storage.stage = Stage::Closing { reopen: false };
@@ -226,14 +226,14 @@ impl Torrent {
         }
     }
 
-    fn close_for_good(&mut self, ctx: &mut Ctx<'_>) {
+    fn close_for_good(&mut self, ctx: &mut Shared) {
         self.drop_all_partials(ctx);
         self.storage.stage = Stage::Closing { reopen: false };
         ctx.disk(self.id, DiskOp::Close, DiskJob::Close);
     }
 
     /// Something ended that closing for good may have waited for.
-    fn keep_on(&mut self, ctx: &mut Ctx<'_>) {
+    fn keep_on(&mut self, ctx: &mut Shared) {
         let Stage::Keeping { recording } = self.storage.stage else {
             return;
         };
@@ -255,28 +255,26 @@ impl Torrent {
     /// A disk job ended.
     pub(crate) fn on_disk(
         &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
+        ctx: &mut Shared,
         op: OpId,
         about: DiskOp,
         result: Result<DiskDone, DiskError>,
     ) {
-        self.settle_disk(ctx, udp, op, about, result);
+        self.settle_disk(ctx, op, about, result);
         self.keep_on(ctx);
     }
 
     fn settle_disk(
         &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
+        ctx: &mut Shared,
         op: OpId,
         about: DiskOp,
         result: Result<DiskDone, DiskError>,
     ) {
         match (about, result) {
-            (DiskOp::Open, Ok(DiskDone::Opened(opened))) => self.on_opened(ctx, udp, *opened),
+            (DiskOp::Open, Ok(DiskDone::Opened(opened))) => self.on_opened(ctx, *opened),
             (DiskOp::Verify { piece }, Ok(DiskDone::Verified { matches })) => {
-                self.on_verified(ctx, udp, piece, matches);
+                self.on_verified(ctx, piece, matches);
             }
             (DiskOp::Store { piece, bytes }, Ok(DiskDone::Stored { blocks })) => {
                 self.on_stored(ctx, piece, bytes, blocks.as_deref());
@@ -297,7 +295,7 @@ impl Torrent {
             (DiskOp::Checkpoint, Ok(DiskDone::Checkpointed)) => self.on_checkpointed(ctx),
             (DiskOp::Probe, Ok(DiskDone::Usable)) => self.on_usable(ctx),
             (DiskOp::Close | DiskOp::Remove, Ok(DiskDone::Closed)) => self.on_closed(ctx),
-            (about, Err(error)) => self.on_failed_job(ctx, udp, op, about, error),
+            (about, Err(error)) => self.on_failed_job(ctx, op, about, error),
             (about, Ok(done)) => {
                 // A driver that answers another question than was asked.
                 let error = DiskError {
@@ -305,13 +303,13 @@ impl Torrent {
                     file: self.name(),
                     message: alloc::format!("{about:?} was answered with {done:?}"),
                 };
-                self.on_failed_job(ctx, udp, op, about, error);
+                self.on_failed_job(ctx, op, about, error);
             }
         }
     }
 
     /// The time for resume data has come.
-    pub(crate) fn on_checkpoint_timer(&mut self, ctx: &mut Ctx<'_>) {
+    pub(crate) fn on_checkpoint_timer(&mut self, ctx: &mut Shared) {
         // A disk that failed would only fail again; the recovery sets the timer anew.
         if self.state == TorrentState::Failed {
             return;
@@ -332,14 +330,14 @@ impl Torrent {
     }
 
     /// A block of a piece came that is not complete: a large one is recorded before it is.
-    pub(super) fn keep_large(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn keep_large(&mut self, ctx: &mut Shared) {
         if self.layout.piece_length() >= LARGE_PIECE && !self.storage.dirty {
             self.checkpoint_later(ctx);
         }
     }
 
     /// Saves resume data.
-    pub(crate) fn checkpoint(&mut self, ctx: &mut Ctx<'_>) {
+    pub(crate) fn checkpoint(&mut self, ctx: &mut Shared) {
         if self.storage.stage != Stage::Open {
             return;
         }
@@ -351,7 +349,7 @@ impl Torrent {
         self.record(ctx);
     }
 
-    fn record(&mut self, ctx: &mut Ctx<'_>) {
+    fn record(&mut self, ctx: &mut Shared) {
         self.storage.dirty = false;
         self.storage.untold = false;
         self.storage.checkpointing = true;
@@ -369,7 +367,7 @@ impl Torrent {
     }
 
     /// The user wants resume data to be saved, and to know when that is done.
-    pub(crate) fn save(&mut self, ctx: &mut Ctx<'_>, request: RequestId) {
+    pub(crate) fn save(&mut self, ctx: &mut Shared, request: RequestId) {
         self.storage.to_save.push(request);
         match self.storage.stage {
             Stage::Open if self.storage.checkpointing => {}
@@ -382,14 +380,14 @@ impl Torrent {
     }
 
     /// Answers everybody who waits for a checkpoint when there will be none, or none any more.
-    fn answer_all_saved(&mut self, ctx: &mut Ctx<'_>) {
+    fn answer_all_saved(&mut self, ctx: &mut Shared) {
         self.storage.saving.append(&mut self.storage.to_save);
         let error = self.storage.error.clone();
         self.answer_saved(ctx, error);
     }
 
     /// Answers those who waited for the checkpoint that has ended.
-    fn answer_saved(&mut self, ctx: &mut Ctx<'_>, error: Option<DiskError>) {
+    fn answer_saved(&mut self, ctx: &mut Shared, error: Option<DiskError>) {
         for request in self.storage.saving.drain(..) {
             let result = match error.clone() {
                 Some(error) => Err(CommandError::Disk(error)),
@@ -400,7 +398,7 @@ impl Torrent {
     }
 
     /// Something was stored: sees to it that it gets into resume data.
-    pub(super) fn checkpoint_later(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn checkpoint_later(&mut self, ctx: &mut Shared) {
         self.storage.dirty = true;
         if self.state == TorrentState::Removing {
             // The last record is made when all has come to an end.
@@ -411,14 +409,14 @@ impl Torrent {
     }
 
     /// Something was uploaded, which counts for the goal of the next run as well. Saved now and then, and at the end.
-    pub(super) fn uploaded_since_checkpoint(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn uploaded_since_checkpoint(&mut self, ctx: &mut Shared) {
         self.storage.untold = true;
         ctx.timers
             .set_no_later(Timer::Checkpoint(self.id), ctx.now + UPLOAD_CHECKPOINT);
     }
 
     /// Looks whether a disk that failed can be used again.
-    pub(crate) fn probe(&mut self, ctx: &mut Ctx<'_>) {
+    pub(crate) fn probe(&mut self, ctx: &mut Shared) {
         if self.state != TorrentState::Failed || self.storage.probing {
             return;
         }
@@ -431,7 +429,7 @@ impl Torrent {
         ctx.disk(self.id, DiskOp::Probe, job);
     }
 
-    fn on_opened(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, opened: Opened) {
+    fn on_opened(&mut self, ctx: &mut Shared, opened: Opened) {
         if self.storage.stage != Stage::Opening {
             return;
         }
@@ -453,10 +451,10 @@ impl Torrent {
             .collect();
         self.storage.stage = Stage::Checking;
         self.set_state(ctx, TorrentState::Checking);
-        self.verify_more(ctx, udp);
+        self.verify_more(ctx);
     }
 
-    fn verify_more(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+    fn verify_more(&mut self, ctx: &mut Shared) {
         if self.storage.stage != Stage::Checking {
             return;
         }
@@ -480,11 +478,11 @@ impl Torrent {
             ctx.disk(self.id, DiskOp::Verify { piece }, job);
         }
         if self.storage.verifying == 0 {
-            self.on_checked(ctx, udp);
+            self.on_checked(ctx);
         }
     }
 
-    fn on_verified(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, piece: u32, matches: bool) {
+    fn on_verified(&mut self, ctx: &mut Shared, piece: u32, matches: bool) {
         self.storage.verifying = self.storage.verifying.saturating_sub(1);
         if self.storage.stage != Stage::Checking {
             return;
@@ -494,15 +492,15 @@ impl Torrent {
             self.storage.dirty = true;
             self.recover_piece(piece);
         }
-        self.verify_more(ctx, udp);
+        self.verify_more(ctx);
     }
 
-    fn on_checked(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+    fn on_checked(&mut self, ctx: &mut Shared) {
         self.storage.doubtful = Bitfield::default();
         self.storage.unchecked = 0;
         self.count_missing();
         if let Some(foreign) = self.find_foreign() {
-            self.refuse_foreign(ctx, udp, foreign);
+            self.refuse_foreign(ctx, foreign);
             return;
         }
         self.storage.stage = Stage::Open;
@@ -543,7 +541,7 @@ impl Torrent {
 
     /// Stops before anything is written over. The storage is closed, so that whatever comes next looks at
     /// the files anew.
-    fn refuse_foreign(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, foreign: ForeignFile) {
+    fn refuse_foreign(&mut self, ctx: &mut Shared, foreign: ForeignFile) {
         let error = DiskError {
             kind: DiskErrorKind::Foreign,
             file: foreign.path,
@@ -553,11 +551,11 @@ impl Torrent {
         self.storage.saving.append(&mut self.storage.to_save);
         self.answer_saved(ctx, Some(error.clone()));
         ctx.disk(self.id, DiskOp::Close, DiskJob::Close);
-        self.fail(ctx, udp, DiskOp::Open, error);
+        self.fail(ctx, DiskOp::Open, error);
     }
 
     /// Has files cut that are longer than they should be, once all their pieces are verified.
-    pub(super) fn trim_complete_files(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn trim_complete_files(&mut self, ctx: &mut Shared) {
         if self.storage.stage != Stage::Open {
             return;
         }
@@ -584,7 +582,7 @@ impl Torrent {
         }
     }
 
-    fn on_trimmed(&mut self, ctx: &mut Ctx<'_>, file: FileIndex, found: u64, cut: bool) {
+    fn on_trimmed(&mut self, ctx: &mut Shared, file: FileIndex, found: u64, cut: bool) {
         let range = self.layout.file_range(file).unwrap_or_default();
         ctx.notify(Notice::FileLonger {
             torrent: self.id,
@@ -604,7 +602,7 @@ impl Torrent {
         self.picker.set_have(piece);
     }
 
-    fn on_selected(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_selected(&mut self, ctx: &mut Shared) {
         self.storage.selecting = self.storage.selecting.saturating_sub(1);
         if self.storage.selecting == 0 {
             self.checkpoint_later(ctx);
@@ -613,7 +611,7 @@ impl Torrent {
         }
     }
 
-    fn on_checkpointed(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_checkpointed(&mut self, ctx: &mut Shared) {
         self.storage.checkpointing = false;
         self.answer_saved(ctx, None);
         if !self.storage.to_save.is_empty() {
@@ -623,7 +621,7 @@ impl Torrent {
         }
     }
 
-    fn on_usable(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_usable(&mut self, ctx: &mut Shared) {
         self.storage.probing = false;
         if self.state != TorrentState::Failed {
             return;
@@ -642,7 +640,7 @@ impl Torrent {
     }
 
     /// The disk works: tells so, if it had failed.
-    fn note_recovery(&mut self, ctx: &mut Ctx<'_>) {
+    fn note_recovery(&mut self, ctx: &mut Shared) {
         if self.storage.error.take().is_some() {
             self.storage.recovered = Some(ctx.now);
             ctx.notify(Notice::StorageRecovered { torrent: self.id });
@@ -652,7 +650,7 @@ impl Torrent {
         }
     }
 
-    fn on_closed(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_closed(&mut self, ctx: &mut Shared) {
         match self.storage.stage {
             Stage::Closing { reopen: true } => {
                 self.storage.stage = Stage::Closed;
@@ -676,14 +674,7 @@ impl Torrent {
         }
     }
 
-    fn on_failed_job(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
-        op: OpId,
-        about: DiskOp,
-        error: DiskError,
-    ) {
+    fn on_failed_job(&mut self, ctx: &mut Shared, op: OpId, about: DiskOp, error: DiskError) {
         match about {
             DiskOp::Open => {
                 if self.storage.stage == Stage::Opening {
@@ -694,7 +685,7 @@ impl Torrent {
             }
             DiskOp::Verify { piece } => {
                 // What can't be read is not there; that the disk fails will show when it is written.
-                self.on_verified(ctx, udp, piece, false);
+                self.on_verified(ctx, piece, false);
                 return;
             }
             DiskOp::Store { piece, bytes } => self.on_store_failed(ctx, piece, bytes, &error),
@@ -722,11 +713,11 @@ impl Torrent {
                 return;
             }
         }
-        self.fail(ctx, udp, about, error);
+        self.fail(ctx, about, error);
     }
 
     /// The disk failed: everything stops, and the disk is looked at again later.
-    fn fail(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, about: DiskOp, error: DiskError) {
+    fn fail(&mut self, ctx: &mut Shared, about: DiskOp, error: DiskError) {
         if self.state == TorrentState::Removing {
             return;
         }
@@ -747,7 +738,7 @@ impl Torrent {
         let mends_itself = error.kind != DiskErrorKind::Foreign;
         self.storage.error = Some(error.clone());
         if !again {
-            self.halt(ctx, udp);
+            self.halt(ctx);
             self.bound_held(ctx);
         }
         if news {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use crate::action::DiskJob;
-use crate::ctx::{Ctx, DiskOp, Timer};
+use crate::ctx::{DiskOp, Timer};
 use crate::error::{Blame, Misbehaviour};
 use crate::event::{DiskError, DiskErrorKind, PartialPiece};
 use crate::id::ConnId;
@@ -12,6 +12,7 @@ use crate::limits;
 use crate::metainfo::{FileIndex, PieceIndex};
 use crate::notice::{Notice, TorrentState};
 use crate::peer::pipeline::Arrival;
+use crate::shared::Shared;
 use crate::torrent::Torrent;
 use crate::torrent::blame::{Contributor, Contributors};
 use crate::torrent::partial::{Arrival as Kept, Held, Written};
@@ -47,7 +48,7 @@ impl Torrent {
     /// A block came.
     pub(super) fn on_block(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         conn: ConnId,
         block: Block,
     ) -> Result<(), Blame> {
@@ -114,7 +115,7 @@ impl Torrent {
     }
 
     /// The peer does not serve us any more.
-    pub(super) fn on_choke(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) -> Result<(), Blame> {
+    pub(super) fn on_choke(&mut self, ctx: &mut Shared, conn: ConnId) -> Result<(), Blame> {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return Ok(());
         };
@@ -136,7 +137,7 @@ impl Torrent {
     /// A request will not be served.
     pub(super) fn on_reject(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         conn: ConnId,
         block: BlockRequest,
     ) -> Result<(), Blame> {
@@ -162,7 +163,7 @@ impl Torrent {
     }
 
     /// Asks a peer for as many blocks as its pipeline has room for.
-    pub(super) fn request_blocks(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    pub(super) fn request_blocks(&mut self, ctx: &mut Shared, conn: ConnId) {
         if self.state != TorrentState::Downloading || self.storage.is_busy_opening() {
             return;
         }
@@ -198,7 +199,7 @@ impl Torrent {
                 return;
             };
             peer.pipeline.push(block, pace, ctx.now);
-            peer.send(ctx, &Message::Request(block));
+            peer.send(&mut ctx.out(), &Message::Request(block));
             room -= 1;
         }
         if was_empty {
@@ -209,7 +210,7 @@ impl Torrent {
     }
 
     /// Something was freed: whoever has room may ask for it.
-    pub(super) fn request_blocks_of_all(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn request_blocks_of_all(&mut self, ctx: &mut Shared) {
         let conns: Vec<ConnId> = self
             .peers
             .values()
@@ -221,7 +222,7 @@ impl Torrent {
         }
     }
 
-    pub(super) fn request_blocks_of_all_but(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    pub(super) fn request_blocks_of_all_but(&mut self, ctx: &mut Shared, conn: ConnId) {
         let conns: Vec<ConnId> = self
             .peers
             .values()
@@ -234,7 +235,7 @@ impl Torrent {
     }
 
     /// A peer does not deliver in time: its blocks are free for others.
-    pub(super) fn snub(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    pub(super) fn snub(&mut self, ctx: &mut Shared, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
@@ -246,7 +247,7 @@ impl Torrent {
             if let Some(peer) = self.peers.get_mut(&conn)
                 && fast
             {
-                peer.send(ctx, &Message::Cancel(*block));
+                peer.send(&mut ctx.out(), &Message::Cancel(*block));
             }
         }
         self.request_blocks_of_all_but(ctx, conn);
@@ -255,7 +256,7 @@ impl Torrent {
     /// The digest of a piece fitted, and it is written.
     pub(super) fn on_stored(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         piece: u32,
         bytes: u32,
         digests: Option<&[[u8; 20]]>,
@@ -279,7 +280,7 @@ impl Torrent {
     /// The digest of a piece did not fit.
     pub(super) fn on_mismatched(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         piece: u32,
         bytes: u32,
         digests: Vec<[u8; 20]>,
@@ -306,7 +307,7 @@ impl Torrent {
     /// A piece could not be written: what came of it waits for a disk that works.
     pub(super) fn on_store_failed(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         piece: u32,
         bytes: u32,
         error: &DiskError,
@@ -318,7 +319,7 @@ impl Torrent {
     }
 
     /// Takes back a piece that is on its way to the disk.
-    fn hold_back(&mut self, ctx: &mut Ctx<'_>, piece: u32, trust: bool) {
+    fn hold_back(&mut self, ctx: &mut Shared, piece: u32, trust: bool) {
         let Some(storing) = self.storing.remove(&piece) else {
             return;
         };
@@ -337,7 +338,7 @@ impl Torrent {
 
     /// Lets go of incomplete pieces while the disk is not to be had, until what is left leaves room for
     /// torrents on disks that work: a quarter of the budget for all that wait.
-    pub(super) fn bound_held(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn bound_held(&mut self, ctx: &mut Shared) {
         let most = u64::from(ctx.config.write_budget) / 4;
         self.account_partials(ctx);
         while ctx.stats.partial_backlog > most {
@@ -349,14 +350,14 @@ impl Torrent {
     }
 
     /// Tries once more to store what waited for a disk that works.
-    pub(super) fn store_held(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn store_held(&mut self, ctx: &mut Shared) {
         for piece in self.partials.complete() {
             self.store(ctx, piece);
         }
     }
 
     /// Takes up what is on the disk of incomplete pieces, and gives up what turned out to be there.
-    pub(super) fn restore_partials(&mut self, ctx: &mut Ctx<'_>, found: Vec<PartialPiece>) {
+    pub(super) fn restore_partials(&mut self, ctx: &mut Shared, found: Vec<PartialPiece>) {
         let under_way: Vec<u32> = self.partials.iter().collect();
         for piece in under_way {
             if self.have().contains(piece) {
@@ -375,7 +376,7 @@ impl Torrent {
 
     /// Writes all that is in memory of incomplete pieces, so that the next run has it.
     /// Says whether there was anything.
-    pub(super) fn flush_partials(&mut self, ctx: &mut Ctx<'_>) -> bool {
+    pub(super) fn flush_partials(&mut self, ctx: &mut Shared) -> bool {
         let mut any = false;
         while self.flush_one(ctx) {
             any = true;
@@ -386,7 +387,7 @@ impl Torrent {
     /// A part of a piece was written early.
     pub(super) fn on_written(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         piece: u32,
         begin: u32,
         len: u32,
@@ -409,7 +410,7 @@ impl Torrent {
     }
 
     /// A piece is there: everybody is told, and nobody is asked for it.
-    pub(super) fn gain(&mut self, ctx: &mut Ctx<'_>, piece: u32) {
+    pub(super) fn gain(&mut self, ctx: &mut Shared, piece: u32) {
         let was_wanted = self.picker.is_missing(piece);
         if !self.picker.set_have(piece) {
             return;
@@ -429,7 +430,7 @@ impl Torrent {
             if !peer.have.contains(piece) {
                 // Who has enough to ask for is told later, of several pieces at a time.
                 if peer.is_waiting(free_slots) {
-                    peer.tell(ctx, &self.news);
+                    peer.tell(&mut ctx.out(), &self.news);
                 }
             } else if was_wanted {
                 peer.interesting = peer.interesting.saturating_sub(1);
@@ -452,11 +453,11 @@ impl Torrent {
     }
 
     /// Tells all peers what has come.
-    pub(crate) fn tell_all(&mut self, ctx: &mut Ctx<'_>) {
+    pub(crate) fn tell_all(&mut self, ctx: &mut Shared) {
         for peer in self.peers.values_mut() {
             // Who has everything wants to hear of nothing.
             if !peer.is_seed() {
-                peer.tell(ctx, &self.news);
+                peer.tell(&mut ctx.out(), &self.news);
             }
             peer.told = 0;
         }
@@ -465,7 +466,7 @@ impl Torrent {
     }
 
     /// Drops pieces under way that are not wanted any more.
-    pub(super) fn drop_unwanted_partials(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn drop_unwanted_partials(&mut self, ctx: &mut Shared) {
         let unwanted: Vec<u32> = self
             .partials
             .iter()
@@ -477,14 +478,14 @@ impl Torrent {
     }
 
     /// Forgets all that is under way, as when the disk failed.
-    pub(super) fn drop_all_partials(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn drop_all_partials(&mut self, ctx: &mut Shared) {
         let all: Vec<u32> = self.partials.iter().collect();
         for piece in all {
             self.drop_partial(ctx, piece);
         }
     }
 
-    fn drop_partial(&mut self, ctx: &mut Ctx<'_>, piece: u32) {
+    fn drop_partial(&mut self, ctx: &mut Shared, piece: u32) {
         let received = u64::from(self.partials.received(piece));
         let (requested, gone) = self.partials.abandon(piece);
         if gone {
@@ -498,7 +499,7 @@ impl Torrent {
     }
 
     /// Whoever sent a block that was wrong is not listened to again.
-    fn convict(&mut self, ctx: &mut Ctx<'_>, guilty: Contributor) {
+    fn convict(&mut self, ctx: &mut Shared, guilty: Contributor) {
         let connected = self.peers.get(&guilty.conn).map(|peer| peer.address);
         // Of a peer that is gone the port is not known any more; a ban is by address.
         let address = connected.unwrap_or(SocketAddr::new(guilty.address, 0));
@@ -507,7 +508,7 @@ impl Torrent {
 
     /// The next block to ask a peer for: one of a piece that is under way, then of a new piece, then
     /// one that others have been asked for.
-    fn choose_block(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) -> Option<BlockRequest> {
+    fn choose_block(&mut self, ctx: &mut Shared, conn: ConnId) -> Option<BlockRequest> {
         let piece_length = u64::from(self.layout.piece_length());
         let peer = self.peers.get_mut(&conn)?;
         if peer.peer_choking {
@@ -536,10 +537,13 @@ impl Torrent {
             } else {
                 Order::RarestFirst
             };
-            let picked = self.picker.pick(&peer.have, ctx.rng, order).map(|picked| {
-                let wish = self.wish(conn, picked);
-                wish.unwrap_or(picked)
-            });
+            let picked = self
+                .picker
+                .pick(&peer.have, &mut ctx.rng, order)
+                .map(|picked| {
+                    let wish = self.wish(conn, picked);
+                    wish.unwrap_or(picked)
+                });
             if let Some(piece) = picked
                 && self
                     .partials
@@ -606,7 +610,7 @@ impl Torrent {
     }
 
     /// All blocks of a piece are there: off to the digest and the disk.
-    fn store(&mut self, ctx: &mut Ctx<'_>, piece: u32) {
+    fn store(&mut self, ctx: &mut Shared, piece: u32) {
         let Some(digest) = self.metainfo.piece_hash(PieceIndex::new(piece)).copied() else {
             return;
         };
@@ -636,7 +640,7 @@ impl Torrent {
     }
 
     /// Writes blocks of incomplete pieces when they take too much memory.
-    fn relieve_memory(&mut self, ctx: &mut Ctx<'_>) {
+    fn relieve_memory(&mut self, ctx: &mut Shared) {
         let budget = u64::from(ctx.config.write_budget) / 2;
         self.account_partials(ctx);
         while ctx.stats.partial_backlog > budget {
@@ -647,7 +651,7 @@ impl Torrent {
     }
 
     /// Writes some blocks of an incomplete piece; says whether there were any.
-    fn flush_one(&mut self, ctx: &mut Ctx<'_>) -> bool {
+    fn flush_one(&mut self, ctx: &mut Shared) -> bool {
         let Some(flush) = self.partials.flush() else {
             return false;
         };
@@ -668,7 +672,7 @@ impl Torrent {
     }
 
     /// Brings the engine's sum of what incomplete pieces hold up to date.
-    pub(super) fn account_partials(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn account_partials(&mut self, ctx: &mut Shared) {
         let memory = self.partials.in_memory();
         ctx.stats.partial_backlog = ctx
             .stats
@@ -679,26 +683,21 @@ impl Torrent {
     }
 
     /// A block came that was asked of another peer as well.
-    pub(super) fn cancel_elsewhere(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        conn: ConnId,
-        block: BlockRequest,
-    ) {
+    pub(super) fn cancel_elsewhere(&mut self, ctx: &mut Shared, conn: ConnId, block: BlockRequest) {
         if let Some(peer) = self.peers.get_mut(&conn)
             && peer.pipeline.withdraw(block)
         {
-            peer.send(ctx, &Message::Cancel(block));
+            peer.send(&mut ctx.out(), &Message::Cancel(block));
         }
     }
 
-    fn waste(&mut self, ctx: &mut Ctx<'_>, bytes: u64) {
+    fn waste(&mut self, ctx: &mut Shared, bytes: u64) {
         self.wasted += bytes;
         ctx.stats.wasted += bytes;
     }
 
     /// Tells which files a new piece completes.
-    fn note_files(&mut self, ctx: &mut Ctx<'_>, piece: u32) {
+    fn note_files(&mut self, ctx: &mut Shared, piece: u32) {
         let size = self.piece_size(piece);
         let Some(spans) = self.layout.spans(PieceIndex::new(piece), 0, size) else {
             return;
@@ -727,7 +726,7 @@ impl Torrent {
 
     /// Nothing is there any more, as far as is known. What is in memory of pieces under way stays if told
     /// so.
-    pub(super) fn forget_pieces(&mut self, ctx: &mut Ctx<'_>, hold: bool) {
+    pub(super) fn forget_pieces(&mut self, ctx: &mut Shared, hold: bool) {
         let storing: Vec<u32> = self.storing.keys().copied().collect();
         for piece in storing {
             self.hold_back(ctx, piece, false);

@@ -17,10 +17,10 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::ctx::Ctx;
 use crate::id::ConnId;
 use crate::limits;
 use crate::peer::Peer;
+use crate::shared::Shared;
 use crate::time::Instant;
 use crate::torrent::Torrent;
 use crate::wire::BlockRequest;
@@ -52,7 +52,7 @@ impl Torrent {
 
     /// A block that another peer is late with, for a peer that has nothing else to do. It counts as asked
     /// for.
-    pub(super) fn take_over(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) -> Option<BlockRequest> {
+    pub(super) fn take_over(&mut self, ctx: &mut Shared, conn: ConnId) -> Option<BlockRequest> {
         if !self.is_all_asked() {
             return None;
         }
@@ -103,7 +103,7 @@ impl Torrent {
     }
 
     /// Lets others take over what a peer is late with.
-    pub(super) fn offer_late(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    pub(super) fn offer_late(&mut self, ctx: &mut Shared, conn: ConnId) {
         let is_late = self
             .peers
             .get(&conn)

@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use core::net::{IpAddr, SocketAddr};
 
-use crate::ctx::Ctx;
 use crate::error::Blame;
 use crate::id::ConnId;
 use crate::limits;
 use crate::peer::extensions::{self, METADATA_ID, PEX_ID};
+use crate::shared::Shared;
 use crate::torrent::{Torrent, metadata};
 use crate::wire::handshake::PeerId;
 use crate::wire::{ExtendedHandshake, Message, MetadataMessage, extended};
@@ -20,7 +20,7 @@ const METADATA_COPIES: u32 = 3;
 
 impl Torrent {
     /// Introduces us with an extended handshake, or tells what has changed since the last one.
-    pub(super) fn send_extended_handshake(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    pub(super) fn send_extended_handshake(&mut self, ctx: &mut Shared, conn: ConnId) {
         let complete = !self.early && self.picker.missing().count() == 0;
         let size = self.metainfo.info_bytes().len();
         let pex = self.exchanges_peers(ctx);
@@ -56,11 +56,11 @@ impl Torrent {
         peer.told_upload_only = complete;
         let payload = Bytes::from(handshake.encode());
         let id = extended::HANDSHAKE_ID;
-        peer.send(ctx, &Message::Extended { id, payload });
+        peer.send(&mut ctx.out(), &Message::Extended { id, payload });
     }
 
     /// Something that extended handshakes tell has changed.
-    pub(super) fn refresh_extended_handshakes(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn refresh_extended_handshakes(&mut self, ctx: &mut Shared) {
         let conns: alloc::vec::Vec<ConnId> = self.peers.keys().copied().collect();
         for conn in conns {
             self.send_extended_handshake(ctx, conn);
@@ -72,7 +72,7 @@ impl Torrent {
     /// sender heard on. What was said before still holds.
     pub(super) fn on_extended(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         conn: ConnId,
         id: u8,
         payload: &Bytes,
@@ -88,7 +88,7 @@ impl Torrent {
 
     fn on_extended_handshake(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         conn: ConnId,
         payload: &[u8],
     ) -> Result<(), Blame> {
@@ -131,7 +131,7 @@ impl Torrent {
 
     fn on_metadata_message(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         conn: ConnId,
         payload: &Bytes,
     ) -> Result<(), Blame> {
@@ -157,7 +157,7 @@ impl Torrent {
     }
 
     /// Gives a piece of the metadata to who asks for it: so often, and as long as it takes what it got.
-    fn serve_metadata(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, piece: u32) -> Result<(), Blame> {
+    fn serve_metadata(&mut self, ctx: &mut Shared, conn: ConnId, piece: u32) -> Result<(), Blame> {
         let info = self.metainfo.info_bytes();
         let pieces = info
             .len()
@@ -190,7 +190,7 @@ impl Torrent {
             None => MetadataMessage::Reject { piece },
         };
         let payload = answer.encode();
-        peer.send(ctx, &Message::Extended { id, payload });
+        peer.send(&mut ctx.out(), &Message::Extended { id, payload });
         peer.owed += owed;
         self.on_chatter(conn)
     }

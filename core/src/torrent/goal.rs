@@ -7,33 +7,33 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::command::SeedGoal;
-use crate::ctx::{Ctx, Timer};
+use crate::ctx::Timer;
 use crate::id::ConnId;
 use crate::notice::{Notice, TorrentState};
+use crate::shared::Shared;
 use crate::time::Instant;
 use crate::torrent::Torrent;
-use crate::tracker::UdpTrackers;
 
 /// How long a torrent that has reached its ratio waits for peers to take what was read for them.
 const DRAIN: Duration = Duration::from_secs(10);
 
 impl Torrent {
-    pub(crate) fn set_goal(&mut self, ctx: &mut Ctx<'_>, goal: SeedGoal) {
+    pub(crate) fn set_goal(&mut self, ctx: &mut Shared, goal: SeedGoal) {
         self.goal = goal;
         self.watch_goal(ctx);
     }
 
-    pub(crate) fn on_goal_timer(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+    pub(crate) fn on_goal_timer(&mut self, ctx: &mut Shared) {
         if self.is_goal_reached(ctx.now) {
             ctx.notify(Notice::GoalReached { torrent: self.id });
-            self.pause(ctx, udp);
+            self.pause(ctx);
         } else {
             self.watch_goal(ctx);
         }
     }
 
     /// Sets the timer for the end of seeding, as far as that is known by now.
-    pub(super) fn watch_goal(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn watch_goal(&mut self, ctx: &mut Shared) {
         let due = match (self.state, self.seeding_since) {
             (TorrentState::Seeding, Some(since)) => {
                 let by_time = self.goal.time.map(|time| since + time);
@@ -51,14 +51,14 @@ impl Torrent {
     }
 
     /// Bytes for a peer left, or will not any more.
-    pub(super) fn watch_ratio(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn watch_ratio(&mut self, ctx: &mut Shared) {
         if self.goal.ratio_permille.is_some() && self.upload_left() == Some(0) {
             self.watch_goal(ctx);
         }
     }
 
     /// What was read came to nothing: others may have it of the ratio.
-    pub(super) fn share_what_is_left(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn share_what_is_left(&mut self, ctx: &mut Shared) {
         if self.upload_left().is_some_and(|left| left > 0) {
             let conns: Vec<ConnId> = self.peers.keys().copied().collect();
             for conn in conns {

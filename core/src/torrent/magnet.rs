@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use crate::bencode;
 use crate::command::Priority;
-use crate::ctx::{Ctx, Timer};
+use crate::ctx::Timer;
 use crate::error::Blame;
 use crate::id::ConnId;
 use crate::limits;
@@ -23,10 +23,10 @@ use crate::metainfo::{
     self, FileIndex, FileKind, Layout, Magnet, Metainfo, MetainfoError, torrent_file,
 };
 use crate::notice::{DisconnectReason, Notice, TorrentState};
+use crate::shared::Shared;
 use crate::torrent::Torrent;
 use crate::torrent::metadata::{Arrival, Fetch};
 use crate::torrent::picker::Picker;
-use crate::tracker::UdpTrackers;
 use crate::wire::{BlockRequest, Message, MetadataMessage};
 
 /// What trackers are told to be missing while nobody knows how much it is: enough not to be taken for a
@@ -38,16 +38,16 @@ const MAX_HAVES: u32 = 4_096;
 
 impl Torrent {
     /// Looks for the metadata. Connections that there are stay.
-    pub(super) fn fetch_metadata(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn fetch_metadata(&mut self, ctx: &mut Shared) {
         self.set_state(ctx, TorrentState::FetchingMetadata);
         ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
-        ctx.lsd.join(self.id, ctx.now, ctx.timers);
+        ctx.lsd.join(self.id, ctx.now, &mut ctx.timers);
         self.start_dht(ctx);
         self.seek_peers(ctx);
     }
 
     /// Asks for what is missing of the metadata.
-    pub(super) fn fetch_more(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn fetch_more(&mut self, ctx: &mut Shared) {
         if self.state != TorrentState::FetchingMetadata {
             return;
         }
@@ -58,7 +58,7 @@ impl Torrent {
             if let Some(peer) = self.peers.get_mut(&conn) {
                 let id = peer.extensions.metadata;
                 let payload = MetadataMessage::Request { piece }.encode();
-                peer.send(ctx, &Message::Extended { id, payload });
+                peer.send(&mut ctx.out(), &Message::Extended { id, payload });
             }
         }
         match fetch.deadline(ctx.now) {
@@ -68,10 +68,10 @@ impl Torrent {
     }
 
     /// Somebody is late with the metadata; or it is all that was wanted, or of no use.
-    pub(crate) fn on_metadata_timer(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+    pub(crate) fn on_metadata_timer(&mut self, ctx: &mut Shared) {
         let at_end = self.unusable.is_some() || self.fetch.is_none();
         if at_end && self.state == TorrentState::FetchingMetadata {
-            self.pause(ctx, udp);
+            self.pause(ctx);
             return;
         }
         self.fetch_more(ctx);
@@ -80,7 +80,7 @@ impl Torrent {
     /// A piece of the metadata came.
     pub(super) fn on_metadata(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         conn: ConnId,
         piece: u32,
         total_size: Option<u32>,
@@ -109,7 +109,7 @@ impl Torrent {
     }
 
     /// The metadata is there, and matches the info-hash.
-    fn adopt(&mut self, ctx: &mut Ctx<'_>, info: &[u8]) {
+    fn adopt(&mut self, ctx: &mut Shared, info: &[u8]) {
         let magnet = self.magnet.take();
         let trackers = magnet.as_ref().map_or(&[][..], |magnet| &magnet.trackers);
         let tiers: Vec<_> = trackers.iter().map(|url| [url.clone()].into()).collect();
@@ -173,7 +173,7 @@ impl Torrent {
     }
 
     /// It turned out to be private (BEP 27): whoever was found otherwise than by its trackers goes.
-    fn become_private(&mut self, ctx: &mut Ctx<'_>) {
+    fn become_private(&mut self, ctx: &mut Shared) {
         self.candidates.forget_hearsay();
         ctx.lsd.leave(self.id);
         self.quit_dht(ctx);
@@ -192,7 +192,7 @@ impl Torrent {
     /// What a peer says while nobody knows what it means.
     pub(super) fn on_early_message(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         conn: ConnId,
         message: Message,
     ) -> Result<(), Blame> {
@@ -234,7 +234,7 @@ impl Torrent {
 
     /// The storage is open and checked for the first time: what peers have said is judged, and they hear
     /// what there is.
-    pub(super) fn end_early(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn end_early(&mut self, ctx: &mut Shared) {
         if !core::mem::take(&mut self.early) {
             return;
         }
@@ -254,7 +254,7 @@ impl Torrent {
             peer.have = crate::bitfield::Bitfield::new(pieces);
             peer.allowed_to_us.retain(|piece| *piece < pieces);
             for piece in &have {
-                peer.send(ctx, &Message::Have(*piece));
+                peer.send(&mut ctx.out(), &Message::Have(*piece));
             }
             match core::mem::take(&mut peer.early).resolve(pieces) {
                 Ok(None) => {}
@@ -276,7 +276,7 @@ impl Torrent {
     }
 
     /// After `end_early`, in the state that follows: the first requests, and the first to go.
-    pub(super) fn greet_early_peers(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn greet_early_peers(&mut self, ctx: &mut Shared) {
         self.disconnect_useless(ctx);
         let conns: Vec<ConnId> = self.peers.keys().copied().collect();
         for conn in conns {
@@ -287,7 +287,7 @@ impl Torrent {
     }
 
     /// The fetch for a magnet link, if there is no metadata.
-    pub(super) fn new_fetch(metainfo: &Metainfo, ctx: &Ctx<'_>) -> Option<Box<Fetch>> {
+    pub(super) fn new_fetch(metainfo: &Metainfo, ctx: &Shared) -> Option<Box<Fetch>> {
         let unknown = metainfo.info_bytes().is_empty();
         let fetch = || Fetch::new(metainfo.info_hash(), ctx.config.max_metadata_size);
         unknown.then(fetch).map(Box::new)
@@ -302,9 +302,9 @@ fn parse_fetched(info: &[u8], torrent: &Bytes) -> Result<Metainfo, MetainfoError
 }
 
 /// Says no to a request, where there is a way to say so.
-fn reject(ctx: &mut Ctx<'_>, peer: &mut crate::peer::Peer, block: BlockRequest) {
+fn reject(ctx: &mut Shared, peer: &mut crate::peer::Peer, block: BlockRequest) {
     if peer.fast {
-        peer.send(ctx, &Message::Reject(block));
+        peer.send(&mut ctx.out(), &Message::Reject(block));
     }
 }
 

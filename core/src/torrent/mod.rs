@@ -46,7 +46,7 @@ use core::time::Duration;
 use crate::action::{Action, DiskJob};
 use crate::bitfield::Bitfield;
 use crate::command::{AddTorrent, Priority, RateLimits, SeedGoal};
-use crate::ctx::{Ctx, Timer};
+use crate::ctx::Timer;
 use crate::error::CommandError;
 use crate::eviction::{Census, Evictor};
 use crate::id::{ConnId, OpId, RequestId, TorrentId};
@@ -56,6 +56,7 @@ use crate::notice::{Notice, TorrentState};
 use crate::peer::Peer;
 use crate::rate::Rate;
 use crate::ratelimit::Bucket;
+use crate::shared::Shared;
 use crate::status::PeerSource;
 use crate::time::Instant;
 pub(crate) use crate::torrent::magnet::selection;
@@ -69,7 +70,7 @@ use crate::torrent::metadata::Fetch;
 use crate::torrent::partial::Partials;
 use crate::torrent::picker::Picker;
 use crate::torrent::roster::Roster;
-use crate::tracker::{Announcer, Facts, UdpTrackers};
+use crate::tracker::{Announcer, Facts};
 use crate::wire::{BlockData, BlockRequest};
 
 pub use self::view::TorrentView;
@@ -173,19 +174,19 @@ impl Torrent {
         metainfo: Metainfo,
         magnet: Option<&Magnet>,
         add: &AddTorrent,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
     ) -> Self {
         let layout = Layout::new(&metainfo);
         let pieces = layout.piece_count();
         let fetch = Self::new_fetch(&metainfo, ctx);
         let is_known = fetch.is_none();
         let announcer = match &add.trackers {
-            Some(tiers) => Announcer::new(tiers, ctx.config.allow_local_trackers, ctx.rng),
+            Some(tiers) => Announcer::new(tiers, ctx.config.allow_local_trackers, &mut ctx.rng),
             None => {
                 let mut tiers = metainfo.trackers().to_vec();
                 let urls = magnet.map_or(&[][..], |magnet| &magnet.trackers);
                 tiers.extend(urls.iter().map(|url| Vec::from([url.clone()])));
-                Announcer::new(&tiers, ctx.config.allow_local_trackers, ctx.rng)
+                Announcer::new(&tiers, ctx.config.allow_local_trackers, &mut ctx.rng)
             }
         };
         let mut priorities: Vec<Priority> = add.priorities.clone();
@@ -259,7 +260,7 @@ impl Torrent {
     }
 
     /// Takes up work: called once, after the torrent has been announced to the user.
-    pub(crate) fn begin(&mut self, ctx: &mut Ctx<'_>, peers: &[SocketAddr]) {
+    pub(crate) fn begin(&mut self, ctx: &mut Shared, peers: &[SocketAddr]) {
         self.add_candidates(ctx, peers.iter().copied(), PeerSource::User);
         if self.paused {
             self.set_state(ctx, TorrentState::Paused);
@@ -269,7 +270,7 @@ impl Torrent {
     }
 
     /// Fetches the metadata, or opens the storage.
-    fn take_up(&mut self, ctx: &mut Ctx<'_>) {
+    fn take_up(&mut self, ctx: &mut Shared) {
         if self.fetch.is_some() {
             self.fetch_metadata(ctx);
         } else {
@@ -300,7 +301,7 @@ impl Torrent {
         )
     }
 
-    pub(crate) fn pause(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+    pub(crate) fn pause(&mut self, ctx: &mut Shared) {
         if self.paused {
             return;
         }
@@ -308,12 +309,12 @@ impl Torrent {
         if self.state == TorrentState::Removing {
             return;
         }
-        self.halt(ctx, udp);
+        self.halt(ctx);
         self.checkpoint(ctx);
         self.set_state(ctx, TorrentState::Paused);
     }
 
-    pub(crate) fn resume(&mut self, ctx: &mut Ctx<'_>) {
+    pub(crate) fn resume(&mut self, ctx: &mut Shared) {
         match self.state {
             TorrentState::Paused if self.unusable.is_some() => {}
             TorrentState::Paused => {
@@ -334,11 +335,11 @@ impl Torrent {
         }
     }
 
-    pub(crate) fn recheck(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+    pub(crate) fn recheck(&mut self, ctx: &mut Shared) {
         if self.state == TorrentState::Removing || self.fetch.is_some() {
             return;
         }
-        self.halt(ctx, udp);
+        self.halt(ctx);
         self.forget_pieces(ctx, false);
         self.reopen_storage(ctx, true);
     }
@@ -346,8 +347,7 @@ impl Torrent {
     /// Begins the end. The storage is released, trackers are told; `fate` says when all is done.
     pub(crate) fn remove(
         &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
+        ctx: &mut Shared,
         request: Option<RequestId>,
         delete_data: bool,
     ) {
@@ -363,7 +363,7 @@ impl Torrent {
             }
             return;
         }
-        self.halt(ctx, udp);
+        self.halt(ctx);
         self.removal.extend(request);
         self.delete_data = delete_data;
         self.set_state(ctx, TorrentState::Removing);
@@ -385,7 +385,7 @@ impl Torrent {
     }
 
     /// Whether everything that the torrent owed is done.
-    pub(crate) fn fate(&mut self, ctx: &mut Ctx<'_>) -> Fate {
+    pub(crate) fn fate(&mut self, ctx: &mut Shared) -> Fate {
         let gone = self.state == TorrentState::Removing
             && self.storage.is_released()
             && (self.announcer.is_idle() || ctx.timers.deadline(Timer::Goodbye(self.id)).is_none());
@@ -401,7 +401,7 @@ impl Torrent {
         ] {
             ctx.timers.cancel(timer);
         }
-        self.announcer.abandon(ctx);
+        self.announcer.abandon(&mut ctx.ctx());
         ctx.notify(Notice::Removed { torrent: self.id });
         let result = match self.storage.take_error() {
             Some(error) => Err(CommandError::Disk(error)),
@@ -416,7 +416,7 @@ impl Torrent {
 
     pub(crate) fn set_priorities(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         files: &[(FileIndex, Priority)],
     ) -> Result<(), CommandError> {
         if let Some((file, _)) = files
@@ -455,7 +455,7 @@ impl Torrent {
         self.sequential = sequential;
     }
 
-    pub(crate) fn set_limits(&mut self, ctx: &mut Ctx<'_>, limits: RateLimits) {
+    pub(crate) fn set_limits(&mut self, ctx: &mut Shared, limits: RateLimits) {
         self.down_limit.set_rate(limits.download, ctx.now);
         self.up_limit.set_rate(limits.upload, ctx.now);
         ctx.timers.set_no_later(Timer::Throttle, ctx.now);
@@ -463,7 +463,7 @@ impl Torrent {
 
     pub(crate) fn add_candidates(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         peers: impl IntoIterator<Item = SocketAddr>,
         source: PeerSource,
     ) {
@@ -486,7 +486,7 @@ impl Torrent {
     }
 
     /// What trackers are told.
-    pub(crate) fn facts(&self, ctx: &Ctx<'_>) -> Facts {
+    pub(crate) fn facts(&self, ctx: &Shared) -> Facts {
         Facts {
             torrent: self.id,
             info_hash: self.info_hash(),
@@ -507,46 +507,45 @@ impl Torrent {
         &mut self.announcer
     }
 
-    pub(crate) fn reannounce(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+    pub(crate) fn reannounce(&mut self, ctx: &mut Shared) {
         if self.takes_peers() {
             let facts = self.facts(ctx);
-            self.announcer.reannounce(ctx, udp, &facts);
+            self.announcer.reannounce(&mut ctx.trackers(), &facts);
         }
     }
 
     /// More trackers, after those that it has.
     pub(crate) fn add_trackers(
         &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
+        ctx: &mut Shared,
         urls: &[String],
     ) -> Result<(), CommandError> {
         if self.is_private() {
             return Err(CommandError::Private);
         }
         let facts = self.facts(ctx);
-        self.announcer.add(ctx, udp, &facts, urls);
+        self.announcer.add(&mut ctx.trackers(), &facts, urls);
         Ok(())
     }
 
-    pub(crate) fn scrape(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+    pub(crate) fn scrape(&mut self, ctx: &mut Shared) {
         let facts = self.facts(ctx);
-        self.announcer.scrape(ctx, udp, &facts);
+        self.announcer.scrape(&mut ctx.trackers(), &facts);
     }
 
     /// The trackers' schedule came due.
-    pub(crate) fn on_tracker_timer(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+    pub(crate) fn on_tracker_timer(&mut self, ctx: &mut Shared) {
         if !self.announcing && self.takes_peers() {
             self.announcing = true;
             let facts = self.facts(ctx);
-            self.announcer.start(ctx, udp, &facts);
+            self.announcer.start(&mut ctx.trackers(), &facts);
             return;
         }
         let facts = self.facts(ctx);
         if core::mem::take(&mut self.hungry) && self.announcing {
-            self.announcer.want_peers(ctx, udp, &facts);
+            self.announcer.want_peers(&mut ctx.trackers(), &facts);
         }
-        self.announcer.on_timer(ctx, udp, &facts);
+        self.announcer.on_timer(&mut ctx.trackers(), &facts);
     }
 
     /// Checks what must hold between two events.
@@ -583,7 +582,7 @@ impl Torrent {
         }
     }
 
-    fn set_state(&mut self, ctx: &mut Ctx<'_>, state: TorrentState) {
+    fn set_state(&mut self, ctx: &mut Shared, state: TorrentState) {
         if self.state != state {
             self.downloaded_for = self.downloaded_for(ctx.now);
             self.downloading_since = (state == TorrentState::Downloading).then_some(ctx.now);
@@ -603,7 +602,7 @@ impl Torrent {
     }
 
     /// The storage is open and checked: start, or go on.
-    fn go(&mut self, ctx: &mut Ctx<'_>) {
+    fn go(&mut self, ctx: &mut Shared) {
         if self.paused {
             self.set_state(ctx, TorrentState::Paused);
             return;
@@ -620,7 +619,7 @@ impl Torrent {
         self.store_held(ctx);
         self.greet_early_peers(ctx);
         if !self.metainfo.is_private() {
-            ctx.lsd.join(self.id, ctx.now, ctx.timers);
+            ctx.lsd.join(self.id, ctx.now, &mut ctx.timers);
         }
         if complete {
             self.seeding_since.get_or_insert(ctx.now);
@@ -637,7 +636,7 @@ impl Torrent {
     }
 
     /// Stops all that goes on with others; the storage stays open.
-    fn halt(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+    fn halt(&mut self, ctx: &mut Shared) {
         self.disconnect_all(ctx);
         self.news.clear();
         ctx.timers.cancel(Timer::Have(self.id));
@@ -652,12 +651,12 @@ impl Torrent {
         if self.announcing {
             self.announcing = false;
             let facts = self.facts(ctx);
-            self.announcer.stop(ctx, udp, &facts);
+            self.announcer.stop(&mut ctx.trackers(), &facts);
         }
     }
 
     /// Downloading turned into seeding, or back, or neither.
-    fn update_completion(&mut self, ctx: &mut Ctx<'_>) {
+    fn update_completion(&mut self, ctx: &mut Shared) {
         if !self.is_running() {
             return;
         }

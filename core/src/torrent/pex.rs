@@ -8,10 +8,11 @@ use alloc::collections::BTreeMap;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use crate::ctx::{Ctx, Timer};
+use crate::ctx::Timer;
 use crate::error::{Blame, Misbehaviour};
 use crate::id::ConnId;
 use crate::peer::Peer;
+use crate::shared::Shared;
 use crate::time::Instant;
 use crate::torrent::Torrent;
 use crate::torrent::roster::{MAX_TOLD, Place};
@@ -100,12 +101,12 @@ impl Exchange {
 impl Torrent {
     /// Whether peers are exchanged: not with a private torrent (BEP 27). One whose metadata is not
     /// there yet may turn out to be private, but could not be fetched otherwise.
-    pub(super) fn exchanges_peers(&self, ctx: &Ctx<'_>) -> bool {
+    pub(super) fn exchanges_peers(&self, ctx: &Shared) -> bool {
         ctx.config.pex && !self.metainfo.is_private()
     }
 
     /// A peer said whether it wants to be told.
-    pub(super) fn update_exchange(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    pub(super) fn update_exchange(&mut self, ctx: &mut Shared, conn: ConnId) {
         let allowed = self.exchanges_peers(ctx);
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
@@ -118,7 +119,7 @@ impl Torrent {
     }
 
     /// Tells the peers whose time has come.
-    pub(crate) fn exchange_peers(&mut self, ctx: &mut Ctx<'_>) {
+    pub(crate) fn exchange_peers(&mut self, ctx: &mut Shared) {
         if !self.exchanges_peers(ctx) {
             return;
         }
@@ -147,7 +148,7 @@ impl Torrent {
                         id: peer.extensions.pex,
                         payload: message.encode().into(),
                     };
-                    peer.send(ctx, &message);
+                    peer.send(&mut ctx.out(), &message);
                 }
             }
             next = Some(next.map_or(due_next, |next| next.min(due_next)));
@@ -160,7 +161,7 @@ impl Torrent {
     /// A peer tells whom it is connected to.
     pub(super) fn on_pex(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         conn: ConnId,
         payload: &[u8],
     ) -> Result<(), Blame> {

@@ -7,13 +7,14 @@ use alloc::string::ToString;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use crate::ctx::{Ctx, Timer};
+use crate::ctx::Timer;
 use crate::error::{Blame, Incompatibility};
 use crate::event::CloseReason;
 use crate::eviction::{Facts, Network, Newcomer, Worth};
 use crate::id::ConnId;
 use crate::notice::{DisconnectReason, Notice, PeerError, TorrentState};
 use crate::peer::{Introduction, Peer};
+use crate::shared::Shared;
 use crate::status::PeerSource;
 use crate::time::Instant;
 use crate::torrent::Torrent;
@@ -35,7 +36,7 @@ impl Torrent {
     /// Gives somebody whose handshake is complete a place, or says why not. Who has it until then leaves.
     pub(super) fn take_place(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         newcomer: &Introduction,
     ) -> Result<(), DisconnectReason> {
         self.admit(ctx, newcomer)?;
@@ -49,7 +50,7 @@ impl Torrent {
         }
     }
 
-    fn admit(&self, ctx: &Ctx<'_>, newcomer: &Introduction) -> Result<(), DisconnectReason> {
+    fn admit(&self, ctx: &Shared, newcomer: &Introduction) -> Result<(), DisconnectReason> {
         if !self.takes_peers() {
             return Err(DisconnectReason::Stopped);
         }
@@ -72,7 +73,7 @@ impl Torrent {
     }
 
     /// Whether one more peer may come in from an address.
-    fn has_room_for(&self, ctx: &Ctx<'_>, address: IpAddr) -> bool {
+    fn has_room_for(&self, ctx: &Shared, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let same = |peer: &&Peer| peer.address.ip().to_canonical() == address;
         let count = self.peers.values().filter(same).count();
@@ -85,7 +86,7 @@ impl Torrent {
     }
 
     /// Sees to it that there is a place for somebody from this address. Says whether there is one.
-    fn make_room(&mut self, ctx: &mut Ctx<'_>, from: IpAddr) -> bool {
+    fn make_room(&mut self, ctx: &mut Shared, from: IpAddr) -> bool {
         if !self.is_full(ctx) {
             return true;
         }
@@ -104,7 +105,7 @@ impl Torrent {
     }
 
     /// A peer gives up its place to somebody new.
-    pub(crate) fn replace(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    pub(crate) fn replace(&mut self, ctx: &mut Shared, conn: ConnId) {
         ctx.stats.replaced += 1;
         self.disconnect(ctx, conn, DisconnectReason::Replaced);
     }
@@ -132,7 +133,7 @@ impl Torrent {
     }
 
     /// Looks whether places are held to no purpose, and dials for them. Called with the choker's rounds.
-    pub(super) fn review_places(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn review_places(&mut self, ctx: &mut Shared) {
         if self.is_full(ctx) {
             self.look_for_victims(ctx);
             self.seek_peers(ctx);
@@ -140,11 +141,11 @@ impl Torrent {
     }
 
     /// Whether as many peers are there as may be.
-    pub(super) fn is_full(&self, ctx: &Ctx<'_>) -> bool {
+    pub(super) fn is_full(&self, ctx: &Shared) -> bool {
         self.peers.len() as u32 >= ctx.config.max_connections_per_torrent
     }
 
-    fn look_for_victims(&mut self, ctx: &Ctx<'_>) {
+    fn look_for_victims(&mut self, ctx: &Shared) {
         let mut evictor = core::mem::take(&mut self.evictor);
         let places = ctx.config.max_connections_per_torrent;
         evictor.look(ctx.now, places, || self.facts_of_peers(ctx.now).collect());
@@ -152,7 +153,7 @@ impl Torrent {
     }
 
     /// Lets the torrent be dialled for, if it wants more peers.
-    pub(crate) fn seek_peers(&mut self, ctx: &mut Ctx<'_>) {
+    pub(crate) fn seek_peers(&mut self, ctx: &mut Shared) {
         if !self.wants_peers(ctx) {
             return;
         }
@@ -173,7 +174,7 @@ impl Torrent {
 
     /// Whether more connections are wanted: for places that are free, and for some of those that are held
     /// by peers of no use. A download that nobody gives anything to would replace any of them.
-    pub(crate) fn wants_peers(&self, ctx: &Ctx<'_>) -> bool {
+    pub(crate) fn wants_peers(&self, ctx: &Shared) -> bool {
         if !self.takes_peers() {
             return false;
         }
@@ -200,13 +201,13 @@ impl Torrent {
     }
 
     /// The next address to dial, if one is due and wanted.
-    pub(crate) fn next_candidate(&mut self, ctx: &mut Ctx<'_>) -> Option<SocketAddr> {
+    pub(crate) fn next_candidate(&mut self, ctx: &mut Shared) -> Option<SocketAddr> {
         if !self.wants_peers(ctx) {
             return None;
         }
         // A complete torrent waits for those who want something to come, but tells them it is there
         // as well: many of them can't be dialled.
-        let banned = &*ctx.banned;
+        let banned = &ctx.banned;
         let address =
             self.candidates
                 .pick(ctx.now, self.state == TorrentState::Seeding, |address| {
@@ -218,7 +219,7 @@ impl Torrent {
     /// A connection that was dialled ended by itself before the handshake was complete.
     pub(crate) fn dial_ended(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         address: SocketAddr,
         reason: CloseReason,
     ) {
@@ -230,14 +231,14 @@ impl Torrent {
     }
 
     /// Dialling, or the handshake after it, came to nothing.
-    pub(crate) fn dial_failed(&mut self, ctx: &mut Ctx<'_>, address: SocketAddr, error: PeerError) {
+    pub(crate) fn dial_failed(&mut self, ctx: &mut Shared, address: SocketAddr, error: PeerError) {
         self.tell_of_named(ctx, address, error);
         self.candidates.on_failed(address, ctx.now);
         self.seek_peers(ctx);
     }
 
     /// Tells the user if it is a peer of theirs that is not to be had.
-    pub(super) fn tell_of_named(&self, ctx: &mut Ctx<'_>, address: SocketAddr, error: PeerError) {
+    pub(super) fn tell_of_named(&self, ctx: &mut Shared, address: SocketAddr, error: PeerError) {
         if self.candidates.source(address) == Some(PeerSource::User) {
             ctx.notify(Notice::PeerFailed {
                 torrent: self.id,

@@ -9,13 +9,14 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::bitfield::Bitfield;
-use crate::ctx::{Ctx, Timer};
+use crate::ctx::Timer;
 use crate::error::{Blame, Incompatibility, Misbehaviour, Reaction};
 use crate::id::ConnId;
 use crate::limits;
 use crate::notice::{DisconnectReason, Notice, PeerError, TorrentState};
 use crate::peer::allowed_fast::{ALLOWED_FAST, allowance, allowed_fast_set};
 use crate::peer::{Introduction, Peer};
+use crate::shared::Shared;
 use crate::throttle::{Cause, Direction, Throttle};
 use crate::time::Instant;
 use crate::torrent::Torrent;
@@ -41,7 +42,7 @@ const MAX_SUGGESTED: usize = 16;
 
 impl Torrent {
     /// A handshake is complete. Says whether the peer was taken in; if not, its connection is closed.
-    pub(crate) fn join(&mut self, ctx: &mut Ctx<'_>, introduction: Introduction) -> bool {
+    pub(crate) fn join(&mut self, ctx: &mut Shared, introduction: Introduction) -> bool {
         if let Err(reason) = self.take_place(ctx, &introduction) {
             if !introduction.incoming {
                 let error = PeerError::Unwanted(reason.clone());
@@ -57,7 +58,7 @@ impl Torrent {
                         .on_closed(introduction.address, false, ctx.now);
                 }
             }
-            ctx.connections.close(introduction.conn, ctx.actions);
+            ctx.connections.close(introduction.conn, &mut ctx.actions);
             return false;
         }
         let conn = introduction.conn;
@@ -87,7 +88,7 @@ impl Torrent {
     }
 
     /// Bytes from a peer.
-    pub(crate) fn receive(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, mut data: Bytes) {
+    pub(crate) fn receive(&mut self, ctx: &mut Shared, conn: ConnId, mut data: Bytes) {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
@@ -134,7 +135,7 @@ impl Torrent {
     }
 
     /// Bytes for a peer left, as the driver says. How many count: no more than were to be sent.
-    pub(crate) fn sent(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, len: u64) -> u64 {
+    pub(crate) fn sent(&mut self, ctx: &mut Shared, conn: ConnId, len: u64) -> u64 {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return 0;
         };
@@ -147,7 +148,7 @@ impl Torrent {
     /// A connection ended by itself.
     pub(crate) fn closed(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         conn: ConnId,
         reason: crate::event::CloseReason,
     ) {
@@ -155,13 +156,13 @@ impl Torrent {
     }
 
     /// Ends a connection with a peer.
-    pub(crate) fn disconnect(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, reason: DisconnectReason) {
+    pub(crate) fn disconnect(&mut self, ctx: &mut Shared, conn: ConnId, reason: DisconnectReason) {
         let unsent = self.peers.get(&conn).map_or(0, |peer| peer.unsent);
-        ctx.connections.close_peer(conn, unsent, ctx.actions);
+        ctx.connections.close_peer(conn, unsent, &mut ctx.actions);
         self.forget_peer(ctx, conn, reason);
     }
 
-    pub(crate) fn disconnect_all(&mut self, ctx: &mut Ctx<'_>) {
+    pub(crate) fn disconnect_all(&mut self, ctx: &mut Shared) {
         let peers: Vec<ConnId> = self.peers.keys().copied().collect();
         for conn in peers {
             self.disconnect(ctx, conn, DisconnectReason::Stopped);
@@ -169,13 +170,13 @@ impl Torrent {
         let greetings: Vec<ConnId> = ctx.connections.greetings_of(self.id).collect();
         for conn in greetings {
             ctx.timers.cancel(Timer::Conn(conn));
-            ctx.connections.close(conn, ctx.actions);
+            ctx.connections.close(conn, &mut ctx.actions);
         }
         self.candidates.forget_attempts(ctx.now);
     }
 
     /// Ends connections of which neither side has any use: between two that lack nothing.
-    pub(crate) fn disconnect_useless(&mut self, ctx: &mut Ctx<'_>) {
+    pub(crate) fn disconnect_useless(&mut self, ctx: &mut Shared) {
         if self.state != TorrentState::Seeding {
             return;
         }
@@ -191,7 +192,7 @@ impl Torrent {
     }
 
     /// A peer broke a rule.
-    pub(crate) fn punish(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, blame: Blame) {
+    pub(crate) fn punish(&mut self, ctx: &mut Shared, conn: ConnId, blame: Blame) {
         let Some(peer) = self.peers.get(&conn) else {
             return;
         };
@@ -203,7 +204,7 @@ impl Torrent {
     }
 
     /// Ends all connections of this torrent with an address, and has none again.
-    pub(crate) fn ban(&mut self, ctx: &mut Ctx<'_>, address: SocketAddr, blame: Blame) {
+    pub(crate) fn ban(&mut self, ctx: &mut Shared, address: SocketAddr, blame: Blame) {
         if ctx.banned.insert(address.ip()) {
             ctx.stats.bans += 1;
             ctx.notify(Notice::PeerBanned {
@@ -226,7 +227,7 @@ impl Torrent {
     }
 
     /// The periodic look at a peer.
-    pub(crate) fn look_after(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    pub(crate) fn look_after(&mut self, ctx: &mut Shared, conn: ConnId) {
         let now = ctx.now;
         let seeding = self.state == TorrentState::Seeding;
         let Some(peer) = self.peers.get_mut(&conn) else {
@@ -257,7 +258,7 @@ impl Torrent {
             return;
         }
         if now.since(peer.last_sent) >= ctx.config.keep_alive {
-            peer.send(ctx, &Message::KeepAlive);
+            peer.send(&mut ctx.out(), &Message::KeepAlive);
         }
         if peer
             .pipeline
@@ -296,19 +297,19 @@ impl Torrent {
         );
     }
 
-    fn introduce_ourselves(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    fn introduce_ourselves(&mut self, ctx: &mut Shared, conn: ConnId) {
         self.send_piece_map(ctx, conn);
         self.send_extended_handshake(ctx, conn);
         if let Some(port) = self.dht_port(ctx)
             && let Some(peer) = self.peers.get_mut(&conn)
             && peer.dht
         {
-            peer.send(ctx, &Message::Port(port));
+            peer.send(&mut ctx.out(), &Message::Port(port));
         }
         self.grant_first_pieces(ctx, conn);
     }
 
-    fn send_piece_map(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    fn send_piece_map(&mut self, ctx: &mut Shared, conn: ConnId) {
         let early = self.early;
         let have = self.picker.have();
         let Some(peer) = self.peers.get_mut(&conn) else {
@@ -316,16 +317,16 @@ impl Torrent {
         };
         // The piece map must come first (BEP 3); without pieces it may be left out.
         if peer.fast && have.is_full() && !early {
-            peer.send(ctx, &Message::HaveAll);
+            peer.send(&mut ctx.out(), &Message::HaveAll);
         } else if peer.fast && (have.count() == 0 || early) {
-            peer.send(ctx, &Message::HaveNone);
+            peer.send(&mut ctx.out(), &Message::HaveNone);
         } else if have.count() > 0 && !early {
-            peer.send(ctx, &Message::Bitfield(have.to_wire()));
+            peer.send(&mut ctx.out(), &Message::Bitfield(have.to_wire()));
         }
     }
 
     /// Tells a newcomer which pieces it may have while it is choked (BEP 6).
-    fn grant_first_pieces(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    fn grant_first_pieces(&mut self, ctx: &mut Shared, conn: ConnId) {
         if self.early {
             return;
         }
@@ -350,7 +351,7 @@ impl Torrent {
                 .into_iter()
                 .filter(|piece| have.contains(*piece) && !granted.contains(piece));
             for piece in grants.take(allowance(piece_length)) {
-                peer.send(ctx, &Message::AllowedFast(piece));
+                peer.send(&mut ctx.out(), &Message::AllowedFast(piece));
                 peer.allowed_to_it.push(piece);
             }
         }
@@ -358,7 +359,7 @@ impl Torrent {
 
     fn on_message(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         conn: ConnId,
         message: Message,
     ) -> Result<(), Blame> {
@@ -433,7 +434,7 @@ impl Torrent {
         }
     }
 
-    fn on_map(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, map: Map) -> Result<(), Blame> {
+    fn on_map(&mut self, ctx: &mut Shared, conn: ConnId, map: Map) -> Result<(), Blame> {
         let pieces = self.layout.piece_count();
         let Some(peer) = self.peers.get_mut(&conn) else {
             return Ok(());
@@ -462,7 +463,7 @@ impl Torrent {
         self.on_chatter(conn)
     }
 
-    fn on_have(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, piece: u32) -> Result<(), Blame> {
+    fn on_have(&mut self, ctx: &mut Shared, conn: ConnId, piece: u32) -> Result<(), Blame> {
         if !self.is_piece(piece) {
             return Err(Blame::Misbehaved(Misbehaviour::PieceOutOfRange));
         }
@@ -509,7 +510,7 @@ impl Torrent {
     /// Tells a peer whether we want something of it, if that changed. Among peers that all have about as
     /// much, this changes with almost every piece; so who chokes us learns that we want nothing when it
     /// would matter: as it serves us, with the next round of the choker, or when we want nothing at all.
-    pub(super) fn show_interest(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    pub(super) fn show_interest(&mut self, ctx: &mut Shared, conn: ConnId) {
         let wants = self.picker.missing().count() > 0;
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
@@ -519,7 +520,7 @@ impl Torrent {
             peer.am_interested = interested;
             peer.last_useful = ctx.now;
             peer.send(
-                ctx,
+                &mut ctx.out(),
                 if interested {
                     &Message::Interested
                 } else {
@@ -530,7 +531,7 @@ impl Torrent {
     }
 
     /// What we want changed: looks at every peer's pieces anew.
-    pub(super) fn reconsider_all_interest(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn reconsider_all_interest(&mut self, ctx: &mut Shared) {
         let conns: Vec<ConnId> = self.peers.keys().copied().collect();
         for conn in conns {
             if let Some(peer) = self.peers.get_mut(&conn) {
@@ -542,7 +543,7 @@ impl Torrent {
     }
 
     /// Gives a peer credit to send more, as far as the limits and the disk allow.
-    pub(crate) fn feed(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    pub(crate) fn feed(&mut self, ctx: &mut Shared, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
@@ -597,7 +598,7 @@ impl Torrent {
     }
 
     /// A connection that waited for a limit may try again.
-    pub(crate) fn unthrottle(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, direction: Direction) {
+    pub(crate) fn unthrottle(&mut self, ctx: &mut Shared, conn: ConnId, direction: Direction) {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
@@ -614,7 +615,7 @@ impl Torrent {
     }
 
     /// Takes a peer out of everything that knows it.
-    fn forget_peer(&mut self, ctx: &mut Ctx<'_>, conn: ConnId, reason: DisconnectReason) {
+    fn forget_peer(&mut self, ctx: &mut Shared, conn: ConnId, reason: DisconnectReason) {
         let Some(peer) = self.peers.remove(&conn) else {
             return;
         };

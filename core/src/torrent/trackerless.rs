@@ -3,10 +3,11 @@
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use crate::ctx::{Ctx, Timer};
+use crate::ctx::Timer;
 use crate::limits;
 use crate::metainfo::Node;
 use crate::notice::TorrentState;
+use crate::shared::Shared;
 use crate::time::Instant;
 use crate::torrent::Torrent;
 
@@ -53,14 +54,14 @@ impl Torrent {
     }
 
     /// Its lookup has begun: sets the time of the next one.
-    pub(crate) fn dht_begun(&mut self, ctx: &mut Ctx<'_>) {
+    pub(crate) fn dht_begun(&mut self, ctx: &mut Shared) {
         self.dht.last = Some(ctx.now);
         ctx.timers
             .set(Timer::DhtTorrent(self.id), ctx.now + INTERVAL);
     }
 
     /// Its lookup is over, and so many nodes took the announce.
-    pub(crate) fn dht_announced(&mut self, ctx: &mut Ctx<'_>, nodes: u32) {
+    pub(crate) fn dht_announced(&mut self, ctx: &mut Shared, nodes: u32) {
         if nodes as usize >= limits::DHT_BUCKET {
             self.dht.few = 0;
         } else if let Some(last) = self.dht.last {
@@ -72,14 +73,14 @@ impl Torrent {
     }
 
     /// There was no room for its lookup.
-    pub(crate) fn dht_busy(&mut self, ctx: &mut Ctx<'_>) {
+    pub(crate) fn dht_busy(&mut self, ctx: &mut Shared) {
         let spread = Duration::from_millis(ctx.rng.below(BUSY_SPREAD_MS).into());
         ctx.timers
             .set(Timer::DhtTorrent(self.id), ctx.now + BUSY + spread);
     }
 
     /// It has begun to run, or to look for its metadata.
-    pub(super) fn start_dht(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn start_dht(&mut self, ctx: &mut Shared) {
         if ctx.config.dht.enabled && !self.is_private() {
             self.dht = Schedule::default();
             ctx.timers.set_no_later(Timer::DhtTorrent(self.id), ctx.now);
@@ -87,14 +88,14 @@ impl Torrent {
     }
 
     /// It turned out to be private.
-    pub(super) fn quit_dht(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn quit_dht(&mut self, ctx: &mut Shared) {
         if ctx.config.dht.enabled {
             ctx.timers.set(Timer::DhtTorrent(self.id), ctx.now);
         }
     }
 
     /// It has stopped.
-    pub(super) fn stop_dht(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn stop_dht(&mut self, ctx: &mut Shared) {
         if ctx.config.dht.enabled && !self.is_private() {
             // What is under way is given up when the timer sees that it does not run.
             ctx.timers.set(Timer::DhtTorrent(self.id), ctx.now);
@@ -102,7 +103,7 @@ impl Torrent {
     }
 
     /// There are few peers, and nobody to dial: looks it up before it is time.
-    pub(super) fn hurry_dht(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn hurry_dht(&mut self, ctx: &mut Shared) {
         let lacking = matches!(
             self.state,
             TorrentState::Downloading | TorrentState::FetchingMetadata
@@ -123,7 +124,7 @@ impl Torrent {
     }
 
     /// A peer says where its DHT node is.
-    pub(super) fn on_dht_port(&mut self, ctx: &mut Ctx<'_>, peer: SocketAddr, port: u16) {
+    pub(super) fn on_dht_port(&mut self, ctx: &mut Shared, peer: SocketAddr, port: u16) {
         if ctx.config.dht.enabled && !self.is_private() && port != 0 {
             ctx.dht_nodes.push(SocketAddr::new(peer.ip(), port));
             ctx.timers.set_no_later(Timer::Dht, ctx.now);
@@ -131,7 +132,7 @@ impl Torrent {
     }
 
     /// A peer that we dialled says what our address is (BEP 10). Whoever dialled us chose to, and may have come for this.
-    pub(super) fn on_own_address(&self, ctx: &mut Ctx<'_>, peer: SocketAddr, own: IpAddr) {
+    pub(super) fn on_own_address(&self, ctx: &mut Shared, peer: SocketAddr, own: IpAddr) {
         if ctx.config.dht.enabled && !self.is_private() {
             ctx.dht_nodes.push_vote(peer, own);
             ctx.timers.set_no_later(Timer::Dht, ctx.now);
@@ -139,7 +140,7 @@ impl Torrent {
     }
 
     /// Where our DHT node is, if peers may know.
-    pub(super) fn dht_port(&self, ctx: &Ctx<'_>) -> Option<u16> {
+    pub(super) fn dht_port(&self, ctx: &Shared) -> Option<u16> {
         let port = ctx.identity.port();
         (ctx.config.dht.enabled && !self.is_private() && port != 0).then_some(port)
     }

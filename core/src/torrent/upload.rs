@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::action::DiskJob;
-use crate::ctx::{Ctx, DiskOp, Timer};
+use crate::ctx::{DiskOp, Timer};
 use crate::error::{Blame, Misbehaviour};
 use crate::id::{ConnId, OpId};
 use crate::limits;
@@ -13,6 +13,7 @@ use crate::metainfo::PieceIndex;
 use crate::notice::TorrentState;
 use crate::peer::Peer;
 use crate::peer::upload::Admission;
+use crate::shared::Shared;
 use crate::throttle::{Cause, Direction, Throttle};
 use crate::time::Instant;
 use crate::torrent::Torrent;
@@ -37,7 +38,7 @@ impl Torrent {
     /// A peer asks for a block.
     pub(super) fn on_request(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         conn: ConnId,
         block: BlockRequest,
     ) -> Result<(), Blame> {
@@ -56,7 +57,7 @@ impl Torrent {
         if !allowed || !have {
             // Without the fast extension there is no way to say no but to choke, which has been said.
             if peer.fast {
-                peer.send(ctx, &Message::Reject(block));
+                peer.send(&mut ctx.out(), &Message::Reject(block));
             }
             // A request may cross our choke on its way; a flood of them is no accident.
             return self.on_chatter(conn);
@@ -74,7 +75,7 @@ impl Torrent {
             Admission::Repeated => self.on_chatter(conn),
             Admission::Full => {
                 if peer.fast {
-                    peer.send(ctx, &Message::Reject(block));
+                    peer.send(&mut ctx.out(), &Message::Reject(block));
                 }
                 peer.chatter += 1;
                 if peer.chatter > FLOOD {
@@ -88,7 +89,7 @@ impl Torrent {
     /// A peer does not want a block any more.
     pub(super) fn on_cancel(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         conn: ConnId,
         block: BlockRequest,
     ) -> Result<(), Blame> {
@@ -97,13 +98,13 @@ impl Torrent {
         };
         // With the fast extension every request is answered, a cancelled one by a reject (BEP 6).
         if peer.uploads.cancel(block) && peer.fast {
-            peer.send(ctx, &Message::Reject(block));
+            peer.send(&mut ctx.out(), &Message::Reject(block));
         }
         self.on_chatter(conn)
     }
 
     /// Reads what a peer waits for, as far as windows, limits and budgets allow.
-    pub(super) fn serve(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    pub(super) fn serve(&mut self, ctx: &mut Shared, conn: ConnId) {
         if !self.is_running() {
             return;
         }
@@ -183,7 +184,7 @@ impl Torrent {
     /// What was read for a peer is there.
     pub(super) fn on_read(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         op: OpId,
         conn: ConnId,
         begin: u32,
@@ -208,7 +209,7 @@ impl Torrent {
                 .map(|data| data.slice(from..from + block.len as usize));
             let Some(payload) = payload else {
                 if peer.fast {
-                    peer.send(ctx, &Message::Reject(block));
+                    peer.send(&mut ctx.out(), &Message::Reject(block));
                 }
                 continue;
             };
@@ -217,7 +218,7 @@ impl Torrent {
                 .actions
                 .send_with(conn, |buffer| encode_piece_header(block, buffer));
             peer.hand_over(header as u64, ctx.now);
-            peer.send_bytes(ctx, payload);
+            peer.send_bytes(&mut ctx.out(), payload);
             peer.owed += bytes;
             peer.up.add(ctx.now, bytes);
             peer.uploaded += bytes;
@@ -238,7 +239,7 @@ impl Torrent {
     }
 
     /// A peer became interested: if a slot is free, it need not wait for the next round.
-    pub(super) fn offer_slot(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    pub(super) fn offer_slot(&mut self, ctx: &mut Shared, conn: ConnId) {
         if self.is_running() && self.choker.admit(conn, self.unchoked as usize) {
             self.unchoke(ctx, conn);
         }
@@ -246,7 +247,7 @@ impl Torrent {
 
     /// A peer wants nothing. If it was unchoked for nothing, another one is tried out in its place; who
     /// has made use of its slot keeps it until the next round, since it may soon want something again.
-    pub(super) fn pass_slot_on(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    pub(super) fn pass_slot_on(&mut self, ctx: &mut Shared, conn: ConnId) {
         let unused = |peer: &Peer| !peer.am_choking && peer.uploaded == peer.uploaded_before;
         if !self.is_running() || !self.peers.get(&conn).is_some_and(unused) {
             return;
@@ -256,14 +257,14 @@ impl Torrent {
             .values()
             .filter(|peer| peer.peer_interested && peer.am_choking);
         let facts: Vec<PeerFacts> = facts.map(|peer| facts_of(peer, ctx.now)).collect();
-        if let Some(next) = self.choker.pass_on(ctx.now, conn, &facts, ctx.rng) {
+        if let Some(next) = self.choker.pass_on(ctx.now, conn, &facts, &mut ctx.rng) {
             self.choke(ctx, conn);
             self.unchoke(ctx, next);
         }
     }
 
     /// The choker's round.
-    pub(crate) fn choke_round(&mut self, ctx: &mut Ctx<'_>) {
+    pub(crate) fn choke_round(&mut self, ctx: &mut Shared) {
         // Without peers there is nothing to decide; the first one sets the timer.
         if !self.takes_peers() || self.peers.is_empty() {
             return;
@@ -292,7 +293,7 @@ impl Torrent {
             base_slots: ctx.config.unchoke_slots,
             upload_rate: self.up.per_second(now),
         };
-        let verdict = self.choker.decide(now, &facts, &peers, ctx.rng);
+        let verdict = self.choker.decide(now, &facts, &peers, &mut ctx.rng);
         for conn in verdict.choke {
             self.choke(ctx, conn);
         }
@@ -302,13 +303,13 @@ impl Torrent {
         for peer in self.peers.values_mut() {
             if peer.am_interested && peer.interesting == 0 {
                 peer.am_interested = false;
-                peer.send(ctx, &Message::NotInterested);
+                peer.send(&mut ctx.out(), &Message::NotInterested);
             }
         }
     }
 
     /// A slot is of no use any more: it need not wait for the next round.
-    pub(super) fn free_slot(&self, ctx: &mut Ctx<'_>) {
+    pub(super) fn free_slot(&self, ctx: &mut Shared) {
         if self.is_running() {
             ctx.timers.set_no_later(
                 Timer::Choke(self.id),
@@ -317,7 +318,7 @@ impl Torrent {
         }
     }
 
-    fn choke(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    fn choke(&mut self, ctx: &mut Shared, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
@@ -326,7 +327,7 @@ impl Torrent {
         }
         peer.am_choking = true;
         self.unchoked -= 1;
-        peer.send(ctx, &Message::Choke);
+        peer.send(&mut ctx.out(), &Message::Choke);
         let offered = core::mem::take(&mut peer.offered);
         if let Some(handout) = &mut self.handout {
             offered
@@ -341,12 +342,12 @@ impl Torrent {
         peer.allowed_to_it = allowed;
         if peer.fast {
             for block in dropped {
-                peer.send(ctx, &Message::Reject(block));
+                peer.send(&mut ctx.out(), &Message::Reject(block));
             }
         }
     }
 
-    fn unchoke(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    fn unchoke(&mut self, ctx: &mut Shared, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
@@ -357,13 +358,13 @@ impl Torrent {
         self.unchoked += 1;
         peer.last_unchoked = Some(ctx.now);
         peer.uploaded_before = peer.uploaded;
-        peer.send(ctx, &Message::Unchoke);
+        peer.send(&mut ctx.out(), &Message::Unchoke);
         self.offer_piece(ctx, conn);
     }
 
     /// Suggests pieces that nobody else is fetching to a peer that we serve, unless enough were offered
     /// to it that it has not asked for yet.
-    fn offer_piece(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    fn offer_piece(&mut self, ctx: &mut Shared, conn: ConnId) {
         // Without its pieces known, a torrent is full of none.
         if self.early || !self.have().is_full() {
             return;
@@ -384,7 +385,7 @@ impl Torrent {
                 return;
             };
             peer.offered.push(piece);
-            peer.send(ctx, &Message::Suggest(piece));
+            peer.send(&mut ctx.out(), &Message::Suggest(piece));
         }
     }
 }

@@ -9,7 +9,8 @@ use crate::action::{Action, HttpRequest, LocalPaths};
 use crate::ctx::{Ctx, Op};
 use crate::limits;
 use crate::time::Instant;
-use crate::tracker::udp::{UdpFault, UdpQuery, UdpTrackers};
+use crate::tracker::Means;
+use crate::tracker::udp::{UdpFault, UdpQuery};
 use crate::tracker::url::{Endpoint, UdpEndpoint};
 use crate::wire::tracker::{AnnounceEvent, AnnounceQuery};
 use crate::wire::tracker_http::scrape_url;
@@ -33,8 +34,7 @@ impl Announcer {
     /// Those of [`UdpTrackers::request`].
     pub(super) fn launch(
         &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
+        means: &mut Means<'_>,
         facts: &Facts,
         index: usize,
         purpose: Purpose,
@@ -45,7 +45,7 @@ impl Announcer {
             Ok(Endpoint::Http(url)) => {
                 let url = match purpose {
                     Purpose::Announce(event) => {
-                        Some(self.query(ctx, facts, tracker, event).url(url))
+                        Some(self.query(&means.ctx, facts, tracker, event).url(url))
                     }
                     Purpose::Scrape => scrape_url(url, &[*facts.info_hash.as_bytes()]),
                 };
@@ -53,12 +53,12 @@ impl Announcer {
                     return Ok(());
                 };
                 let timeout = if goodbye {
-                    ctx.config.goodbye_timeout
+                    means.ctx.config.goodbye_timeout
                 } else {
                     limits::TRACKER_TIMEOUT
                 };
-                let op = ctx.ops.insert(Op::TrackerHttp(facts.torrent));
-                ctx.push(Action::Http {
+                let op = means.ctx.ops.insert(Op::TrackerHttp(facts.torrent));
+                means.ctx.push(Action::Http {
                     op,
                     torrent: Some(facts.torrent),
                     request: Box::new(HttpRequest {
@@ -66,25 +66,28 @@ impl Announcer {
                         body_limit: limits::TRACKER_REPLY_LEN,
                         redirects: limits::MAX_REDIRECTS,
                         timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
-                        local_paths: match ctx.config.allow_local_trackers {
+                        local_paths: match means.ctx.config.allow_local_trackers {
                             true => LocalPaths::Any,
                             false => LocalPaths::Trackers,
                         },
                     }),
                 });
-                (Handle::Http(op), ctx.now + timeout + HTTP_GRACE)
+                (Handle::Http(op), means.ctx.now + timeout + HTTP_GRACE)
             }
             Ok(Endpoint::Udp(endpoint)) => {
                 let query = match purpose {
                     Purpose::Announce(event) => {
-                        let query = self.query(ctx, facts, tracker, event);
+                        let query = self.query(&means.ctx, facts, tracker, event);
                         UdpQuery::Announce(udp_announce(query, self.key, endpoint))
                     }
                     Purpose::Scrape => UdpQuery::Scrape(*facts.info_hash.as_bytes()),
                 };
                 let usable = self.trackers.iter().filter(|t| t.is_usable()).count();
                 let patience = if usable > 1 { PATIENCE } else { PATIENCE_ALONE };
-                let id = udp.request(ctx, facts.torrent, endpoint, query, patience)?;
+                let id =
+                    means
+                        .udp
+                        .request(&mut means.ctx, facts.torrent, endpoint, query, patience)?;
                 (Handle::Udp(id), Instant::FAR)
             }
             Err(_) => return Ok(()),
@@ -93,9 +96,9 @@ impl Announcer {
             handle,
             tracker: tracker.id,
             purpose,
-            asked: ctx.now,
+            asked: means.ctx.now,
             deadline: if goodbye {
-                ctx.now + ctx.config.goodbye_timeout
+                means.ctx.now + means.ctx.config.goodbye_timeout
             } else {
                 deadline
             },
