@@ -4,7 +4,6 @@ use core::net::SocketAddr;
 
 use crate::action::{Action, Actions};
 use crate::config::Config;
-use crate::dht::contacts::Contacts;
 use crate::id::{ConnId, OpId, TorrentId};
 use crate::metainfo::FileIndex;
 use crate::notice::Notice;
@@ -26,8 +25,6 @@ pub(crate) struct Ctx<'a> {
     pub(crate) timers: &'a mut Timers<Timer>,
     pub(crate) ops: &'a mut Slab<OpId, Op>,
     pub(crate) stats: &'a mut Stats,
-    /// What peers told that is of use to the DHT.
-    pub(crate) dht_nodes: &'a mut Contacts,
 }
 
 /// Where messages go, and when.
@@ -92,7 +89,7 @@ pub(crate) enum Timer {
     Pex(TorrentId),
     /// The local network is told which torrents there are.
     Lsd,
-    /// The DHT node's deadlines, and contacts that wait for it.
+    /// The DHT node's deadlines.
     Dht,
     /// A torrent is to be looked up in the DHT.
     DhtTorrent(TorrentId),

@@ -19,7 +19,6 @@ use crate::command::Reply;
 use crate::config::Config;
 use crate::connections::{Conn, Connections};
 use crate::ctx::{Identity, Op, Timer};
-use crate::dht::contacts::Contacts;
 use crate::dht::{Dht, DhtView};
 use crate::error::CommandError;
 use crate::event::{CloseReason, ContactError, Event, OpResult, Undelivered};
@@ -33,6 +32,7 @@ use crate::peer::handshake::Greeting;
 use crate::rate;
 use crate::rng::{Rng, Seed};
 use crate::shared::Shared;
+use crate::signal::{Signal, Signals};
 use crate::slab::Slab;
 use crate::stats::Stats;
 use crate::status::{PeerSource, Traffic};
@@ -167,7 +167,7 @@ impl Engine {
                 banned: Banned::default(),
                 udp: UdpTrackers::default(),
                 lsd,
-                dht_nodes: Contacts::default(),
+                signals: Signals::default(),
             },
             wall,
             evictor: Evictor::default(),
@@ -211,6 +211,7 @@ impl Engine {
             Event::Multicast { from, data } => self.on_multicast(from, &data),
             Event::Done { op, result } => self.on_done(op, result),
         }
+        self.hear();
         self.run_timers();
         self.shared.actions.seal();
         core::mem::swap(&mut self.shared.actions, actions);
@@ -559,12 +560,49 @@ impl Engine {
         }
     }
 
+    /// Tells what parts have to say to each other, until nobody has anything to say.
+    fn hear(&mut self) {
+        for _ in 0..limits::SIGNALS_PER_CALL {
+            let Some(signal) = self.shared.signals.pop() else {
+                return;
+            };
+            self.on_signal(signal);
+        }
+    }
+
+    fn on_signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Started(id) => self.visit(id, Torrent::on_started),
+            Signal::Completed(id) => self.visit(id, Torrent::on_completed),
+            Signal::Lonely(id) => self.visit(id, Torrent::on_lonely),
+            Signal::Done(id) => self.visit(id, Torrent::on_done),
+            Signal::Goal(id) => self.visit(id, Torrent::on_goal),
+            Signal::LookUp(id) => self.on_dht_torrent(id),
+            Signal::Seek(id) => {
+                self.dialers.insert(id);
+                self.dial();
+            }
+            Signal::Place => self.dial(),
+            Signal::Unthrottled => self.release_waiting(Cause::Rate),
+            Signal::Node(address) => self.on_dht_contact(address),
+            Signal::OwnAddress { peer, own } => self.on_own_address(peer, own),
+        }
+    }
+
+    /// Lends a torrent what it needs, if it still is.
+    fn visit(&mut self, id: TorrentId, work: impl FnOnce(&mut Torrent, &mut Shared)) {
+        if let Some(torrent) = self.torrents.get_mut(id) {
+            work(torrent, &mut self.shared);
+        }
+    }
+
     fn run_timers(&mut self) {
         for _ in 0..limits::TIMERS_PER_CALL {
             let Some(timer) = self.shared.timers.pop_due(self.shared.now) else {
                 return;
             };
             self.on_timer(timer);
+            self.hear();
         }
     }
 
@@ -580,16 +618,8 @@ impl Engine {
                 Some(Conn::Greeting(_)) => self.hang_up(conn, PeerError::Silent),
                 Some(Conn::Closing { .. }) | None => {}
             },
-            Timer::Choke(id) => {
-                if let Some(torrent) = self.torrents.get_mut(id) {
-                    torrent.choke_round(&mut self.shared);
-                }
-            }
-            Timer::Have(id) => {
-                if let Some(torrent) = self.torrents.get_mut(id) {
-                    torrent.tell_all(&mut self.shared);
-                }
-            }
+            Timer::Choke(id) => self.visit(id, Torrent::choke_round),
+            Timer::Have(id) => self.visit(id, Torrent::tell_all),
             Timer::Dial => self.dial(),
             Timer::Candidates(id) => {
                 self.dialers.insert(id);
@@ -607,31 +637,11 @@ impl Engine {
                     self.on_udp_outcome(outcome);
                 }
             }
-            Timer::Checkpoint(id) => {
-                if let Some(torrent) = self.torrents.get_mut(id) {
-                    torrent.on_checkpoint_timer(&mut self.shared);
-                }
-            }
-            Timer::Probe(id) => {
-                if let Some(torrent) = self.torrents.get_mut(id) {
-                    torrent.probe(&mut self.shared);
-                }
-            }
-            Timer::Goal(id) => {
-                if let Some(torrent) = self.torrents.get_mut(id) {
-                    torrent.on_goal_timer(&mut self.shared);
-                }
-            }
-            Timer::Metadata(id) => {
-                if let Some(torrent) = self.torrents.get_mut(id) {
-                    torrent.on_metadata_timer(&mut self.shared);
-                }
-            }
-            Timer::Pex(id) => {
-                if let Some(torrent) = self.torrents.get_mut(id) {
-                    torrent.exchange_peers(&mut self.shared);
-                }
-            }
+            Timer::Checkpoint(id) => self.visit(id, Torrent::on_checkpoint_timer),
+            Timer::Probe(id) => self.visit(id, Torrent::probe),
+            Timer::Goal(id) => self.visit(id, Torrent::on_goal),
+            Timer::Metadata(id) => self.visit(id, Torrent::fetch_more),
+            Timer::Pex(id) => self.visit(id, Torrent::exchange_peers),
             Timer::Lsd => {
                 let torrents = &self.torrents;
                 let port = self.shared.identity.port();
@@ -664,6 +674,9 @@ impl Engine {
     }
 
     fn wake(&self) -> Wake {
+        if let Some(signal) = self.shared.signals.first() {
+            return Wake::Now(reason_of(signal));
+        }
         match self.shared.timers.next() {
             None => Wake::Idle,
             Some((at, timer)) => {
@@ -675,6 +688,17 @@ impl Engine {
                 }
             }
         }
+    }
+}
+
+fn reason_of(signal: Signal) -> Reason {
+    match signal {
+        Signal::Started(_) | Signal::Completed(_) | Signal::Lonely(_) => Reason::Tracker,
+        Signal::LookUp(_) | Signal::Node(_) | Signal::OwnAddress { .. } => Reason::Dht,
+        Signal::Done(_) => Reason::Metadata,
+        Signal::Goal(_) => Reason::Goal,
+        Signal::Seek(_) | Signal::Place => Reason::Dial,
+        Signal::Unthrottled => Reason::RateLimit,
     }
 }
 

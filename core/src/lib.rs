@@ -119,6 +119,7 @@ mod rate;
 mod ratelimit;
 mod rng;
 mod shared;
+mod signal;
 mod slab;
 mod stats;
 pub mod status;

@@ -119,6 +119,10 @@ pub const REQUEST_TIMEOUT: core::ops::RangeInclusive<Duration> =
 /// [`Wake::Now`](crate::Wake::Now).
 pub const TIMERS_PER_CALL: u32 = 64;
 
+/// What parts of an engine tell each other in one go; the rest is told after the next timer, or in the next call, for
+/// which [`Wake::Now`](crate::Wake::Now) asks.
+pub const SIGNALS_PER_CALL: u32 = 256;
+
 /// Requests to UDP trackers that wait or are under way, of all torrents: 4,096 × some 300 bytes.
 pub const MAX_UDP_TRACKER_REQUESTS: usize = 4_096;
 

@@ -7,12 +7,12 @@ use crate::action::{Action, Actions, DiskJob};
 use crate::config::Config;
 use crate::connections::Connections;
 use crate::ctx::{Ctx, DiskOp, Identity, Op, Out, Timer};
-use crate::dht::contacts::Contacts;
 use crate::id::{OpId, TorrentId};
 use crate::lsd::Lsd;
 use crate::notice::Notice;
 use crate::rate::Traffic;
 use crate::rng::Rng;
+use crate::signal::{Signal, Signals};
 use crate::slab::Slab;
 use crate::stats::Stats;
 use crate::throttle::Throttle;
@@ -21,7 +21,8 @@ use crate::timer::Timers;
 use crate::torrent::candidates::Banned;
 use crate::tracker::{Means, UdpTrackers};
 
-/// The engine's shared parts. Whoever is lent them appends to `actions`, sets timers and returns verdicts.
+/// The engine's shared parts. Whoever is lent them appends to `actions`, sets timers, which mean
+/// time and nothing else, and has what concerns others told to them as a [`Signal`].
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) now: Instant,
@@ -40,8 +41,8 @@ pub(crate) struct Shared {
     pub(crate) banned: Banned,
     pub(crate) udp: UdpTrackers,
     pub(crate) lsd: Lsd,
-    /// What peers told that is of use to the DHT.
-    pub(crate) dht_nodes: Contacts,
+    /// What parts have to tell each other within this call.
+    pub(crate) signals: Signals,
 }
 
 impl Shared {
@@ -61,7 +62,6 @@ impl Shared {
             timers: &mut self.timers,
             ops: &mut self.ops,
             stats: &mut self.stats,
-            dht_nodes: &mut self.dht_nodes,
         };
         let udp = &mut self.udp;
         Means { ctx, udp }
@@ -73,6 +73,11 @@ impl Shared {
             now: self.now,
             actions: &mut self.actions,
         }
+    }
+
+    /// Tells another part something, in this call.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.signals.push(signal);
     }
 
     pub(crate) fn push(&mut self, action: Action) {

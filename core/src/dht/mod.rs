@@ -17,7 +17,6 @@ mod address;
 mod bloom;
 mod command;
 mod config;
-pub(crate) mod contacts;
 mod item;
 mod limiter;
 mod lookup;
@@ -310,17 +309,9 @@ impl Dht {
         }
     }
 
-    /// [`Timer::Dht`] fired: a deadline has come, or there are new contacts.
+    /// [`Timer::Dht`] fired: a deadline has come.
     pub(crate) fn on_timer(&mut self, ctx: &mut Ctx<'_>) -> Vec<DhtOutcome> {
         let mut outcomes = Vec::new();
-        while let Some(address) = ctx.dht_nodes.pop() {
-            self.contact(ctx, address, None);
-        }
-        while let Some((peer, own)) = ctx.dht_nodes.pop_vote() {
-            if self.listening {
-                self.on_vote(ctx, canonical(peer), None, own);
-            }
-        }
         for _ in 0..limits::TIMERS_PER_CALL {
             match self.timers.pop_due(ctx.now) {
                 Some(Due::Query(transaction)) => self.query_due(ctx, transaction, &mut outcomes),
@@ -333,6 +324,20 @@ impl Dht {
         }
         self.arm(ctx);
         outcomes
+    }
+
+    /// A peer says that a node is at an address.
+    pub(crate) fn on_contact(&mut self, ctx: &mut Ctx<'_>, address: SocketAddr) {
+        self.contact(ctx, address, None);
+        self.arm(ctx);
+    }
+
+    /// A peer says what our address is.
+    pub(crate) fn on_own_address(&mut self, ctx: &mut Ctx<'_>, peer: SocketAddr, own: IpAddr) {
+        if self.listening {
+            self.on_vote(ctx, canonical(peer), None, own);
+            self.arm(ctx);
+        }
     }
 
     /// Gets to know a node that the user, or a torrent, names.

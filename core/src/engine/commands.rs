@@ -12,6 +12,7 @@ use crate::error::CommandError;
 use crate::id::{ConnId, RequestId, TorrentId};
 use crate::metainfo::{Magnet, Metainfo, Node};
 use crate::notice::Notice;
+use crate::signal::Signal;
 use crate::status::PeerSource;
 use crate::torrent::Torrent;
 
@@ -75,9 +76,7 @@ impl Engine {
                     .throttle
                     .up
                     .set_rate(limits.upload, self.shared.now);
-                self.shared
-                    .timers
-                    .set_no_later(Timer::Throttle, self.shared.now);
+                self.shared.signal(Signal::Unthrottled);
                 Ok(Reply::Done)
             }
             Command::SetGoal { torrent, goal } => {
@@ -245,6 +244,7 @@ impl Engine {
         {
             self.is_down = true;
             self.shared.timers.clear();
+            self.shared.signals.clear();
             self.shared.push(Action::Reply {
                 request,
                 result: Ok(Reply::Done),

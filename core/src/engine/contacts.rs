@@ -16,6 +16,7 @@ use crate::limits;
 use crate::notice::{DisconnectReason, PeerError};
 use crate::peer::Introduction;
 use crate::peer::handshake::Progress;
+use crate::signal::Signal;
 use crate::torrent::Torrent;
 use crate::wire::handshake::{Handshake, PeerId, Reserved};
 
@@ -273,9 +274,7 @@ impl Engine {
     /// Sees to it that torrents that wait for a free place are asked again.
     pub(super) fn dial_soon(&mut self) {
         if !self.dialers.is_empty() {
-            self.shared
-                .timers
-                .set_no_later(Timer::Dial, self.shared.now);
+            self.shared.signal(Signal::Place);
         }
     }
 

@@ -1,15 +1,15 @@
 //! What the engine and its DHT node have to do with each other.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use crate::action::Action;
-use crate::ctx::Timer;
 use crate::dht::{Announce, Attempt, DhtCommand, DhtOutcome};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::event::{ContactError, OpResult};
 use crate::id::{OpId, RequestId, TorrentId};
 use crate::notice::Notice;
+use crate::signal::Signal;
 use crate::status::PeerSource;
 
 impl Engine {
@@ -62,6 +62,20 @@ impl Engine {
         };
         if let Some(dht) = &mut self.dht {
             dht.on_resolved(&mut self.shared.ctx(), op, result);
+        }
+    }
+
+    /// A peer says that a node is at an address.
+    pub(super) fn on_dht_contact(&mut self, address: SocketAddr) {
+        if let Some(dht) = &mut self.dht {
+            dht.on_contact(&mut self.shared.ctx(), address);
+        }
+    }
+
+    /// A peer says what our address is.
+    pub(super) fn on_own_address(&mut self, peer: SocketAddr, own: IpAddr) {
+        if let Some(dht) = &mut self.dht {
+            dht.on_own_address(&mut self.shared.ctx(), peer, own);
         }
     }
 
@@ -120,9 +134,7 @@ impl Engine {
                 }
                 DhtOutcome::Ready => {
                     for id in self.torrents.keys() {
-                        self.shared
-                            .timers
-                            .set_no_later(Timer::DhtTorrent(id), self.shared.now);
+                        self.shared.signal(Signal::LookUp(id));
                     }
                 }
             }

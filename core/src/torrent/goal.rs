@@ -11,6 +11,7 @@ use crate::ctx::Timer;
 use crate::id::ConnId;
 use crate::notice::{Notice, TorrentState};
 use crate::shared::Shared;
+use crate::signal::Signal;
 use crate::time::Instant;
 use crate::torrent::Torrent;
 
@@ -23,7 +24,8 @@ impl Torrent {
         self.watch_goal(ctx);
     }
 
-    pub(crate) fn on_goal_timer(&mut self, ctx: &mut Shared) {
+    /// It may have been reached.
+    pub(crate) fn on_goal(&mut self, ctx: &mut Shared) {
         if self.is_goal_reached(ctx.now) {
             ctx.notify(Notice::GoalReached { torrent: self.id });
             self.pause(ctx);
@@ -45,7 +47,11 @@ impl Torrent {
             _ => None,
         };
         match due {
-            Some(due) => ctx.timers.set(Timer::Goal(self.id), due.max(ctx.now)),
+            Some(due) if due <= ctx.now => {
+                ctx.timers.cancel(Timer::Goal(self.id));
+                ctx.signal(Signal::Goal(self.id));
+            }
+            Some(due) => ctx.timers.set(Timer::Goal(self.id), due),
             None => ctx.timers.cancel(Timer::Goal(self.id)),
         }
     }

@@ -24,6 +24,7 @@ use crate::metainfo::{
 };
 use crate::notice::{DisconnectReason, Notice, TorrentState};
 use crate::shared::Shared;
+use crate::signal::Signal;
 use crate::torrent::Torrent;
 use crate::torrent::metadata::{Arrival, Fetch};
 use crate::torrent::picker::Picker;
@@ -40,15 +41,15 @@ impl Torrent {
     /// Looks for the metadata. Connections that there are stay.
     pub(super) fn fetch_metadata(&mut self, ctx: &mut Shared) {
         self.set_state(ctx, TorrentState::FetchingMetadata);
-        ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
+        ctx.signal(Signal::Started(self.id));
         ctx.lsd.join(self.id, ctx.now, &mut ctx.timers);
         self.start_dht(ctx);
         self.seek_peers(ctx);
     }
 
     /// Asks for what is missing of the metadata.
-    pub(super) fn fetch_more(&mut self, ctx: &mut Shared) {
-        if self.state != TorrentState::FetchingMetadata {
+    pub(crate) fn fetch_more(&mut self, ctx: &mut Shared) {
+        if self.state != TorrentState::FetchingMetadata || self.unusable.is_some() {
             return;
         }
         let Some(fetch) = &mut self.fetch else {
@@ -67,14 +68,12 @@ impl Torrent {
         }
     }
 
-    /// Somebody is late with the metadata; or it is all that was wanted, or of no use.
-    pub(crate) fn on_metadata_timer(&mut self, ctx: &mut Shared) {
+    /// The metadata is all that was wanted, or of no use.
+    pub(crate) fn on_done(&mut self, ctx: &mut Shared) {
         let at_end = self.unusable.is_some() || self.fetch.is_none();
         if at_end && self.state == TorrentState::FetchingMetadata {
             self.pause(ctx);
-            return;
         }
-        self.fetch_more(ctx);
     }
 
     /// A piece of the metadata came.
@@ -137,7 +136,8 @@ impl Torrent {
                 });
                 self.unusable = Some(error);
                 self.magnet = magnet;
-                ctx.timers.set(Timer::Metadata(self.id), ctx.now);
+                ctx.timers.cancel(Timer::Metadata(self.id));
+                ctx.signal(Signal::Done(self.id));
                 return;
             }
         };
@@ -166,7 +166,7 @@ impl Torrent {
         }
         self.storage.note_fetched();
         if self.metadata_only {
-            ctx.timers.set(Timer::Metadata(self.id), ctx.now);
+            ctx.signal(Signal::Done(self.id));
         } else {
             self.open_storage(ctx);
         }

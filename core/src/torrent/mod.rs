@@ -57,6 +57,7 @@ use crate::peer::Peer;
 use crate::rate::Rate;
 use crate::ratelimit::Bucket;
 use crate::shared::Shared;
+use crate::signal::Signal;
 use crate::status::PeerSource;
 use crate::time::Instant;
 pub(crate) use crate::torrent::magnet::selection;
@@ -134,8 +135,6 @@ pub(crate) struct Torrent {
     announcer: Announcer,
     /// Whether the announcer has been told to start, and not to stop.
     announcing: bool,
-    /// Whether trackers are to be asked for more peers before it is time.
-    hungry: bool,
     dht: trackerless::Schedule,
 
     down_limit: Bucket,
@@ -234,7 +233,6 @@ impl Torrent {
             handout: None,
             announcer,
             announcing: false,
-            hungry: false,
             dht: trackerless::Schedule::default(),
             down_limit: Bucket::new(add.limits.download, ctx.now),
             up_limit: Bucket::new(add.limits.upload, ctx.now),
@@ -458,7 +456,7 @@ impl Torrent {
     pub(crate) fn set_limits(&mut self, ctx: &mut Shared, limits: RateLimits) {
         self.down_limit.set_rate(limits.download, ctx.now);
         self.up_limit.set_rate(limits.upload, ctx.now);
-        ctx.timers.set_no_later(Timer::Throttle, ctx.now);
+        ctx.signal(Signal::Unthrottled);
     }
 
     pub(crate) fn add_candidates(
@@ -533,18 +531,24 @@ impl Torrent {
         self.announcer.scrape(&mut ctx.trackers(), &facts);
     }
 
-    /// The trackers' schedule came due.
-    pub(crate) fn on_tracker_timer(&mut self, ctx: &mut Shared) {
+    /// It takes part from now on.
+    pub(crate) fn on_started(&mut self, ctx: &mut Shared) {
         if !self.announcing && self.takes_peers() {
             self.announcing = true;
             let facts = self.facts(ctx);
             self.announcer.start(&mut ctx.trackers(), &facts);
-            return;
         }
+    }
+
+    /// It has everything.
+    pub(crate) fn on_completed(&mut self, ctx: &mut Shared) {
+        self.announcer.complete();
+        self.on_tracker_timer(ctx);
+    }
+
+    /// The trackers' schedule came due.
+    pub(crate) fn on_tracker_timer(&mut self, ctx: &mut Shared) {
         let facts = self.facts(ctx);
-        if core::mem::take(&mut self.hungry) && self.announcing {
-            self.announcer.want_peers(&mut ctx.trackers(), &facts);
-        }
         self.announcer.on_timer(&mut ctx.trackers(), &facts);
     }
 
@@ -628,8 +632,7 @@ impl Torrent {
                 ctx.notify(Notice::Completed { torrent: self.id });
             }
         }
-        // The tracker's timer starts the announcer, which needs what only the engine has at hand.
-        ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
+        ctx.signal(Signal::Started(self.id));
         self.start_dht(ctx);
         self.watch_goal(ctx);
         self.seek_peers(ctx);
@@ -667,8 +670,7 @@ impl Torrent {
             self.completed = true;
             ctx.notify(Notice::Completed { torrent: self.id });
             if self.have().is_full() {
-                self.announcer.complete();
-                ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
+                ctx.signal(Signal::Completed(self.id));
             }
             self.checkpoint(ctx);
             self.watch_goal(ctx);

@@ -15,6 +15,7 @@ use crate::id::ConnId;
 use crate::notice::{DisconnectReason, Notice, PeerError, TorrentState};
 use crate::peer::{Introduction, Peer};
 use crate::shared::Shared;
+use crate::signal::Signal;
 use crate::status::PeerSource;
 use crate::time::Instant;
 use crate::torrent::Torrent;
@@ -158,17 +159,17 @@ impl Torrent {
             return;
         }
         if let Some(at) = self.candidates.next_at(ctx.now) {
-            ctx.timers
-                .set_no_later(Timer::Candidates(self.id), at.max(ctx.now));
+            if at <= ctx.now {
+                ctx.signal(Signal::Seek(self.id));
+            } else {
+                ctx.timers.set_no_later(Timer::Candidates(self.id), at);
+            }
         } else if matches!(
             self.state,
             TorrentState::Downloading | TorrentState::FetchingMetadata
         ) && self.peers.len() < FEW_PEERS
         {
-            // The tracker's timer asks, as far as the tracker allows.
-            self.hungry = true;
-            ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
-            self.hurry_dht(ctx);
+            ctx.signal(Signal::Lonely(self.id));
         }
     }
 

@@ -8,6 +8,7 @@ use crate::limits;
 use crate::metainfo::Node;
 use crate::notice::TorrentState;
 use crate::shared::Shared;
+use crate::signal::Signal;
 use crate::time::Instant;
 use crate::torrent::Torrent;
 
@@ -83,27 +84,40 @@ impl Torrent {
     pub(super) fn start_dht(&mut self, ctx: &mut Shared) {
         if ctx.config.dht.enabled && !self.is_private() {
             self.dht = Schedule::default();
-            ctx.timers.set_no_later(Timer::DhtTorrent(self.id), ctx.now);
+            ctx.timers.cancel(Timer::DhtTorrent(self.id));
+            ctx.signal(Signal::LookUp(self.id));
         }
     }
 
     /// It turned out to be private.
     pub(super) fn quit_dht(&mut self, ctx: &mut Shared) {
         if ctx.config.dht.enabled {
-            ctx.timers.set(Timer::DhtTorrent(self.id), ctx.now);
+            ctx.timers.cancel(Timer::DhtTorrent(self.id));
+            ctx.signal(Signal::LookUp(self.id));
         }
     }
 
     /// It has stopped.
     pub(super) fn stop_dht(&mut self, ctx: &mut Shared) {
         if ctx.config.dht.enabled && !self.is_private() {
-            // What is under way is given up when the timer sees that it does not run.
-            ctx.timers.set(Timer::DhtTorrent(self.id), ctx.now);
+            // What is under way is given up when it shows that it does not run.
+            ctx.timers.cancel(Timer::DhtTorrent(self.id));
+            ctx.signal(Signal::LookUp(self.id));
         }
     }
 
-    /// There are few peers, and nobody to dial: looks it up before it is time.
-    pub(super) fn hurry_dht(&mut self, ctx: &mut Shared) {
+    /// There are few peers, and nobody to dial: trackers and the DHT are asked before it is time, as far as they
+    /// allow.
+    pub(crate) fn on_lonely(&mut self, ctx: &mut Shared) {
+        self.on_started(ctx);
+        if self.announcing {
+            let facts = self.facts(ctx);
+            self.announcer.want_peers(&mut ctx.trackers(), &facts);
+        }
+        self.hurry_dht(ctx);
+    }
+
+    fn hurry_dht(&mut self, ctx: &mut Shared) {
         let lacking = matches!(
             self.state,
             TorrentState::Downloading | TorrentState::FetchingMetadata
@@ -126,16 +140,14 @@ impl Torrent {
     /// A peer says where its DHT node is.
     pub(super) fn on_dht_port(&mut self, ctx: &mut Shared, peer: SocketAddr, port: u16) {
         if ctx.config.dht.enabled && !self.is_private() && port != 0 {
-            ctx.dht_nodes.push(SocketAddr::new(peer.ip(), port));
-            ctx.timers.set_no_later(Timer::Dht, ctx.now);
+            ctx.signal(Signal::Node(SocketAddr::new(peer.ip(), port)));
         }
     }
 
     /// A peer that we dialled says what our address is (BEP 10). Whoever dialled us chose to, and may have come for this.
     pub(super) fn on_own_address(&self, ctx: &mut Shared, peer: SocketAddr, own: IpAddr) {
         if ctx.config.dht.enabled && !self.is_private() {
-            ctx.dht_nodes.push_vote(peer, own);
-            ctx.timers.set_no_later(Timer::Dht, ctx.now);
+            ctx.signal(Signal::OwnAddress { peer, own });
         }
     }
 

@@ -14,7 +14,6 @@ use super::udp::{UdpOutcome, UdpTrackers};
 use crate::action::{Action, Actions};
 use crate::config::Config;
 use crate::ctx::{Ctx, Identity, Op, Timer};
-use crate::dht::contacts::Contacts;
 use crate::event::{ContactError, HttpReply, OpResult, Undelivered};
 use crate::id::{OpId, TorrentId};
 use crate::metainfo::InfoHash;
@@ -40,7 +39,6 @@ pub(super) struct World {
     identity: Identity,
     rng: Rng,
     actions: Actions,
-    dht_nodes: Contacts,
 }
 
 impl World {
@@ -60,7 +58,6 @@ impl World {
             },
             rng: Rng::new(Seed([seed; 32])),
             actions: Actions::new(),
-            dht_nodes: Contacts::default(),
         }
     }
 
@@ -73,7 +70,6 @@ impl World {
             timers: &mut self.timers,
             ops: &mut self.ops,
             stats: &mut self.stats,
-            dht_nodes: &mut self.dht_nodes,
             identity: &self.identity,
         }
     }
