@@ -302,7 +302,7 @@ impl Engine {
             dht.check();
         }
         for (id, torrent) in self.torrents.iter() {
-            assert_eq!(id, torrent.id, "a torrent is found under its id");
+            assert_eq!(id, torrent.id(), "a torrent is found under its id");
             assert_eq!(
                 self.by_hash.get(&torrent.info_hash()),
                 Some(&id),
@@ -471,11 +471,7 @@ impl Engine {
         let Some(torrent) = self.torrents.get_mut(id) else {
             return;
         };
-        let facts = torrent.facts(&self.shared);
-        let peers = torrent
-            .announcer()
-            .on_udp_done(&mut self.shared.trackers(), &facts, outcome);
-        torrent.add_candidates(&mut self.shared, peers, PeerSource::Tracker);
+        torrent.on_udp_done(&mut self.shared, outcome);
         self.settle(id);
     }
 
@@ -508,10 +504,7 @@ impl Engine {
                 let Some(torrent) = self.torrents.get_mut(id) else {
                     return;
                 };
-                let facts = torrent.facts(&self.shared);
-                let announcer = torrent.announcer();
-                let peers = announcer.on_http_done(&mut self.shared.trackers(), &facts, op, result);
-                torrent.add_candidates(&mut self.shared, peers, PeerSource::Tracker);
+                torrent.on_http_done(&mut self.shared, op, result);
                 self.settle(id);
             }
             Op::TrackerResolve => {
@@ -529,9 +522,7 @@ impl Engine {
             Op::DhtResolve => self.on_dht_resolved(op, result),
             Op::TrackerPeerResolve(id, port) => {
                 if let Some(torrent) = self.torrents.get_mut(id) {
-                    let listen = self.shared.identity.listen;
-                    let peers = torrent.announcer().on_peer_resolved(listen, port, result);
-                    torrent.add_candidates(&mut self.shared, peers, PeerSource::Tracker);
+                    torrent.on_peer_resolved(&mut self.shared, port, result);
                 }
             }
             Op::PeerResolve(id, port) => {

@@ -1,5 +1,6 @@
 //! What users ask of an engine, carried out.
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -10,11 +11,11 @@ use crate::ctx::{Op, Timer};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::id::{ConnId, RequestId, TorrentId};
-use crate::metainfo::{Magnet, Metainfo, Node};
+use crate::metainfo::{Magnet, Metainfo, Node, placeholder_name};
 use crate::notice::Notice;
 use crate::signal::Signal;
 use crate::status::PeerSource;
-use crate::torrent::Torrent;
+use crate::torrent::{Known, Torrent};
 
 impl Engine {
     pub(super) fn on_command(&mut self, request: RequestId, command: Command) {
@@ -151,37 +152,43 @@ impl Engine {
         }
         let magnet = add.magnet.as_deref().map(str::parse::<Magnet>).transpose();
         let magnet = magnet.map_err(|error| CommandError::BadMagnet(error.to_string()))?;
-        let metainfo = match &magnet {
+        let names = self.shared.config.names;
+        let known = match &magnet {
             Some(magnet) if add.metainfo.is_empty() => {
-                Metainfo::unknown(magnet.info_hash, magnet.name.as_deref())
+                let (info_hash, name) = (magnet.info_hash, magnet.name.as_deref());
+                let name = placeholder_name(info_hash, name, add.name.as_deref(), names);
+                Known::Link { info_hash, name }
             }
-            Some(_) | None => Metainfo::parse(add.metainfo.clone())
-                .map(|metainfo| metainfo.with_names(self.shared.config.names))
-                .map_err(|error| CommandError::BadMetainfo(error.to_string()))?,
+            Some(_) | None => {
+                let metainfo = Metainfo::parse(add.metainfo.clone())
+                    .map_err(|error| CommandError::BadMetainfo(error.to_string()))?;
+                let metainfo = match &add.name {
+                    Some(name) => metainfo.with_name(name, names),
+                    None => metainfo.with_names(names),
+                };
+                Known::Metainfo(Box::new(metainfo))
+            }
         };
-        let metainfo = match &add.name {
-            Some(name) => metainfo.with_name(name, self.shared.config.names),
-            None => metainfo,
-        };
-        let other = |magnet: &Magnet| magnet.info_hash != metainfo.info_hash();
-        if magnet.as_ref().is_some_and(other) {
+        let info_hash = known.info_hash();
+        if magnet
+            .as_ref()
+            .is_some_and(|magnet| magnet.info_hash != info_hash)
+        {
             let why = "it is of another torrent than the .torrent file";
             return Err(CommandError::BadMagnet(why.to_string()));
         }
-        if let Some(magnet) = &magnet
+        if let (Some(magnet), Known::Metainfo(metainfo)) = (&magnet, &known)
             && add.priorities.is_empty()
-            && !metainfo.info_bytes().is_empty()
         {
-            crate::torrent::selection(magnet, &metainfo)
+            crate::torrent::selection(magnet, metainfo)
                 .map_err(|error| CommandError::BadMagnet(error.to_string()))?;
         }
-        let info_hash = metainfo.info_hash();
         if let Some(torrent) = self.by_hash.get(&info_hash).copied() {
             return Err(CommandError::Duplicate { info_hash, torrent });
         }
         let torrent = self
             .torrents
-            .insert_with(|id| Torrent::new(id, metainfo, magnet.as_ref(), add, &mut self.shared));
+            .insert_with(|id| Torrent::new(id, known, magnet.as_ref(), add, &mut self.shared));
         self.by_hash.insert(info_hash, torrent);
         self.shared.notify(Notice::Added { torrent, info_hash });
         if let Some(added) = self.torrents.get_mut(torrent) {

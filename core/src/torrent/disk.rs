@@ -1,6 +1,7 @@
 //! The storage of a torrent: opening, checking, checkpoints, failures and the way back.
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -12,18 +13,19 @@ use crate::command::{Priority, Reply};
 use crate::ctx::{DiskOp, Timer};
 use crate::error::CommandError;
 use crate::event::{DiskDone, DiskError, DiskErrorKind, ForeignFile, Opened, PartialPiece};
-use crate::id::{OpId, RequestId, StorageKey};
+use crate::id::{OpId, RequestId, StorageKey, TorrentId};
 use crate::metainfo::{FileIndex, FileKind, PieceIndex};
 use crate::notice::{Notice, TorrentState};
 use crate::shared::Shared;
 use crate::time::Instant;
-use crate::torrent::Torrent;
+use crate::torrent::phase::Activity;
+use crate::torrent::transfer::Transfer;
 
 /// How soon a disk that failed is looked at again, at first and at most.
 const PROBE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
 /// By which part of the wait, at most, a disk is looked at earlier.
-const PROBE_JITTER: u32 = 4;
+pub(super) const PROBE_JITTER: u32 = 4;
 
 /// A disk that fails again before it went well for so long was not mended: the next look is later still.
 const STEADY: Duration = Duration::from_secs(300);
@@ -100,6 +102,15 @@ enum Stage {
     Released,
 }
 
+/// What a driver did that answers another question than was asked.
+fn misanswered(file: String, about: DiskOp, done: &DiskDone) -> DiskError {
+    DiskError {
+        kind: DiskErrorKind::Io,
+        file,
+        message: alloc::format!("{about:?} was answered with {done:?}"),
+    }
+}
+
 /// The SHA-1 of so many zeros.
 fn digest_of_zeros(len: u32) -> [u8; 20] {
     const CHUNK: u32 = 4096;
@@ -173,16 +184,145 @@ impl Storage {
     pub(super) fn take_error(&mut self) -> Option<DiskError> {
         self.error.take()
     }
+
+    /// Gives it up for good, with its files if told so.
+    pub(super) fn release(
+        &mut self,
+        ctx: &mut Shared,
+        torrent: TorrentId,
+        remove: Option<RemoveFiles>,
+    ) {
+        self.stage = Stage::Closing { reopen: false };
+        match remove {
+            Some(RemoveFiles { data }) => {
+                ctx.disk(torrent, DiskOp::Remove, DiskJob::Remove { data })
+            }
+            None => ctx.disk(torrent, DiskOp::Close, DiskJob::Close),
+        };
+    }
+
+    /// It was closed. Says whether it is to be opened again at once.
+    fn on_closed(&mut self, ctx: &mut Shared, checking: bool) -> bool {
+        match self.stage {
+            Stage::Closing { reopen: true } => {
+                self.stage = Stage::Closed;
+                self.verifying = 0;
+                if !checking {
+                    self.answer_all_saved(ctx);
+                }
+                return checking;
+            }
+            Stage::Closing { reopen: false } => {
+                self.stage = Stage::Released;
+                self.answer_all_saved(ctx);
+            }
+            Stage::Closed
+            | Stage::Opening
+            | Stage::Checking
+            | Stage::Open
+            | Stage::Keeping { .. }
+            | Stage::Released => {}
+        }
+        false
+    }
+
+    /// A job of a torrent ended of which nothing is known but a link: there is nothing to do but to close.
+    pub(super) fn on_bare_disk(
+        &mut self,
+        ctx: &mut Shared,
+        about: DiskOp,
+        result: Result<DiskDone, DiskError>,
+    ) {
+        self.error = match result {
+            Ok(DiskDone::Closed) => self.error.take(),
+            Ok(done) => Some(misanswered(String::new(), about, &done)),
+            Err(error) => Some(error),
+        };
+        self.on_closed(ctx, false);
+    }
+
+    /// The user wants resume data to be saved of a torrent that has none yet.
+    pub(super) fn save_nothing(&mut self, ctx: &mut Shared, request: RequestId) {
+        self.to_save.push(request);
+        match self.stage {
+            // Who waits is answered when it is closed.
+            Stage::Closing { .. } | Stage::Keeping { .. } => {}
+            Stage::Closed | Stage::Opening | Stage::Checking | Stage::Open | Stage::Released => {
+                self.answer_all_saved(ctx);
+            }
+        }
+    }
+
+    /// The disk failed. Says whether that is news, and when to look at it again.
+    pub(super) fn note_failure(
+        &mut self,
+        now: Instant,
+        about: DiskOp,
+        error: &DiskError,
+        again: bool,
+    ) -> (bool, Option<Duration>) {
+        // Many jobs fail at once, and for one reason: only looking again in vain makes the next look
+        // later, and failing again soon after it seemed to be well.
+        let relapse = !again && self.recovered.is_some_and(|at| now.since(at) < STEADY);
+        if matches!(about, DiskOp::Probe | DiskOp::Open) || relapse {
+            self.probe_after = (self.probe_after * 2).min(PROBE.1);
+        } else if !again {
+            self.probe_after = PROBE.0;
+        }
+        let news = self.error.as_ref() != Some(error);
+        self.error = Some(error.clone());
+        let mends_itself = error.kind != DiskErrorKind::Foreign;
+        (news, mends_itself.then_some(self.probe_after))
+    }
+
+    /// Answers everybody who waits for a checkpoint when there will be none, or none any more.
+    pub(super) fn answer_all_saved(&mut self, ctx: &mut Shared) {
+        self.saving.append(&mut self.to_save);
+        let error = self.error.clone();
+        self.answer_saved(ctx, error);
+    }
+
+    /// Answers those who waited for the checkpoint that has ended.
+    pub(super) fn answer_saved(&mut self, ctx: &mut Shared, error: Option<DiskError>) {
+        for request in self.saving.drain(..) {
+            let result = match error.clone() {
+                Some(error) => Err(CommandError::Disk(error)),
+                None => Ok(Reply::Done),
+            };
+            ctx.push(Action::Reply { request, result });
+        }
+    }
 }
 
-impl Torrent {
+/// What is removed with a torrent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RemoveFiles {
+    /// Its data, beside what is known of it.
+    pub(super) data: bool,
+}
+
+/// What a torrent must do after its disk has done something.
+#[derive(Debug)]
+#[must_use]
+pub(super) enum AfterDisk {
+    /// Nothing.
+    Nothing,
+    /// All is checked: it starts, or goes on.
+    Checked,
+    /// What had failed is well again: it goes on.
+    Usable,
+    /// Everything stops, and the disk is looked at again later.
+    Failed(DiskOp, DiskError),
+}
+
+impl Transfer<'_> {
     pub(super) fn open_storage(&mut self, ctx: &mut Shared) {
         self.storage.stage = Stage::Opening;
-        self.set_state(ctx, TorrentState::Checking);
+        self.check_again(ctx);
         let open = OpenStorage {
             key: self.storage.key,
-            metainfo: self.metainfo.clone(),
-            wanted: self.wanted_files(),
+            metainfo: self.content.metainfo.clone(),
+            wanted: self.content.wanted_files(),
             recheck: core::mem::take(&mut self.storage.recheck),
             overwrite: self.storage.overwrite,
             fetched: self.storage.fetched,
@@ -197,7 +337,7 @@ impl Torrent {
     /// Closes the storage and opens it anew.
     pub(super) fn reopen_storage(&mut self, ctx: &mut Shared, recheck: bool) {
         self.storage.recheck |= recheck;
-        self.set_state(ctx, TorrentState::Checking);
+        self.check_again(ctx);
         match self.storage.stage {
             Stage::Closed => self.open_storage(ctx),
             Stage::Closing { .. } => self.storage.stage = Stage::Closing { reopen: true },
@@ -209,14 +349,19 @@ impl Torrent {
         }
     }
 
+    /// The storage is looked at, and after that the torrent pauses if it was paused.
+    fn check_again(&mut self, ctx: &mut Shared) {
+        let pause = self.course.is_paused();
+        self.course
+            .enter(ctx, self.id, Activity::Checking { pause });
+    }
+
     /// Closes the storage for good. Unless the torrent is removed, what came of incomplete pieces is written
     /// first, and recorded with the rest, so that the next run goes on with it.
-    pub(super) fn release_storage(&mut self, ctx: &mut Shared) {
-        if !self.removal.is_empty() {
+    pub(super) fn release_storage(&mut self, ctx: &mut Shared, remove: Option<RemoveFiles>) {
+        if let Some(remove) = remove {
             self.drop_all_partials(ctx);
-            self.storage.stage = Stage::Closing { reopen: false };
-            let data = self.delete_data;
-            ctx.disk(self.id, DiskOp::Remove, DiskJob::Remove { data });
+            self.storage.release(ctx, self.id, Some(remove));
         } else if self.storage.stage == Stage::Open {
             self.storage.stage = Stage::Keeping { recording: false };
             self.flush_partials(ctx);
@@ -228,17 +373,16 @@ impl Torrent {
 
     fn close_for_good(&mut self, ctx: &mut Shared) {
         self.drop_all_partials(ctx);
-        self.storage.stage = Stage::Closing { reopen: false };
-        ctx.disk(self.id, DiskOp::Close, DiskJob::Close);
+        self.storage.release(ctx, self.id, None);
     }
 
     /// Something ended that closing for good may have waited for.
-    fn keep_on(&mut self, ctx: &mut Shared) {
+    pub(super) fn keep_on(&mut self, ctx: &mut Shared) {
         let Stage::Keeping { recording } = self.storage.stage else {
             return;
         };
-        let waits = self.partials.is_writing()
-            || !self.storing.is_empty()
+        let waits = self.content.partials.is_writing()
+            || !self.content.storing.is_empty()
             || self.storage.selecting > 0
             || self.storage.checkpointing;
         if waits {
@@ -253,28 +397,19 @@ impl Torrent {
     }
 
     /// A disk job ended.
-    pub(crate) fn on_disk(
+    pub(super) fn on_disk(
         &mut self,
         ctx: &mut Shared,
         op: OpId,
         about: DiskOp,
         result: Result<DiskDone, DiskError>,
-    ) {
-        self.settle_disk(ctx, op, about, result);
-        self.keep_on(ctx);
-    }
-
-    fn settle_disk(
-        &mut self,
-        ctx: &mut Shared,
-        op: OpId,
-        about: DiskOp,
-        result: Result<DiskDone, DiskError>,
-    ) {
+    ) -> AfterDisk {
         match (about, result) {
-            (DiskOp::Open, Ok(DiskDone::Opened(opened))) => self.on_opened(ctx, *opened),
+            (DiskOp::Open, Ok(DiskDone::Opened(opened))) => {
+                return self.on_opened(ctx, *opened);
+            }
             (DiskOp::Verify { piece }, Ok(DiskDone::Verified { matches })) => {
-                self.on_verified(ctx, piece, matches);
+                return self.on_verified(ctx, piece, matches);
             }
             (DiskOp::Store { piece, bytes }, Ok(DiskDone::Stored { blocks })) => {
                 self.on_stored(ctx, piece, bytes, blocks.as_deref());
@@ -293,29 +428,25 @@ impl Torrent {
                 self.on_trimmed(ctx, file, found, cut);
             }
             (DiskOp::Checkpoint, Ok(DiskDone::Checkpointed)) => self.on_checkpointed(ctx),
-            (DiskOp::Probe, Ok(DiskDone::Usable)) => self.on_usable(ctx),
+            (DiskOp::Probe, Ok(DiskDone::Usable)) => return self.on_usable(ctx),
             (DiskOp::Close | DiskOp::Remove, Ok(DiskDone::Closed)) => self.on_closed(ctx),
-            (about, Err(error)) => self.on_failed_job(ctx, op, about, error),
+            (about, Err(error)) => return self.on_failed_job(ctx, op, about, error),
             (about, Ok(done)) => {
-                // A driver that answers another question than was asked.
-                let error = DiskError {
-                    kind: DiskErrorKind::Io,
-                    file: self.name(),
-                    message: alloc::format!("{about:?} was answered with {done:?}"),
-                };
-                self.on_failed_job(ctx, op, about, error);
+                let error = misanswered(self.content.name(), about, &done);
+                return self.on_failed_job(ctx, op, about, error);
             }
         }
+        AfterDisk::Nothing
     }
 
     /// The time for resume data has come.
-    pub(crate) fn on_checkpoint_timer(&mut self, ctx: &mut Shared) {
+    pub(super) fn on_checkpoint_timer(&mut self, ctx: &mut Shared) {
         // A disk that failed would only fail again; the recovery sets the timer anew.
-        if self.state == TorrentState::Failed {
+        if self.course.state() == TorrentState::Failed {
             return;
         }
         // Smaller pieces are soon complete, and are not worth to be read back for it.
-        let is_large = self.layout.piece_length() >= LARGE_PIECE;
+        let is_large = self.content.layout.piece_length() >= LARGE_PIECE;
         if is_large && self.storage.is_open() && !self.storage.flushed {
             self.storage.flushed = self.flush_partials(ctx);
             if self.storage.flushed {
@@ -331,13 +462,13 @@ impl Torrent {
 
     /// A block of a piece came that is not complete: a large one is recorded before it is.
     pub(super) fn keep_large(&mut self, ctx: &mut Shared) {
-        if self.layout.piece_length() >= LARGE_PIECE && !self.storage.dirty {
+        if self.content.layout.piece_length() >= LARGE_PIECE && !self.storage.dirty {
             self.checkpoint_later(ctx);
         }
     }
 
     /// Saves resume data.
-    pub(crate) fn checkpoint(&mut self, ctx: &mut Shared) {
+    pub(super) fn checkpoint(&mut self, ctx: &mut Shared) {
         if self.storage.stage != Stage::Open {
             return;
         }
@@ -356,18 +487,16 @@ impl Torrent {
         self.storage.saving.append(&mut self.storage.to_save);
         ctx.timers.cancel(Timer::Checkpoint(self.id));
         let job = DiskJob::Checkpoint {
-            have: self.have().clone(),
-            partial: self.partials.stored(),
-            uploaded: self.earlier_uploaded.saturating_add(self.session_uploaded),
-            downloaded: self
-                .earlier_downloaded
-                .saturating_add(self.session_downloaded),
+            have: self.content.have().clone(),
+            partial: self.content.partials.stored(),
+            uploaded: self.flow.uploaded(),
+            downloaded: self.flow.downloaded(),
         };
         ctx.disk(self.id, DiskOp::Checkpoint, job);
     }
 
     /// The user wants resume data to be saved, and to know when that is done.
-    pub(crate) fn save(&mut self, ctx: &mut Shared, request: RequestId) {
+    pub(super) fn save(&mut self, ctx: &mut Shared, request: RequestId) {
         self.storage.to_save.push(request);
         match self.storage.stage {
             Stage::Open if self.storage.checkpointing => {}
@@ -375,32 +504,14 @@ impl Torrent {
             // What will be known then is saved then.
             Stage::Opening | Stage::Checking | Stage::Keeping { .. } | Stage::Closing { .. } => {}
             // Nothing was stored since it was closed.
-            Stage::Closed | Stage::Released => self.answer_all_saved(ctx),
-        }
-    }
-
-    /// Answers everybody who waits for a checkpoint when there will be none, or none any more.
-    fn answer_all_saved(&mut self, ctx: &mut Shared) {
-        self.storage.saving.append(&mut self.storage.to_save);
-        let error = self.storage.error.clone();
-        self.answer_saved(ctx, error);
-    }
-
-    /// Answers those who waited for the checkpoint that has ended.
-    fn answer_saved(&mut self, ctx: &mut Shared, error: Option<DiskError>) {
-        for request in self.storage.saving.drain(..) {
-            let result = match error.clone() {
-                Some(error) => Err(CommandError::Disk(error)),
-                None => Ok(Reply::Done),
-            };
-            ctx.push(Action::Reply { request, result });
+            Stage::Closed | Stage::Released => self.storage.answer_all_saved(ctx),
         }
     }
 
     /// Something was stored: sees to it that it gets into resume data.
     pub(super) fn checkpoint_later(&mut self, ctx: &mut Shared) {
         self.storage.dirty = true;
-        if self.state == TorrentState::Removing {
+        if self.course.state() == TorrentState::Removing {
             // The last record is made when all has come to an end.
             return;
         }
@@ -416,29 +527,29 @@ impl Torrent {
     }
 
     /// Looks whether a disk that failed can be used again.
-    pub(crate) fn probe(&mut self, ctx: &mut Shared) {
-        if self.state != TorrentState::Failed || self.storage.probing {
+    pub(super) fn probe(&mut self, ctx: &mut Shared) {
+        if self.course.state() != TorrentState::Failed || self.storage.probing {
             return;
         }
         self.storage.probing = true;
-        let piece = u64::from(self.layout.piece_length());
-        let missing = self.wanted_bytes() - self.wanted_have_bytes();
+        let piece = u64::from(self.content.layout.piece_length());
+        let missing = self.content.wanted_bytes() - self.content.wanted_have_bytes();
         let job = DiskJob::Probe {
             space: missing.min(PROBE_PIECES * piece),
         };
         ctx.disk(self.id, DiskOp::Probe, job);
     }
 
-    fn on_opened(&mut self, ctx: &mut Shared, opened: Opened) {
+    fn on_opened(&mut self, ctx: &mut Shared, opened: Opened) -> AfterDisk {
         if self.storage.stage != Stage::Opening {
-            return;
+            return AfterDisk::Nothing;
         }
         self.note_recovery(ctx);
-        let pieces = self.layout.piece_count();
-        self.earlier_uploaded = self.earlier_uploaded.max(opened.uploaded);
-        self.earlier_downloaded = self.earlier_downloaded.max(opened.downloaded);
+        let pieces = self.content.layout.piece_count();
+        self.flow.earlier_uploaded = self.flow.earlier_uploaded.max(opened.uploaded);
+        self.flow.earlier_downloaded = self.flow.earlier_downloaded.max(opened.downloaded);
         for piece in opened.trusted.iter().filter(|piece| *piece < pieces) {
-            self.recover_piece(piece);
+            self.content.picker.set_have(piece);
         }
         let doubtful = opened.doubtful.resized(pieces);
         self.storage.unchecked = doubtful.count();
@@ -450,13 +561,13 @@ impl Torrent {
             .map(|longer| (longer.file, longer.found))
             .collect();
         self.storage.stage = Stage::Checking;
-        self.set_state(ctx, TorrentState::Checking);
-        self.verify_more(ctx);
+        self.check_again(ctx);
+        self.verify_more(ctx)
     }
 
-    fn verify_more(&mut self, ctx: &mut Shared) {
+    fn verify_more(&mut self, ctx: &mut Shared) -> AfterDisk {
         if self.storage.stage != Stage::Checking {
-            return;
+            return AfterDisk::Nothing;
         }
         while self.storage.verifying < ctx.config.check_depth {
             let next = self.storage.next_doubtful;
@@ -467,7 +578,12 @@ impl Torrent {
                 break;
             };
             self.storage.next_doubtful = piece + 1;
-            let Some(digest) = self.metainfo.piece_hash(PieceIndex::new(piece)).copied() else {
+            let Some(digest) = self
+                .content
+                .metainfo
+                .piece_hash(PieceIndex::new(piece))
+                .copied()
+            else {
                 continue;
             };
             self.storage.verifying += 1;
@@ -478,35 +594,39 @@ impl Torrent {
             ctx.disk(self.id, DiskOp::Verify { piece }, job);
         }
         if self.storage.verifying == 0 {
-            self.on_checked(ctx);
+            self.on_checked(ctx)
+        } else {
+            AfterDisk::Nothing
         }
     }
 
-    fn on_verified(&mut self, ctx: &mut Shared, piece: u32, matches: bool) {
+    fn on_verified(&mut self, ctx: &mut Shared, piece: u32, matches: bool) -> AfterDisk {
         self.storage.verifying = self.storage.verifying.saturating_sub(1);
         if self.storage.stage != Stage::Checking {
-            return;
+            return AfterDisk::Nothing;
         }
         self.storage.unchecked = self.storage.unchecked.saturating_sub(1);
         if matches {
             self.storage.dirty = true;
-            self.recover_piece(piece);
+            self.content.picker.set_have(piece);
         }
-        self.verify_more(ctx);
+        self.verify_more(ctx)
     }
 
-    fn on_checked(&mut self, ctx: &mut Shared) {
+    fn on_checked(&mut self, ctx: &mut Shared) -> AfterDisk {
         self.storage.doubtful = Bitfield::default();
         self.storage.unchecked = 0;
-        self.count_missing();
+        self.content.count_missing();
         if let Some(foreign) = self.find_foreign() {
-            self.refuse_foreign(ctx, foreign);
-            return;
+            return self.refuse_foreign(ctx, foreign);
         }
         self.storage.stage = Stage::Open;
         let partial = core::mem::take(&mut self.storage.partial);
         self.restore_partials(ctx, partial);
-        let (have, pieces) = (self.have().count(), self.layout.piece_count());
+        let (have, pieces) = (
+            self.content.have().count(),
+            self.content.layout.piece_count(),
+        );
         ctx.notify(Notice::Checked {
             torrent: self.id,
             have,
@@ -515,8 +635,7 @@ impl Torrent {
         if self.storage.dirty || !self.storage.to_save.is_empty() {
             self.checkpoint(ctx);
         }
-        self.go(ctx);
-        self.trim_complete_files(ctx);
+        AfterDisk::Checked
     }
 
     /// The first file that was there before the torrent and has not one right piece in it: whoever made it
@@ -529,11 +648,11 @@ impl Torrent {
         // There are two lengths of pieces at most.
         let mut zeros = BTreeMap::new();
         foreign.into_iter().find(|foreign| {
-            let pieces = self.layout.pieces_of_file(foreign.file);
+            let pieces = self.content.layout.pieces_of_file(foreign.file);
             !pieces.unwrap_or_default().any(|piece| {
-                let size = self.piece_size(piece);
-                self.have().contains(piece)
-                    && self.metainfo.piece_hash(PieceIndex::new(piece))
+                let size = self.content.piece_size(piece);
+                self.content.have().contains(piece)
+                    && self.content.metainfo.piece_hash(PieceIndex::new(piece))
                         != Some(zeros.entry(size).or_insert_with(|| digest_of_zeros(size)))
             })
         })
@@ -541,7 +660,7 @@ impl Torrent {
 
     /// Stops before anything is written over. The storage is closed, so that whatever comes next looks at
     /// the files anew.
-    fn refuse_foreign(&mut self, ctx: &mut Shared, foreign: ForeignFile) {
+    fn refuse_foreign(&mut self, ctx: &mut Shared, foreign: ForeignFile) -> AfterDisk {
         let error = DiskError {
             kind: DiskErrorKind::Foreign,
             file: foreign.path,
@@ -549,9 +668,9 @@ impl Torrent {
         };
         self.storage.stage = Stage::Closing { reopen: true };
         self.storage.saving.append(&mut self.storage.to_save);
-        self.answer_saved(ctx, Some(error.clone()));
+        self.storage.answer_saved(ctx, Some(error.clone()));
         ctx.disk(self.id, DiskOp::Close, DiskJob::Close);
-        self.fail(ctx, DiskOp::Open, error);
+        AfterDisk::Failed(DiskOp::Open, error)
     }
 
     /// Has files cut that are longer than they should be, once all their pieces are verified.
@@ -564,12 +683,13 @@ impl Torrent {
             .filter(|(file, _)| {
                 let index = file.as_usize();
                 let wanted = self
+                    .content
                     .priorities
                     .get(index)
                     .is_some_and(|p| *p != Priority::Skip);
                 wanted
-                    && self.file_missing.get(index) == Some(&0)
-                    && self.layout.file_kind(*file) == Some(FileKind::Data)
+                    && self.content.file_missing.get(index) == Some(&0)
+                    && self.content.layout.file_kind(*file) == Some(FileKind::Data)
             })
             .collect();
         for (file, found) in complete {
@@ -583,7 +703,7 @@ impl Torrent {
     }
 
     fn on_trimmed(&mut self, ctx: &mut Shared, file: FileIndex, found: u64, cut: bool) {
-        let range = self.layout.file_range(file).unwrap_or_default();
+        let range = self.content.layout.file_range(file).unwrap_or_default();
         ctx.notify(Notice::FileLonger {
             torrent: self.id,
             file,
@@ -597,11 +717,6 @@ impl Torrent {
         }
     }
 
-    /// A piece turned out to be on the disk.
-    fn recover_piece(&mut self, piece: u32) {
-        self.picker.set_have(piece);
-    }
-
     fn on_selected(&mut self, ctx: &mut Shared) {
         self.storage.selecting = self.storage.selecting.saturating_sub(1);
         if self.storage.selecting == 0 {
@@ -613,7 +728,7 @@ impl Torrent {
 
     fn on_checkpointed(&mut self, ctx: &mut Shared) {
         self.storage.checkpointing = false;
-        self.answer_saved(ctx, None);
+        self.storage.answer_saved(ctx, None);
         if !self.storage.to_save.is_empty() {
             self.checkpoint(ctx);
         } else if self.storage.dirty {
@@ -621,10 +736,10 @@ impl Torrent {
         }
     }
 
-    fn on_usable(&mut self, ctx: &mut Shared) {
+    fn on_usable(&mut self, ctx: &mut Shared) -> AfterDisk {
         self.storage.probing = false;
-        if self.state != TorrentState::Failed {
-            return;
+        if self.course.state() != TorrentState::Failed {
+            return AfterDisk::Nothing;
         }
         ctx.timers.cancel(Timer::Probe(self.id));
         let error = self.storage.error.as_ref();
@@ -632,10 +747,11 @@ impl Torrent {
         if full && self.storage.stage == Stage::Open {
             // What is there is as good as before.
             self.note_recovery(ctx);
-            self.go(ctx);
+            AfterDisk::Usable
         } else {
             self.forget_pieces(ctx, true);
             self.reopen_storage(ctx, false);
+            AfterDisk::Nothing
         }
     }
 
@@ -651,42 +767,30 @@ impl Torrent {
     }
 
     fn on_closed(&mut self, ctx: &mut Shared) {
-        match self.storage.stage {
-            Stage::Closing { reopen: true } => {
-                self.storage.stage = Stage::Closed;
-                self.storage.verifying = 0;
-                if self.state == TorrentState::Checking {
-                    self.open_storage(ctx);
-                } else {
-                    self.answer_all_saved(ctx);
-                }
-            }
-            Stage::Closing { reopen: false } => {
-                self.storage.stage = Stage::Released;
-                self.answer_all_saved(ctx);
-            }
-            Stage::Closed
-            | Stage::Opening
-            | Stage::Checking
-            | Stage::Open
-            | Stage::Keeping { .. }
-            | Stage::Released => {}
+        let checking = self.course.state() == TorrentState::Checking;
+        if self.storage.on_closed(ctx, checking) {
+            self.open_storage(ctx);
         }
     }
 
-    fn on_failed_job(&mut self, ctx: &mut Shared, op: OpId, about: DiskOp, error: DiskError) {
+    fn on_failed_job(
+        &mut self,
+        ctx: &mut Shared,
+        op: OpId,
+        about: DiskOp,
+        error: DiskError,
+    ) -> AfterDisk {
         match about {
             DiskOp::Open => {
                 if self.storage.stage == Stage::Opening {
                     self.storage.stage = Stage::Closed;
                     self.storage.saving.append(&mut self.storage.to_save);
-                    self.answer_saved(ctx, Some(error.clone()));
+                    self.storage.answer_saved(ctx, Some(error.clone()));
                 }
             }
             DiskOp::Verify { piece } => {
                 // What can't be read is not there; that the disk fails will show when it is written.
-                self.on_verified(ctx, piece, false);
-                return;
+                return self.on_verified(ctx, piece, false);
             }
             DiskOp::Store { piece, bytes } => self.on_store_failed(ctx, piece, bytes, &error),
             DiskOp::Write { piece, begin, len } => self.on_written(ctx, piece, begin, len, false),
@@ -697,70 +801,22 @@ impl Torrent {
             DiskOp::Trim { file, found } => {
                 // What is too much does no harm, so it is told and left.
                 self.on_trimmed(ctx, file, found, false);
-                return;
+                return AfterDisk::Nothing;
             }
             DiskOp::Checkpoint => {
                 self.storage.checkpointing = false;
                 self.storage.dirty = true;
                 self.storage.saving.append(&mut self.storage.to_save);
-                self.answer_saved(ctx, Some(error.clone()));
+                self.storage.answer_saved(ctx, Some(error.clone()));
             }
             DiskOp::Probe => self.storage.probing = false,
             DiskOp::Close | DiskOp::Remove => {
                 // There is nothing left to be done about it but to tell.
                 self.storage.error = Some(error);
                 self.on_closed(ctx);
-                return;
+                return AfterDisk::Nothing;
             }
         }
-        self.fail(ctx, about, error);
-    }
-
-    /// The disk failed: everything stops, and the disk is looked at again later.
-    fn fail(&mut self, ctx: &mut Shared, about: DiskOp, error: DiskError) {
-        if self.state == TorrentState::Removing {
-            return;
-        }
-        let again = self.state == TorrentState::Failed;
-        // Many jobs fail at once, and for one reason: only looking again in vain makes the next look
-        // later, and failing again soon after it seemed to be well.
-        let relapse = !again
-            && self
-                .storage
-                .recovered
-                .is_some_and(|at| ctx.now.since(at) < STEADY);
-        if matches!(about, DiskOp::Probe | DiskOp::Open) || relapse {
-            self.storage.probe_after = (self.storage.probe_after * 2).min(PROBE.1);
-        } else if !again {
-            self.storage.probe_after = PROBE.0;
-        }
-        let news = self.storage.error.as_ref() != Some(&error);
-        let mends_itself = error.kind != DiskErrorKind::Foreign;
-        self.storage.error = Some(error.clone());
-        if !again {
-            self.halt(ctx);
-            self.bound_held(ctx);
-        }
-        if news {
-            ctx.notify(Notice::StorageFailed {
-                torrent: self.id,
-                error,
-            });
-        }
-        if self.paused {
-            self.set_state(ctx, TorrentState::Paused);
-        } else {
-            self.set_state(ctx, TorrentState::Failed);
-            if mends_itself {
-                // Not all torrents of a disk at one moment.
-                let after = self.storage.probe_after;
-                let most = (after / PROBE_JITTER).as_millis() as u32;
-                let early = Duration::from_millis(u64::from(ctx.rng.below(most.max(1))));
-                let at = ctx.now + after.saturating_sub(early);
-                ctx.timers.set_no_later(Timer::Probe(self.id), at);
-            } else {
-                ctx.timers.cancel(Timer::Probe(self.id));
-            }
-        }
+        AfterDisk::Failed(about, error)
     }
 }

@@ -14,8 +14,8 @@ use crate::id::ConnId;
 use crate::peer::Peer;
 use crate::shared::Shared;
 use crate::time::Instant;
-use crate::torrent::Torrent;
 use crate::torrent::roster::{MAX_TOLD, Place};
+use crate::torrent::trade::Trade;
 use crate::wire::{Message, PexFlags, PexMessage};
 
 /// How long after it named the extension a peer is told first: by then there is something to tell.
@@ -98,17 +98,17 @@ impl Exchange {
     }
 }
 
-impl Torrent {
+impl Trade {
     /// Whether peers are exchanged: not with a private torrent (BEP 27). One whose metadata is not
     /// there yet may turn out to be private, but could not be fetched otherwise.
     pub(super) fn exchanges_peers(&self, ctx: &Shared) -> bool {
-        ctx.config.pex && !self.metainfo.is_private()
+        ctx.config.pex && !self.phase.is_private()
     }
 
     /// A peer said whether it wants to be told.
     pub(super) fn update_exchange(&mut self, ctx: &mut Shared, conn: ConnId) {
         let allowed = self.exchanges_peers(ctx);
-        let Some(peer) = self.peers.get_mut(&conn) else {
+        let Some(peer) = self.swarm.peers.get_mut(&conn) else {
             return;
         };
         let wanted = allowed && peer.extensions.pex != 0;
@@ -125,13 +125,14 @@ impl Torrent {
         }
         let now = ctx.now;
         let connected: BTreeMap<SocketAddr, PexFlags> = self
+            .swarm
             .peers
             .values()
             .filter_map(|peer| Some((peer.dial_address?, flags(peer))))
             .collect();
-        self.roster.update(connected);
+        self.swarm.roster.update(connected);
         let mut next: Option<Instant> = None;
-        for peer in self.peers.values_mut() {
+        for peer in self.swarm.peers.values_mut() {
             let Some(due) = peer.exchange.due else {
                 continue;
             };
@@ -142,7 +143,10 @@ impl Torrent {
                 let (ip, itself) = (peer.address.ip(), peer.dial_address);
                 let is_of_interest =
                     |other: &SocketAddr| itself != Some(*other) && may_know(ip, other.ip());
-                let news = self.roster.news(&mut peer.exchange.told, is_of_interest);
+                let news = self
+                    .swarm
+                    .roster
+                    .news(&mut peer.exchange.told, is_of_interest);
                 if let Some(message) = news {
                     let message = Message::Extended {
                         id: peer.extensions.pex,
@@ -165,26 +169,28 @@ impl Torrent {
         conn: ConnId,
         payload: &[u8],
     ) -> Result<(), Blame> {
-        if !self.exchanges_peers(ctx) {
-            return self.on_chatter(conn);
-        }
-        let Ok(message) = PexMessage::decode(payload) else {
-            return self.on_chatter(conn);
-        };
-        let Some(peer) = self.peers.get_mut(&conn) else {
+        let allowed = self.exchanges_peers(ctx);
+        let Some(peer) = self.swarm.peers.get_mut(&conn) else {
             return Ok(());
+        };
+        let message = PexMessage::decode(payload).ok().filter(|_| allowed);
+        let Some(message) = message else {
+            return peer.count_chatter();
         };
         let believed = peer.exchange.hear(ctx.now)?;
         let sender = peer.address.ip();
+        let heard = peer.count_chatter();
         for (address, flags) in message.added.into_iter().take(believed) {
             let known = ctx.identity.listen == Some(address) || ctx.banned.contains(address.ip());
             if !known && may_know(sender, address.ip()) {
                 let is_seed = flags.contains(PexFlags::SEED);
-                self.candidates.introduce(address, conn, is_seed, ctx.now);
+                self.swarm
+                    .candidates
+                    .introduce(address, conn, is_seed, ctx.now);
             }
         }
         self.seek_peers(ctx);
-        self.on_chatter(conn)
+        heard
     }
 }
 

@@ -393,6 +393,11 @@ impl Announcer {
             .collect()
     }
 
+    /// Whether it has been told to start, and not to stop.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running
+    }
+
     /// Whether nothing is under way: the end need not wait.
     pub(crate) fn is_idle(&self) -> bool {
         self.flights.is_empty()
