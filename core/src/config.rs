@@ -5,7 +5,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::command::RateLimits;
-use crate::dht::DhtConfig;
+use crate::dht::config::DhtConfig;
 use crate::limits;
 use crate::metainfo::Names;
 

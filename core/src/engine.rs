@@ -15,6 +15,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::action::Actions;
+use crate::bans::Banned;
 use crate::command::Reply;
 use crate::config::Config;
 use crate::connections::{Conn, Connections};
@@ -39,7 +40,6 @@ use crate::status::{PeerSource, Traffic};
 use crate::throttle::{Cause, Throttle};
 use crate::time::{Instant, UnixTime};
 use crate::timer::Timers;
-use crate::torrent::candidates::Banned;
 use crate::torrent::{Fate, Torrent, TorrentView};
 use crate::tracker::{Means, UdpOutcome, UdpTrackers};
 use crate::wire::handshake::PeerId;

@@ -98,6 +98,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod action;
+mod address;
+mod bans;
 pub mod bencode;
 mod bitfield;
 pub mod command;

@@ -4,6 +4,7 @@
 //! borrowing. Parts that know nothing of peers (trackers, the DHT) are lent a [`Ctx`], which is what they need of it.
 
 use crate::action::{Action, Actions, DiskJob};
+use crate::bans::Banned;
 use crate::config::Config;
 use crate::connections::Connections;
 use crate::ctx::{Ctx, DiskOp, Identity, Op, Out, Timer};
@@ -18,7 +19,6 @@ use crate::stats::Stats;
 use crate::throttle::Throttle;
 use crate::time::Instant;
 use crate::timer::Timers;
-use crate::torrent::candidates::Banned;
 use crate::tracker::{Means, UdpTrackers};
 
 /// The engine's shared parts. Whoever is lent them appends to `actions`, sets timers, which mean

@@ -10,13 +10,12 @@
 //! | `rpc` | queries of ours: transactions, time-outs, answers |
 //! | `serve` | queries of others |
 //! | `task` | what lookups are for: torrents, users, the table itself |
-//! | `table`, `lookup`, `store`, `token`, `limiter`, `node_id`, `bloom`, `address` | the decisions, without I/O |
+//! | `table`, `lookup`, `store`, `token`, `limiter`, `node_id`, `bloom` | the decisions, without I/O |
 //! | `item`, `command`, `config`, `state` | what users have to do with |
 
-mod address;
 mod bloom;
-mod command;
-mod config;
+pub(crate) mod command;
+pub(crate) mod config;
 mod item;
 mod limiter;
 mod lookup;
@@ -51,6 +50,7 @@ pub use self::state::{BadDhtState, DhtState};
 pub use crate::wire::krpc::{NodeId, NodeInfo, ParseNodeIdError};
 
 use crate::action::Action;
+use crate::address::canonical;
 use crate::ctx::{Ctx, Op, Timer};
 use crate::error::CommandError;
 use crate::event::ContactError;
@@ -60,7 +60,6 @@ use crate::metainfo::Node;
 use crate::rng::Rng;
 use crate::time::Instant;
 use crate::timer::Timers;
-use crate::torrent::candidates::address::canonical;
 use crate::wire::krpc::Method;
 
 use self::limiter::Limiter;

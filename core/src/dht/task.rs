@@ -10,7 +10,6 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::address::is_believable;
 use super::bloom::Bloom;
 use super::command::{DhtCommand, DhtPath, DhtPeers, DhtReply, DhtScrape, DhtStored};
 use super::item::{Item, MutableItem, Value, mutable_target};
@@ -19,6 +18,8 @@ use super::rpc::{LONG, Why};
 use super::table::{Standing, is_v6};
 use super::{Dht, DhtOutcome, Due};
 use crate::action::Action;
+use crate::address::is_believable;
+use crate::address::is_dialable;
 use crate::command::Reply;
 use crate::ctx::Ctx;
 use crate::error::CommandError;
@@ -26,7 +27,6 @@ use crate::id::{RequestId, TorrentId};
 use crate::limits;
 use crate::metainfo::InfoHash;
 use crate::time::Instant;
-use crate::torrent::candidates::address::is_dialable;
 use crate::wire::krpc::{MAX_SALT_LEN, Method, NodeId, NodeInfo, PutMutable, Response, Want};
 
 /// How long a user's wish waits for nodes to become known.

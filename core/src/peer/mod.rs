@@ -2,6 +2,7 @@
 
 pub(crate) mod allowed_fast;
 pub(crate) mod early;
+pub(crate) mod exchange;
 pub(crate) mod extensions;
 pub(crate) mod handshake;
 pub(crate) mod pipeline;
@@ -18,13 +19,13 @@ use crate::error::{Blame, Misbehaviour};
 use crate::id::ConnId;
 use crate::limits;
 use crate::peer::early::EarlyMap;
+use crate::peer::exchange::Exchange;
 use crate::peer::extensions::Extensions;
 use crate::peer::pipeline::Pipeline;
 use crate::peer::upload::UploadQueue;
 use crate::rate::Rate;
 use crate::status::{PeerSource, PeerStatus};
 use crate::time::Instant;
-use crate::torrent::pex::Exchange;
 use crate::wire::handshake::{PeerId, Reserved};
 use crate::wire::{Decoder, Message};
 

@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use super::url::UdpEndpoint;
 use crate::action::Action;
+use crate::address::is_host;
 use crate::ctx::{Ctx, Op, Timer};
 use crate::event::{ContactError, Undelivered};
 use crate::id::{OpId, TorrentId};
@@ -797,10 +798,7 @@ fn push_query(ctx: &mut Ctx<'_>, to: SocketAddr, query: &Query, torrent: Option<
 fn one_of_each_family(ips: &[IpAddr], port: u16) -> Vec<SocketAddr> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for ip in ips.iter().map(IpAddr::to_canonical) {
-        let usable = !ip.is_unspecified()
-            && !ip.is_multicast()
-            && ip != IpAddr::V4(core::net::Ipv4Addr::BROADCAST);
-        if usable && addresses.iter().all(|had| had.is_ipv4() != ip.is_ipv4()) {
+        if is_host(ip) && addresses.iter().all(|had| had.is_ipv4() != ip.is_ipv4()) {
             addresses.push(SocketAddr::new(ip, port));
         }
     }
