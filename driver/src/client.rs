@@ -1,5 +1,6 @@
 //! A client: an engine on a runtime, and the handles to it.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,10 +32,6 @@ use crate::storage::{
     FileOptions, FileStorage, KeepWarning, Links, OpenFiles, Preallocation, Storage, system_names,
 };
 use crate::torrent::Torrent;
-
-/// How often a port that the system chose is drawn anew when it is taken for another protocol or
-/// address family.
-const PORT_DRAWS: u32 = 16;
 
 /// Sets a client up.
 #[derive(Clone, Debug)]
@@ -725,49 +722,36 @@ fn bind(listen: &Listen, from: Option<IpAddr>) -> Result<Vec<(SocketAddr, Bound)
             }
             Ok(bound)
         }
-        Listen::Everywhere(port) => {
-            let mut draws = 0;
-            loop {
-                draws += 1;
-                match bind_everywhere(*port) {
-                    Err(StartError::Listen { source, .. })
-                        if *port == 0
-                            && draws < PORT_DRAWS
-                            && source.kind() == std::io::ErrorKind::AddrInUse => {}
-                    result => return result,
-                }
-            }
-        }
+        Listen::Everywhere(port) => bind_everywhere(*port),
     }
 }
 
 fn bind_everywhere(port: u16) -> Result<Vec<(SocketAddr, Bound)>, StartError> {
-    let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-    let mut sockets = Vec::new();
+    let mut tried = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    net::draw(port, || bind_families(port, &mut tried)).map_err(|source| StartError::Listen {
+        address: tried,
+        source,
+    })
+}
+
+/// Binds one port in the families that there are; `tried` is the last one that was tried.
+fn bind_families(port: u16, tried: &mut SocketAddr) -> io::Result<Vec<(SocketAddr, Bound)>> {
     let mut port = port;
-    match net::bind(v4) {
+    let mut sockets = Vec::new();
+    *tried = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    match net::bind(*tried) {
         Ok((address, bound)) => {
             port = address.port();
             sockets.push((address, bound));
         }
         Err(error) if net::is_family_missing(&error) => {}
-        Err(source) => {
-            return Err(StartError::Listen {
-                address: v4,
-                source,
-            });
-        }
+        Err(source) => return Err(source),
     }
-    let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    match net::bind(v6) {
+    *tried = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    match net::bind(*tried) {
         Ok(pair) => sockets.push(pair),
         Err(error) if net::is_family_missing(&error) && !sockets.is_empty() => {}
-        Err(source) => {
-            return Err(StartError::Listen {
-                address: v6,
-                source,
-            });
-        }
+        Err(source) => return Err(source),
     }
     Ok(sockets)
 }

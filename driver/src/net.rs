@@ -47,8 +47,30 @@ pub(crate) struct Bound {
     pub(crate) udp: UdpSocket,
 }
 
+/// How often a port that the system chose is drawn anew when it is taken for another protocol or
+/// address family.
+const PORT_DRAWS: u32 = 16;
+
+/// Binds what shares one port. The system chooses port 0 for the first socket alone, and others may
+/// be taken already where that one was free: then another is drawn.
+pub(crate) fn draw<T>(port: u16, mut bind: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut draws = 1;
+    loop {
+        match bind() {
+            Err(error)
+                if port == 0 && draws < PORT_DRAWS && error.kind() == io::ErrorKind::AddrInUse => {}
+            result => return result,
+        }
+        draws += 1;
+    }
+}
+
 /// Binds TCP and UDP to one address. Port 0 is filled in.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<(SocketAddr, Bound)> {
+    draw(address.port(), || bind_pair(address))
+}
+
+fn bind_pair(address: SocketAddr) -> io::Result<(SocketAddr, Bound)> {
     let tcp = bind_tcp(address)?;
     let address = tcp.local_addr()?;
     let udp = bind_udp(address)?;
@@ -260,5 +282,25 @@ mod tests {
         assert_eq!(bound.udp.local_addr().expect("bound"), address);
         let taken = bind(address).expect_err("the port is taken");
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_port_that_is_half_taken_is_drawn_anew_if_the_system_chose_it() {
+        let taken = || io::Error::from(io::ErrorKind::AddrInUse);
+        let tries = |port, free_at| {
+            let mut tries = 0;
+            let result = draw(port, || {
+                tries += 1;
+                if tries == free_at {
+                    Ok(())
+                } else {
+                    Err(taken())
+                }
+            });
+            (tries, result.is_ok())
+        };
+        assert_eq!(tries(0, 3), (3, true));
+        assert_eq!(tries(0, 0), (PORT_DRAWS, false));
+        assert_eq!(tries(6881, 2), (1, false));
     }
 }

@@ -25,7 +25,7 @@ Usage: compare [OPTIONS]
                    several times
   --seeder NAME    Who seeds to those that download [default: libtorrent]
   --leecher NAME   Who downloads from those that seed [default: libtorrent]
-  --bin PATH       The anabranch to measure [default: $ANABRANCH_BIN, or the release build]
+  --bin PATH       The anabranch to measure [default: $ANABRANCH_BIN, or a build as it is shipped]
   --baseline PATH  Another anabranch, to measure beside it
   -h, --help       This text
 ";

@@ -76,8 +76,8 @@ impl Stage {
         let anabranch = match &options.bin {
             Some(path) => path.clone(),
             None => {
-                eprintln!("looking for a release build of anabranch, or making it ...");
-                Anabranch::binary().to_owned()
+                eprintln!("looking for a build of anabranch as it is shipped, or making it ...");
+                Anabranch::shipped()
             }
         };
         for build in [Some(&anabranch), options.baseline.as_ref()] {

@@ -24,7 +24,7 @@ Usage: dht [OPTIONS]
   --queries N   How many of each kind a node is asked [default: 100000]
   --runs N      How often each one has its turn [default: 3]
   --alone       Measure the engine alone
-  --bin PATH    The anabranch to measure [default: $ANABRANCH_BIN, or the release build]
+  --bin PATH    The anabranch to measure [default: $ANABRANCH_BIN, or a build as it is shipped]
   -h, --help    This text
 ";
 
@@ -92,7 +92,7 @@ fn run(options: &Options) -> Result<(), String> {
     }
     let bin = match &options.bin {
         Some(path) => path.clone(),
-        None => Anabranch::binary().to_owned(),
+        None => Anabranch::shipped(),
     };
     let mut kinds = vec![node::Kind::Anabranch];
     if Clients::find().missing().contains(&Client::Libtorrent) {

@@ -48,7 +48,7 @@ impl Stage {
     pub(crate) fn set(options: &Options) -> Result<Self, String> {
         let binary = match &options.bin {
             Some(path) => path.clone(),
-            None => Anabranch::binary().to_owned(),
+            None => Anabranch::shipped(),
         };
         if !binary.is_file() {
             return Err(format!("{} is no program", binary.display()));

@@ -17,7 +17,7 @@ Usage: scaling [OPTIONS]
   --idle-time S    Seconds to watch what is idle [default: 5]
   --dir DIR        Where the data is put, for a moment [default: /dev/shm]
   --only CURVE     Only this one: peers, pieces, torrents or connections; may be given several times
-  --bin PATH       The anabranch to measure [default: $ANABRANCH_BIN, or the release build]
+  --bin PATH       The anabranch to measure [default: $ANABRANCH_BIN, or a build as it is shipped]
   --out DIR        Write scaling.csv and scaling.svg there; the values go to standard output anyway
   -h, --help       This text
 ";

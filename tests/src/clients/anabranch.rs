@@ -299,7 +299,17 @@ impl Anabranch {
     #[must_use]
     pub fn binary() -> &'static Path {
         static BINARY: OnceLock<PathBuf> = OnceLock::new();
-        BINARY.get_or_init(|| env::var_os("ANABRANCH_BIN").map_or_else(build, PathBuf::from))
+        BINARY.get_or_init(|| named().unwrap_or_else(|| build("release")))
+    }
+
+    /// `$ANABRANCH_BIN`, or the build as it is shipped: what benchmarks measure.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be built.
+    #[must_use]
+    pub fn shipped() -> PathBuf {
+        named().unwrap_or_else(|| build("dist"))
     }
 
     /// The process.
@@ -459,14 +469,19 @@ fn at_home(mut command: Command, scratch: &Scratch) -> Command {
     command
 }
 
-fn build() -> PathBuf {
+fn named() -> Option<PathBuf> {
+    env::var_os("ANABRANCH_BIN").map(PathBuf::from)
+}
+
+fn build(profile: &str) -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut command = Command::new(cargo);
     command
         .args([
             "build",
-            "--release",
+            "--profile",
+            profile,
             "--package",
             "anabranch",
             "--bin",
