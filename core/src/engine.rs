@@ -9,6 +9,7 @@ use alloc::collections::BTreeMap;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use bytes::Bytes;
@@ -16,10 +17,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::Actions;
 use crate::bans::Banned;
+use crate::budget::Budgets;
 use crate::command::Reply;
 use crate::config::Config;
 use crate::connections::{Conn, Connections};
-use crate::ctx::{Identity, Op, Timer};
+use crate::ctx::{DiskOp, Identity, Op, Timer};
 use crate::dht::{Dht, DhtView};
 use crate::error::CommandError;
 use crate::event::{CloseReason, ContactError, Event, OpResult, Undelivered};
@@ -162,6 +164,7 @@ impl Engine {
                 timers: Timers::default(),
                 ops: Slab::default(),
                 stats: Stats::default(),
+                budgets: Budgets::default(),
                 traffic: rate::Traffic::default(),
                 connections: Connections::default(),
                 banned: Banned::default(),
@@ -213,6 +216,7 @@ impl Engine {
         }
         self.hear();
         self.run_timers();
+        self.tell_budgets();
         self.shared.actions.seal();
         core::mem::swap(&mut self.shared.actions, actions);
         self.wake()
@@ -225,7 +229,7 @@ impl Engine {
         Some(TorrentView {
             torrent,
             config: &self.shared.config,
-            stats: &self.shared.stats,
+            budgets: &self.shared.budgets,
             dht: self.dht.as_deref(),
         })
     }
@@ -301,6 +305,27 @@ impl Engine {
         if let Some(dht) = &self.dht {
             dht.check();
         }
+        let mut budgets = Budgets::default();
+        let mut jobs = BTreeMap::<TorrentId, Vec<(OpId, DiskOp)>>::new();
+        let mut lookups = 0;
+        for (op, owner) in self.shared.ops.iter() {
+            match owner {
+                Op::Disk(id, about) => {
+                    budgets.begin(*about);
+                    jobs.entry(*id).or_default().push((op, *about));
+                }
+                Op::PeerResolve(..) => {
+                    lookups += 1;
+                    assert!(self.peer_hosts.contains_key(&op), "a lookup is of a name");
+                }
+                Op::TrackerHttp(_)
+                | Op::TrackerResolve
+                | Op::DhtResolve
+                | Op::TrackerPeerResolve(..) => {}
+            }
+        }
+        assert_eq!(lookups, self.peer_hosts.len(), "a name is being looked up");
+        let mut waiting = 0;
         for (id, torrent) in self.torrents.iter() {
             assert_eq!(id, torrent.id(), "a torrent is found under its id");
             assert_eq!(
@@ -308,17 +333,40 @@ impl Engine {
                 Some(&id),
                 "and under its info-hash"
             );
-            torrent.check();
+            torrent.check(jobs.get(&id).map_or(&[], Vec::as_slice));
+            budgets.partial += torrent.in_memory();
+            waiting += torrent.waiting();
         }
         assert_eq!(
             self.torrents.len(),
             self.by_hash.len(),
             "every info-hash is a torrent's"
         );
-        assert!(
-            self.shared.throttle.total() <= 2 * self.shared.connections.len() as usize + 2,
-            "the queue is bounded"
+        assert_eq!(
+            self.shared.budgets, budgets,
+            "budgets are what they stand for"
         );
+        assert_eq!(
+            self.shared.throttle.total(),
+            waiting,
+            "who waits is in the queue, once"
+        );
+        for id in &self.dialers {
+            assert!(self.torrents.contains(*id), "who is dialled for is there");
+        }
+    }
+
+    /// Tells of what decides.
+    fn tell_budgets(&mut self) {
+        let Budgets {
+            partial,
+            writing,
+            reading,
+        } = self.shared.budgets;
+        let stats = &mut self.shared.stats;
+        stats.partial_backlog = partial;
+        stats.write_backlog = writing;
+        stats.read_backlog = reading;
     }
 
     /// Lets a handler work on a torrent, then sees whether the torrent still is.
@@ -482,6 +530,7 @@ impl Engine {
         };
         match owner {
             Op::Disk(id, about) => {
+                self.shared.budgets.end(about);
                 let Some(torrent) = self.torrents.get_mut(id) else {
                     return;
                 };
@@ -569,10 +618,7 @@ impl Engine {
             Signal::Done(id) => self.visit(id, Torrent::on_done),
             Signal::Goal(id) => self.visit(id, Torrent::on_goal),
             Signal::LookUp(id) => self.on_dht_torrent(id),
-            Signal::Seek(id) => {
-                self.dialers.insert(id);
-                self.dial();
-            }
+            Signal::Seek(id) => self.dial_for(id),
             Signal::Place => self.dial(),
             Signal::Unthrottled => self.release_waiting(Cause::Rate),
             Signal::Node(address) => self.on_dht_contact(address),
@@ -612,10 +658,7 @@ impl Engine {
             Timer::Choke(id) => self.visit(id, Torrent::choke_round),
             Timer::Have(id) => self.visit(id, Torrent::tell_all),
             Timer::Dial => self.dial(),
-            Timer::Candidates(id) => {
-                self.dialers.insert(id);
-                self.dial();
-            }
+            Timer::Candidates(id) => self.dial_for(id),
             Timer::Tracker(id) => {
                 if let Some(torrent) = self.torrents.get_mut(id) {
                     torrent.on_tracker_timer(&mut self.shared);

@@ -102,6 +102,7 @@ mod address;
 mod bans;
 pub mod bencode;
 mod bitfield;
+mod budget;
 pub mod command;
 mod config;
 mod connections;

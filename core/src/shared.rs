@@ -5,6 +5,7 @@
 
 use crate::action::{Action, Actions, DiskJob};
 use crate::bans::Banned;
+use crate::budget::Budgets;
 use crate::config::Config;
 use crate::connections::Connections;
 use crate::ctx::{Ctx, DiskOp, Identity, Op, Out, Timer};
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) timers: Timers<Timer>,
     pub(crate) ops: Slab<OpId, Op>,
     pub(crate) stats: Stats,
+    /// What is in memory for the disk, or of it.
+    pub(crate) budgets: Budgets,
     /// Payload of all torrents together.
     pub(crate) traffic: Traffic,
     pub(crate) connections: Connections,
@@ -91,6 +94,7 @@ impl Shared {
     /// Starts a disk job, and remembers whose it is.
     pub(crate) fn disk(&mut self, torrent: TorrentId, about: DiskOp, job: DiskJob) -> OpId {
         let op = self.ops.insert(Op::Disk(torrent, about));
+        self.budgets.begin(about);
         self.actions.push(Action::Disk { op, torrent, job });
         op
     }

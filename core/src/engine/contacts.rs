@@ -278,6 +278,14 @@ impl Engine {
         }
     }
 
+    /// A torrent has somebody to dial.
+    pub(super) fn dial_for(&mut self, id: TorrentId) {
+        if self.torrents.contains(id) {
+            self.dialers.insert(id);
+            self.dial();
+        }
+    }
+
     /// Dials for the torrents that want peers, in turn, as far as the limits allow.
     pub(super) fn dial(&mut self) {
         while !self.dialers.is_empty() && self.shutdown.is_none() {

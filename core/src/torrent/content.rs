@@ -77,9 +77,9 @@ impl Content {
     /// Brings the engine's sum of what incomplete pieces hold up to date.
     pub(super) fn account_partials(&mut self, ctx: &mut Shared) {
         let memory = self.partials.in_memory();
-        ctx.stats.partial_backlog = ctx
-            .stats
-            .partial_backlog
+        ctx.budgets.partial = ctx
+            .budgets
+            .partial
             .saturating_sub(self.accounted)
             .saturating_add(memory);
         self.accounted = memory;

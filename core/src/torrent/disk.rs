@@ -411,11 +411,11 @@ impl Transfer<'_> {
             (DiskOp::Verify { piece }, Ok(DiskDone::Verified { matches })) => {
                 return self.on_verified(ctx, piece, matches);
             }
-            (DiskOp::Store { piece, bytes }, Ok(DiskDone::Stored { blocks })) => {
-                self.on_stored(ctx, piece, bytes, blocks.as_deref());
+            (DiskOp::Store { piece, .. }, Ok(DiskDone::Stored { blocks })) => {
+                self.on_stored(ctx, piece, blocks.as_deref());
             }
-            (DiskOp::Store { piece, bytes }, Ok(DiskDone::Mismatched { blocks })) => {
-                self.on_mismatched(ctx, piece, bytes, blocks);
+            (DiskOp::Store { piece, .. }, Ok(DiskDone::Mismatched { blocks })) => {
+                self.on_mismatched(ctx, piece, blocks);
             }
             (DiskOp::Write { piece, begin, len }, Ok(DiskDone::Written)) => {
                 self.on_written(ctx, piece, begin, len, true);
@@ -792,7 +792,7 @@ impl Transfer<'_> {
                 // What can't be read is not there; that the disk fails will show when it is written.
                 return self.on_verified(ctx, piece, false);
             }
-            DiskOp::Store { piece, bytes } => self.on_store_failed(ctx, piece, bytes, &error),
+            DiskOp::Store { piece, .. } => self.on_store_failed(ctx, piece, &error),
             DiskOp::Write { piece, begin, len } => self.on_written(ctx, piece, begin, len, false),
             DiskOp::Read { conn, begin, len } => {
                 self.on_read(ctx, op, conn, begin, len, None);

@@ -247,14 +247,7 @@ impl Transfer<'_> {
     }
 
     /// The digest of a piece fitted, and it is written.
-    pub(super) fn on_stored(
-        &mut self,
-        ctx: &mut Shared,
-        piece: u32,
-        bytes: u32,
-        digests: Option<&[[u8; 20]]>,
-    ) {
-        ctx.stats.write_backlog = ctx.stats.write_backlog.saturating_sub(u64::from(bytes));
+    pub(super) fn on_stored(&mut self, ctx: &mut Shared, piece: u32, digests: Option<&[[u8; 20]]>) {
         let Some(storing) = self.content.storing.remove(&piece) else {
             return;
         };
@@ -271,14 +264,7 @@ impl Transfer<'_> {
     }
 
     /// The digest of a piece did not fit.
-    pub(super) fn on_mismatched(
-        &mut self,
-        ctx: &mut Shared,
-        piece: u32,
-        bytes: u32,
-        digests: Vec<[u8; 20]>,
-    ) {
-        ctx.stats.write_backlog = ctx.stats.write_backlog.saturating_sub(u64::from(bytes));
+    pub(super) fn on_mismatched(&mut self, ctx: &mut Shared, piece: u32, digests: Vec<[u8; 20]>) {
         let Some(storing) = self.content.storing.remove(&piece) else {
             return;
         };
@@ -298,14 +284,7 @@ impl Transfer<'_> {
     }
 
     /// A piece could not be written: what came of it waits for a disk that works.
-    pub(super) fn on_store_failed(
-        &mut self,
-        ctx: &mut Shared,
-        piece: u32,
-        bytes: u32,
-        error: &DiskError,
-    ) {
-        ctx.stats.write_backlog = ctx.stats.write_backlog.saturating_sub(u64::from(bytes));
+    pub(super) fn on_store_failed(&mut self, ctx: &mut Shared, piece: u32, error: &DiskError) {
         // What was written early may be what could not be read back, unless there was only no room.
         let trust = error.kind == DiskErrorKind::NoSpace;
         self.hold_back(ctx, piece, trust);
@@ -335,7 +314,7 @@ impl Transfer<'_> {
     pub(super) fn bound_held(&mut self, ctx: &mut Shared) {
         let most = u64::from(ctx.config.write_budget) / 4;
         self.content.account_partials(ctx);
-        while ctx.stats.partial_backlog > most {
+        while ctx.budgets.partial > most {
             let Some(piece) = self.content.partials.largest() else {
                 return;
             };
@@ -388,7 +367,6 @@ impl Transfer<'_> {
         len: u32,
         ok: bool,
     ) {
-        ctx.stats.write_backlog = ctx.stats.write_backlog.saturating_sub(u64::from(len));
         let after = if ok {
             self.content.partials.written(piece, begin, len)
         } else {
@@ -638,7 +616,6 @@ impl Transfer<'_> {
             return;
         };
         let blocks = self.content.suspects.is_suspect(piece);
-        ctx.stats.write_backlog += taken.in_memory;
         // A piece is shorter than 4 GiB.
         let about = DiskOp::Store {
             piece,
@@ -663,7 +640,7 @@ impl Transfer<'_> {
     fn relieve_memory(&mut self, ctx: &mut Shared) {
         let budget = u64::from(ctx.config.write_budget) / 2;
         self.content.account_partials(ctx);
-        while ctx.stats.partial_backlog > budget {
+        while ctx.budgets.partial > budget {
             if !self.flush_one(ctx) {
                 return;
             }
@@ -676,7 +653,6 @@ impl Transfer<'_> {
             return false;
         };
         self.content.account_partials(ctx);
-        ctx.stats.write_backlog += u64::from(flush.len);
         let about = DiskOp::Write {
             piece: flush.piece,
             begin: flush.begin,

@@ -727,12 +727,24 @@ impl Torrent {
         }
         if let Some(mut transfer) = self.trade.transfer() {
             transfer.keep_on(ctx);
+            transfer.content.account_partials(ctx);
         }
     }
 
-    /// Checks what must hold between two events.
-    pub(crate) fn check(&self) {
+    /// Bytes of incomplete pieces that are in memory.
+    pub(crate) fn in_memory(&self) -> u64 {
+        self.trade.in_memory()
+    }
+
+    /// Connections that wait for a limit, each once a direction.
+    pub(crate) fn waiting(&self) -> usize {
+        self.trade.waiting()
+    }
+
+    /// Checks what must hold between two events; `ops` are its disk jobs under way, in their order.
+    pub(crate) fn check(&self, ops: &[(OpId, DiskOp)]) {
         self.trade.check();
+        self.trade.check_ops(ops);
     }
 
     fn enter(&mut self, ctx: &mut Shared, activity: Activity) {

@@ -377,7 +377,7 @@ impl Trade {
         }
         let want = u64::from(window - peer.credit);
         // Who owes us nothing may go on talking: it is what it delivers that the disk must keep up with.
-        let backlog = ctx.stats.write_backlog >= u64::from(ctx.config.write_budget) / 2;
+        let backlog = ctx.budgets.writing >= u64::from(ctx.config.write_budget) / 2;
         if backlog && !peer.pipeline.is_empty() {
             peer.credit_waits = true;
             ctx.throttle
@@ -489,6 +489,41 @@ impl Trade {
                 peer: address.to_string(),
                 error,
             });
+        }
+    }
+
+    /// Bytes of incomplete pieces that are in memory.
+    pub(super) fn in_memory(&self) -> u64 {
+        let content = self.phase.content();
+        content.map_or(0, |content| content.partials.in_memory())
+    }
+
+    /// Connections that wait for a limit, each once a direction.
+    pub(super) fn waiting(&self) -> usize {
+        let peers = self.swarm.peers.values();
+        peers
+            .map(|peer| usize::from(peer.credit_waits) + usize::from(peer.upload_waits))
+            .sum()
+    }
+
+    /// Checks that what waits for the disk is under way there, and nothing else is read.
+    pub(super) fn check_ops(&self, ops: &[(OpId, DiskOp)]) {
+        let Some(content) = self.phase.content() else {
+            return;
+        };
+        let reads = ops
+            .iter()
+            .filter(|(_, about)| matches!(about, DiskOp::Read { .. }));
+        assert!(
+            reads.map(|(op, _)| op).eq(content.reads.keys()),
+            "what is read is waited for"
+        );
+        for piece in content.storing.keys() {
+            let stores = |about: &DiskOp| matches!(about, DiskOp::Store { piece: stored, .. } if stored == piece);
+            assert!(
+                ops.iter().any(|(_, about)| stores(about)),
+                "a piece on its way to the disk is under way there"
+            );
         }
     }
 

@@ -109,7 +109,7 @@ impl Transfer<'_> {
                 return;
             }
             let budget = u64::from(ctx.config.read_budget);
-            if ctx.stats.read_backlog > 0 && ctx.stats.read_backlog + least > budget {
+            if ctx.budgets.reading > 0 && ctx.budgets.reading + least > budget {
                 peer.upload_waits = true;
                 ctx.throttle
                     .wait(Cause::Disk, (self.id, conn, Direction::Up));
@@ -148,7 +148,6 @@ impl Transfer<'_> {
             self.flow.up_limit.charge(ctx.now, len);
             peer.reading += len;
             left = left.saturating_sub(len);
-            ctx.stats.read_backlog += len;
             let about = DiskOp::Read {
                 conn,
                 begin: run.begin,
@@ -174,7 +173,6 @@ impl Transfer<'_> {
         len: u32,
         data: Option<Bytes>,
     ) {
-        ctx.stats.read_backlog = ctx.stats.read_backlog.saturating_sub(u64::from(len));
         let mut blocks = self.content.reads.remove(&op).unwrap_or_default();
         let Some(peer) = self.swarm.peers.get_mut(&conn) else {
             self.share_what_is_left(ctx);

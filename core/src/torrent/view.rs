@@ -5,13 +5,13 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::bitfield::Bitfield;
+use crate::budget::Budgets;
 use crate::command::Priority;
 use crate::config::Config;
 use crate::dht::Dht;
 use crate::id::TorrentId;
 use crate::metainfo::{FileIndex, InfoHash, Metainfo, PieceIndex};
 use crate::notice::TorrentState;
-use crate::stats::Stats;
 use crate::status::{
     FileStatus, Hindrance, MetadataStatus, PeerStatus, TorrentStatus, TrackerStatus,
 };
@@ -25,7 +25,7 @@ use crate::torrent::phase::Phase;
 pub struct TorrentView<'a> {
     pub(crate) torrent: &'a Torrent,
     pub(crate) config: &'a Config,
-    pub(crate) stats: &'a Stats,
+    pub(crate) budgets: &'a Budgets,
     pub(crate) dht: Option<&'a Dht>,
 }
 
@@ -236,7 +236,7 @@ impl TorrentView<'_> {
         if let Some(hindrance) = self.hindrance_to_find_peers() {
             return Some(hindrance);
         }
-        if self.stats.write_backlog >= u64::from(self.config.write_budget) / 2 {
+        if self.budgets.writing >= u64::from(self.config.write_budget) / 2 {
             return Some(Hindrance::DiskBusy);
         }
         let mut interesting = trade
