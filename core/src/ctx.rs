@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 
 use crate::action::{Action, Actions};
 use crate::config::Config;
+use crate::gate::Gate;
 use crate::id::{ConnId, OpId, TorrentId};
 use crate::metainfo::FileIndex;
 use crate::notice::Notice;
@@ -25,6 +26,7 @@ pub(crate) struct Ctx<'a> {
     pub(crate) timers: &'a mut Timers<Timer>,
     pub(crate) ops: &'a mut Slab<OpId, Op>,
     pub(crate) stats: &'a mut Stats,
+    pub(crate) gate: &'a mut Gate,
 }
 
 /// Where messages go, and when.

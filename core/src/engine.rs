@@ -11,6 +11,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::ops::Bound;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,7 @@ use crate::dht::{Dht, DhtView};
 use crate::error::CommandError;
 use crate::event::{CloseReason, ContactError, Event, OpResult, Undelivered};
 use crate::eviction::Evictor;
+use crate::gate::{Gate, Lane};
 use crate::id::{ConnId, OpId, RequestId, TorrentId};
 use crate::limits;
 use crate::lsd::Lsd;
@@ -129,6 +131,10 @@ pub struct Engine {
     /// Torrents that may have somebody to dial, and which of them is next.
     dialers: BTreeSet<TorrentId>,
     last_dialer: Option<TorrentId>,
+    /// After which torrent the DHT is asked for the next of all, if it is.
+    lookup_round: Option<Bound<InfoHash>>,
+    /// Torrents that the engine has not taken leave of, the next one last.
+    leaving: Vec<TorrentId>,
     shutdown: Option<RequestId>,
     is_down: bool,
 }
@@ -149,6 +155,11 @@ impl Engine {
         let dht = config.dht.enabled;
         let dht = dht.then(|| Box::new(Dht::new(config.dht.clone(), now, &mut rng)));
         let lsd = Lsd::new(rng.u32(), now);
+        let gate = Gate::new(
+            limits::MAX_OPENING,
+            config.check_depth,
+            limits::MAX_HTTP_ANNOUNCES,
+        );
         let identity = Identity {
             peer_id,
             listen: None,
@@ -165,6 +176,7 @@ impl Engine {
                 ops: Slab::default(),
                 stats: Stats::default(),
                 budgets: Budgets::default(),
+                gate,
                 traffic: rate::Traffic::default(),
                 connections: Connections::default(),
                 banned: Banned::default(),
@@ -180,6 +192,8 @@ impl Engine {
             dht,
             dialers: BTreeSet::new(),
             last_dialer: None,
+            lookup_round: None,
+            leaving: Vec::new(),
             shutdown: None,
             is_down: false,
         }
@@ -216,6 +230,8 @@ impl Engine {
         }
         self.hear();
         self.run_timers();
+        self.call_waiting();
+        self.take_leave();
         self.tell_budgets();
         self.shared.actions.seal();
         core::mem::swap(&mut self.shared.actions, actions);
@@ -308,23 +324,31 @@ impl Engine {
         let mut budgets = Budgets::default();
         let mut jobs = BTreeMap::<TorrentId, Vec<(OpId, DiskOp)>>::new();
         let mut lookups = 0;
+        let (mut opening, mut verifying, mut http) = (0, 0, 0);
         for (op, owner) in self.shared.ops.iter() {
             match owner {
                 Op::Disk(id, about) => {
                     budgets.begin(*about);
+                    opening += u32::from(*about == DiskOp::Open);
+                    verifying += u32::from(matches!(about, DiskOp::Verify { .. }));
                     jobs.entry(*id).or_default().push((op, *about));
                 }
                 Op::PeerResolve(..) => {
                     lookups += 1;
                     assert!(self.peer_hosts.contains_key(&op), "a lookup is of a name");
                 }
-                Op::TrackerHttp(_)
-                | Op::TrackerResolve
-                | Op::DhtResolve
-                | Op::TrackerPeerResolve(..) => {}
+                Op::TrackerHttp(_) => http += 1,
+                Op::TrackerResolve | Op::DhtResolve | Op::TrackerPeerResolve(..) => {}
             }
         }
         assert_eq!(lookups, self.peer_hosts.len(), "a name is being looked up");
+        for (lane, under_way) in [
+            (Lane::Open, opening),
+            (Lane::Verify, verifying),
+            (Lane::Http, http),
+        ] {
+            self.shared.gate.check(lane, under_way);
+        }
         let mut waiting = 0;
         for (id, torrent) in self.torrents.iter() {
             assert_eq!(id, torrent.id(), "a torrent is found under its id");
@@ -531,6 +555,19 @@ impl Engine {
         match owner {
             Op::Disk(id, about) => {
                 self.shared.budgets.end(about);
+                match about {
+                    DiskOp::Open => self.shared.leave(Lane::Open),
+                    DiskOp::Verify { .. } => self.shared.leave(Lane::Verify),
+                    DiskOp::Store { .. }
+                    | DiskOp::Write { .. }
+                    | DiskOp::Read { .. }
+                    | DiskOp::Select
+                    | DiskOp::Trim { .. }
+                    | DiskOp::Checkpoint
+                    | DiskOp::Probe
+                    | DiskOp::Close
+                    | DiskOp::Remove => {}
+                }
                 let Some(torrent) = self.torrents.get_mut(id) else {
                     return;
                 };
@@ -550,6 +587,7 @@ impl Engine {
                 self.settle(id);
             }
             Op::TrackerHttp(id) => {
+                self.shared.leave(Lane::Http);
                 let Some(torrent) = self.torrents.get_mut(id) else {
                     return;
                 };
@@ -616,6 +654,12 @@ impl Engine {
             Signal::Completed(id) => self.visit(id, Torrent::on_completed),
             Signal::Lonely(id) => self.visit(id, Torrent::on_lonely),
             Signal::Done(id) => self.visit(id, Torrent::on_done),
+            Signal::Admitted(lane, id) => {
+                self.visit(id, |torrent, shared| torrent.on_admitted(shared, lane));
+                if self.shared.gate.is_unused(lane, id) {
+                    self.shared.leave(lane);
+                }
+            }
             Signal::Goal(id) => self.visit(id, Torrent::on_goal),
             Signal::LookUp(id) => self.on_dht_torrent(id),
             Signal::Seek(id) => self.dial_for(id),
@@ -631,6 +675,18 @@ impl Engine {
         if let Some(torrent) = self.torrents.get_mut(id) {
             work(torrent, &mut self.shared);
         }
+    }
+
+    /// Calls those who wait for room in a table that somebody else keeps.
+    fn call_waiting(&mut self) {
+        let gate = &mut self.shared.gate;
+        if !self.shared.udp.is_full()
+            && let Some(torrent) = gate.next(Lane::Udp)
+        {
+            self.shared.signal(Signal::Admitted(Lane::Udp, torrent));
+            self.hear();
+        }
+        self.call_lookups();
     }
 
     fn run_timers(&mut self) {
@@ -711,6 +767,9 @@ impl Engine {
         if let Some(signal) = self.shared.signals.first() {
             return Wake::Now(reason_of(signal));
         }
+        if !self.leaving.is_empty() {
+            return Wake::Now(Reason::Goodbye);
+        }
         match self.shared.timers.next() {
             None => Wake::Idle,
             Some((at, timer)) => {
@@ -727,7 +786,12 @@ impl Engine {
 
 fn reason_of(signal: Signal) -> Reason {
     match signal {
-        Signal::Started(_) | Signal::Completed(_) | Signal::Lonely(_) => Reason::Tracker,
+        Signal::Started(_)
+        | Signal::Completed(_)
+        | Signal::Lonely(_)
+        | Signal::Admitted(Lane::Http | Lane::Udp, _) => Reason::Tracker,
+        Signal::Admitted(Lane::Open | Lane::Verify, _) => Reason::Checkpoint,
+        Signal::Admitted(Lane::LookUp, _) => Reason::Dht,
         Signal::LookUp(_) | Signal::Node(_) | Signal::OwnAddress { .. } => Reason::Dht,
         Signal::Done(_) => Reason::Metadata,
         Signal::Goal(_) => Reason::Goal,

@@ -112,6 +112,7 @@ mod engine;
 pub mod error;
 pub mod event;
 mod eviction;
+mod gate;
 pub mod id;
 pub mod limits;
 mod lsd;

@@ -9,6 +9,7 @@ use crate::budget::Budgets;
 use crate::config::Config;
 use crate::connections::Connections;
 use crate::ctx::{Ctx, DiskOp, Identity, Op, Out, Timer};
+use crate::gate::{Gate, Lane};
 use crate::id::{OpId, TorrentId};
 use crate::lsd::Lsd;
 use crate::notice::Notice;
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) traffic: Traffic,
     pub(crate) connections: Connections,
     pub(crate) throttle: Throttle,
+    /// Who may begin what only so much may be under way of.
+    pub(crate) gate: Gate,
     pub(crate) banned: Banned,
     pub(crate) udp: UdpTrackers,
     pub(crate) lsd: Lsd,
@@ -65,9 +68,17 @@ impl Shared {
             timers: &mut self.timers,
             ops: &mut self.ops,
             stats: &mut self.stats,
+            gate: &mut self.gate,
         };
         let udp = &mut self.udp;
         Means { ctx, udp }
+    }
+
+    /// Something has ended of which only so much may be under way: whose turn it is is told.
+    pub(crate) fn leave(&mut self, lane: Lane) {
+        if let Some(torrent) = self.gate.leave(lane) {
+            self.signal(Signal::Admitted(lane, torrent));
+        }
     }
 
     /// Where a peer's messages go.

@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use core::net::{IpAddr, SocketAddr};
 
+use crate::gate::Lane;
 use crate::id::TorrentId;
 
 /// What peers say wait here at most. What does not fit is forgotten: there will be more.
@@ -19,6 +20,8 @@ pub(crate) enum Signal {
     Lonely(TorrentId),
     /// Whether a torrent is to be looked up in the DHT has changed.
     LookUp(TorrentId),
+    /// A torrent's turn has come for what it waited for.
+    Admitted(Lane, TorrentId),
     /// A torrent has got all that was wanted of it, or that is to be had.
     Done(TorrentId),
     /// A torrent's seeding goal may have been reached.

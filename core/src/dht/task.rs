@@ -177,6 +177,9 @@ impl Task {
     }
 }
 
+/// With so many lookups under way, torrents wait.
+const TORRENT_LOOKUPS: usize = limits::MAX_DHT_LOOKUPS * 3 / 4;
+
 impl Dht {
     /// Carries out a user's wish. It is answered now or later.
     pub(crate) fn command(
@@ -260,6 +263,14 @@ impl Dht {
         outcomes
     }
 
+    /// How many more torrents can be looked up. A few places are left to users, who wait for their answers.
+    pub(crate) fn room(&self) -> usize {
+        if !self.listening || !(self.v4.ready || self.v6.ready) {
+            return 0;
+        }
+        TORRENT_LOOKUPS.saturating_sub(self.tasks.len())
+    }
+
     /// Looks for peers of a torrent, and announces it.
     pub(crate) fn announce_torrent(
         &mut self,
@@ -272,8 +283,7 @@ impl Dht {
         if !self.listening || !(self.v4.ready || self.v6.ready) {
             return (Attempt::NoNodes, outcomes);
         }
-        // A few places are left to users, who wait for their answers.
-        if self.tasks.len() >= limits::MAX_DHT_LOOKUPS * 3 / 4 {
+        if self.room() == 0 {
             return (Attempt::Busy, outcomes);
         }
         let id = self.fresh_id();

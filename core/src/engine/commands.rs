@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use crate::action::Action;
@@ -10,7 +9,8 @@ use crate::command::{AddTorrent, Command, Reply};
 use crate::ctx::{Op, Timer};
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::id::{ConnId, RequestId, TorrentId};
+use crate::id::{RequestId, TorrentId};
+use crate::limits;
 use crate::metainfo::{Magnet, Metainfo, Node, placeholder_name};
 use crate::notice::Notice;
 use crate::signal::Signal;
@@ -227,18 +227,26 @@ impl Engine {
     fn begin_shutdown(&mut self, request: RequestId) {
         self.shutdown = Some(request);
         self.stop_dht();
-        let torrents: Vec<TorrentId> = self.torrents.keys().collect();
-        for id in torrents {
-            if let Some(torrent) = self.torrents.get_mut(id) {
-                torrent.remove(&mut self.shared, None, false);
-            }
-        }
-        let conns: Vec<ConnId> = self.shared.connections.ids().collect();
-        for conn in conns {
+        for conn in self.shared.connections.greetings() {
             self.shared
                 .connections
                 .close(conn, &mut self.shared.actions);
             self.shared.timers.cancel(Timer::Conn(conn));
+        }
+        self.leaving = self.torrents.keys().collect();
+        self.leaving.reverse();
+    }
+
+    /// Begins the end of as many torrents as one call may.
+    pub(super) fn take_leave(&mut self) {
+        if self.shutdown.is_none() {
+            return;
+        }
+        for _ in 0..limits::REMOVALS_PER_CALL {
+            let Some(id) = self.leaving.pop() else {
+                break;
+            };
+            self.visit(id, |torrent, shared| torrent.remove(shared, None, false));
         }
         self.finish_shutdown();
     }

@@ -1,16 +1,19 @@
 //! What the engine and its DHT node have to do with each other.
 
 use core::net::{IpAddr, SocketAddr};
+use core::ops::Bound;
 
 use crate::action::Action;
 use crate::dht::{Announce, Attempt, DhtCommand, DhtOutcome};
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::event::{ContactError, OpResult};
+use crate::gate::Lane;
 use crate::id::{OpId, RequestId, TorrentId};
+use crate::limits;
 use crate::notice::Notice;
-use crate::signal::Signal;
 use crate::status::PeerSource;
+use crate::torrent::Torrent;
 
 impl Engine {
     pub(super) fn on_dht_command(&mut self, request: RequestId, command: DhtCommand) {
@@ -102,9 +105,8 @@ impl Engine {
             dht.announce_torrent(&mut self.shared.ctx(), id, info_hash, announce);
         match attempt {
             Attempt::Begun => torrent.dht_begun(&mut self.shared),
-            Attempt::Busy => torrent.dht_busy(&mut self.shared),
-            // It is begun when there are nodes.
-            Attempt::NoNodes => {}
+            // It is called when there is room, or when there are nodes.
+            Attempt::Busy | Attempt::NoNodes => self.shared.gate.wait(Lane::LookUp, id),
         }
         self.on_dht_outcomes(outcomes);
     }
@@ -132,12 +134,40 @@ impl Engine {
                         });
                     }
                 }
-                DhtOutcome::Ready => {
-                    for id in self.torrents.keys() {
-                        self.shared.signal(Signal::LookUp(id));
-                    }
-                }
+                DhtOutcome::Ready => self.lookup_round = Some(Bound::Unbounded),
             }
         }
+    }
+
+    /// Looks up torrents as far as there is room: those that wait, and when the DHT has become ready all others, too.
+    pub(super) fn call_lookups(&mut self) {
+        if !self.shared.gate.has_waiting(Lane::LookUp) && self.lookup_round.is_none() {
+            return;
+        }
+        let room = self.dht.as_ref().map_or(0, |dht| dht.room());
+        let mut begun = 0;
+        for _ in 0..limits::LOOKUPS_PER_CALL {
+            if begun == room {
+                return;
+            }
+            let Some(id) = self.next_to_look_up() else {
+                return;
+            };
+            let wishes = |torrent: &Torrent| torrent.dht_wish().is_some();
+            if self.torrents.get(id).is_some_and(wishes) {
+                begun += 1;
+                self.on_dht_torrent(id);
+            }
+        }
+    }
+
+    fn next_to_look_up(&mut self) -> Option<TorrentId> {
+        if let Some(id) = self.shared.gate.next(Lane::LookUp) {
+            return Some(id);
+        }
+        let after = self.lookup_round.take()?;
+        let (info_hash, id) = self.by_hash.range((after, Bound::Unbounded)).next()?;
+        self.lookup_round = Some(Bound::Excluded(*info_hash));
+        Some(*id)
     }
 }

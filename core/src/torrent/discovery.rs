@@ -19,10 +19,6 @@ const INTERVAL: Duration = Duration::from_secs(15 * 60);
 /// should have it, as when our node has just begun to know others; doubles with each lookup.
 const HUNGRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long to wait when too many lookups are under way, and how much longer at random.
-const BUSY: Duration = Duration::from_secs(3);
-const BUSY_SPREAD_MS: u32 = 5_000;
-
 /// When a torrent was looked up, and how urgent that is.
 #[derive(Clone, Copy, Debug, Default)]
 struct Schedule {
@@ -96,13 +92,6 @@ impl Discovery {
             let due = (last + wait.min(INTERVAL)).max(ctx.now);
             ctx.timers.set_no_later(Timer::DhtTorrent(self.id), due);
         }
-    }
-
-    /// There was no room for its lookup.
-    pub(super) fn dht_busy(&mut self, ctx: &mut Shared) {
-        let spread = Duration::from_millis(ctx.rng.below(BUSY_SPREAD_MS).into());
-        ctx.timers
-            .set(Timer::DhtTorrent(self.id), ctx.now + BUSY + spread);
     }
 
     /// It has begun to run, or to look for its metadata.

@@ -13,6 +13,7 @@ use crate::command::{Priority, Reply};
 use crate::ctx::{DiskOp, Timer};
 use crate::error::CommandError;
 use crate::event::{DiskDone, DiskError, DiskErrorKind, ForeignFile, Opened, PartialPiece};
+use crate::gate::Lane;
 use crate::id::{OpId, RequestId, StorageKey, TorrentId};
 use crate::metainfo::{FileIndex, FileKind, PieceIndex};
 use crate::notice::{Notice, TorrentState};
@@ -87,6 +88,8 @@ pub(super) struct Storage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Closed,
+    /// To be opened when its turn has come.
+    Waiting,
     Opening,
     Checking,
     Open,
@@ -217,6 +220,7 @@ impl Storage {
                 self.answer_all_saved(ctx);
             }
             Stage::Closed
+            | Stage::Waiting
             | Stage::Opening
             | Stage::Checking
             | Stage::Open
@@ -247,7 +251,12 @@ impl Storage {
         match self.stage {
             // Who waits is answered when it is closed.
             Stage::Closing { .. } | Stage::Keeping { .. } => {}
-            Stage::Closed | Stage::Opening | Stage::Checking | Stage::Open | Stage::Released => {
+            Stage::Closed
+            | Stage::Waiting
+            | Stage::Opening
+            | Stage::Checking
+            | Stage::Open
+            | Stage::Released => {
                 self.answer_all_saved(ctx);
             }
         }
@@ -317,8 +326,34 @@ pub(super) enum AfterDisk {
 
 impl Transfer<'_> {
     pub(super) fn open_storage(&mut self, ctx: &mut Shared) {
-        self.storage.stage = Stage::Opening;
+        self.storage.stage = Stage::Waiting;
         self.check_again(ctx);
+        if ctx.gate.enter(Lane::Open, self.id) {
+            self.begin_opening(ctx);
+        }
+    }
+
+    /// Its turn has come to open its storage, or to verify a piece.
+    pub(super) fn on_admitted(&mut self, ctx: &mut Shared, lane: Lane) -> AfterDisk {
+        match (lane, self.storage.stage) {
+            (Lane::Open, Stage::Waiting) if self.course.is_paused() => {
+                self.storage.stage = Stage::Closed;
+                self.storage.answer_all_saved(ctx);
+                AfterDisk::Nothing
+            }
+            (Lane::Open, Stage::Waiting) if ctx.gate.enter(Lane::Open, self.id) => {
+                self.begin_opening(ctx);
+                AfterDisk::Nothing
+            }
+            (Lane::Verify, Stage::Checking) => self.verify_more(ctx),
+            (Lane::Open | Lane::Verify | Lane::Http | Lane::Udp | Lane::LookUp, _) => {
+                AfterDisk::Nothing
+            }
+        }
+    }
+
+    fn begin_opening(&mut self, ctx: &mut Shared) {
+        self.storage.stage = Stage::Opening;
         let open = OpenStorage {
             key: self.storage.key,
             metainfo: self.content.metainfo.clone(),
@@ -340,6 +375,8 @@ impl Transfer<'_> {
         self.check_again(ctx);
         match self.storage.stage {
             Stage::Closed => self.open_storage(ctx),
+            // It is opened when its turn has come.
+            Stage::Waiting => {}
             Stage::Closing { .. } => self.storage.stage = Stage::Closing { reopen: true },
             Stage::Opening | Stage::Checking | Stage::Open => {
                 self.storage.stage = Stage::Closing { reopen: true };
@@ -502,7 +539,11 @@ impl Transfer<'_> {
             Stage::Open if self.storage.checkpointing => {}
             Stage::Open => self.checkpoint(ctx),
             // What will be known then is saved then.
-            Stage::Opening | Stage::Checking | Stage::Keeping { .. } | Stage::Closing { .. } => {}
+            Stage::Waiting
+            | Stage::Opening
+            | Stage::Checking
+            | Stage::Keeping { .. }
+            | Stage::Closing { .. } => {}
             // Nothing was stored since it was closed.
             Stage::Closed | Stage::Released => self.storage.answer_all_saved(ctx),
         }
@@ -569,31 +610,28 @@ impl Transfer<'_> {
         if self.storage.stage != Stage::Checking {
             return AfterDisk::Nothing;
         }
-        while self.storage.verifying < ctx.config.check_depth {
-            let next = self.storage.next_doubtful;
-            let Some(piece) = (next..self.storage.doubtful.len())
-                .find(|piece| self.storage.doubtful.contains(*piece))
-            else {
-                self.storage.next_doubtful = self.storage.doubtful.len();
-                break;
-            };
-            self.storage.next_doubtful = piece + 1;
-            let Some(digest) = self
-                .content
-                .metainfo
-                .piece_hash(PieceIndex::new(piece))
-                .copied()
-            else {
+        let doubtful = &self.storage.doubtful;
+        let pieces = doubtful.len();
+        let mut next = self.storage.next_doubtful;
+        while next < pieces {
+            let digest = self.content.metainfo.piece_hash(PieceIndex::new(next));
+            let Some(digest) = digest.filter(|_| doubtful.contains(next)).copied() else {
+                next += 1;
                 continue;
             };
+            if !ctx.gate.enter(Lane::Verify, self.id) {
+                break;
+            }
             self.storage.verifying += 1;
             let job = DiskJob::Verify {
-                piece: PieceIndex::new(piece),
+                piece: PieceIndex::new(next),
                 digest,
             };
-            ctx.disk(self.id, DiskOp::Verify { piece }, job);
+            ctx.disk(self.id, DiskOp::Verify { piece: next }, job);
+            next += 1;
         }
-        if self.storage.verifying == 0 {
+        self.storage.next_doubtful = next;
+        if self.storage.verifying == 0 && next >= pieces {
             self.on_checked(ctx)
         } else {
             AfterDisk::Nothing

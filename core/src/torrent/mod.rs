@@ -61,6 +61,7 @@ use crate::ctx::{DiskOp, Timer};
 use crate::error::CommandError;
 use crate::event::{CloseReason, DiskDone, DiskError, OpResult};
 use crate::eviction::{Facts as PlaceFacts, Worth};
+use crate::gate::Lane;
 use crate::id::{ConnId, OpId, RequestId, TorrentId};
 use crate::metainfo::{FileIndex, InfoHash, Magnet, Metainfo, Node};
 use crate::notice::{DisconnectReason, Notice, PeerError};
@@ -349,6 +350,15 @@ impl Torrent {
         ] {
             ctx.timers.cancel(timer);
         }
+        for lane in [
+            Lane::Open,
+            Lane::Verify,
+            Lane::Http,
+            Lane::Udp,
+            Lane::LookUp,
+        ] {
+            ctx.gate.forget(lane, id);
+        }
         self.discovery.announcer.abandon(&mut ctx.ctx());
         ctx.notify(Notice::Removed { torrent: id });
         let result = match self.trade.storage.take_error() {
@@ -571,11 +581,6 @@ impl Torrent {
         self.discovery.dht_begun(ctx);
     }
 
-    /// There was no room for its lookup.
-    pub(crate) fn dht_busy(&mut self, ctx: &mut Shared) {
-        self.discovery.dht_busy(ctx);
-    }
-
     /// Its lookup is over, and so many nodes took the announce.
     pub(crate) fn dht_announced(&mut self, ctx: &mut Shared, nodes: u32) {
         self.discovery.dht_announced(ctx, nodes);
@@ -710,7 +715,29 @@ impl Torrent {
         about: DiskOp,
         result: Result<DiskDone, DiskError>,
     ) {
-        match self.trade.on_disk(ctx, op, about, result) {
+        let after = self.trade.on_disk(ctx, op, about, result);
+        self.on_verdict(ctx, after);
+    }
+
+    /// Its turn has come for what it waited for.
+    pub(crate) fn on_admitted(&mut self, ctx: &mut Shared, lane: Lane) {
+        match lane {
+            Lane::Open | Lane::Verify => {
+                let transfer = self.trade.transfer();
+                let after = transfer.map(|mut transfer| transfer.on_admitted(ctx, lane));
+                self.on_verdict(ctx, after.unwrap_or(AfterDisk::Nothing));
+            }
+            Lane::Http | Lane::Udp => {
+                let facts = self.facts(ctx);
+                let announcer = &mut self.discovery.announcer;
+                announcer.on_admitted(&mut ctx.trackers(), &facts);
+            }
+            Lane::LookUp => {}
+        }
+    }
+
+    fn on_verdict(&mut self, ctx: &mut Shared, after: AfterDisk) {
+        match after {
             AfterDisk::Nothing => {}
             AfterDisk::Checked => {
                 if self.trade.course.is_paused() {
@@ -784,6 +811,8 @@ impl Torrent {
             self.discovery.review_dht(ctx);
         }
         if self.discovery.announcer.is_running() {
+            ctx.gate.forget(Lane::Http, id);
+            ctx.gate.forget(Lane::Udp, id);
             let facts = self.facts(ctx);
             let announcer = &mut self.discovery.announcer;
             announcer.stop(&mut ctx.trackers(), &facts);

@@ -88,7 +88,10 @@ impl Swarm {
 
     /// Ends the connections that are to become peers'.
     pub(super) fn hang_up_greetings(&mut self, ctx: &mut Shared, torrent: TorrentId) {
-        let greetings: Vec<ConnId> = ctx.connections.greetings_of(torrent).collect();
+        let greetings: Vec<ConnId> = match ctx.connections.has_greetings() {
+            true => ctx.connections.greetings_of(torrent).collect(),
+            false => Vec::new(),
+        };
         for conn in greetings {
             ctx.timers.cancel(Timer::Conn(conn));
             ctx.connections.close(conn, &mut ctx.actions);

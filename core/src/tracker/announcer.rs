@@ -92,6 +92,8 @@ pub(crate) struct Announcer {
     flights: Vec<Flight>,
     /// Lookups of peers' names that are under way.
     lookups: usize,
+    /// It waits for its turn to ask.
+    waits: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +166,7 @@ impl Announcer {
             completion: Completion::Open,
             flights: Vec::new(),
             lookups: 0,
+            waits: false,
         }
     }
 
@@ -174,6 +177,7 @@ impl Announcer {
             return;
         }
         self.running = true;
+        self.waits = false;
         self.round = None;
         self.early = None;
         self.current = None;
@@ -267,6 +271,12 @@ impl Announcer {
             let _ = self.launch(means, facts, index, Purpose::Scrape);
             self.arm(&mut means.ctx, facts);
         }
+    }
+
+    /// Its turn to ask has come.
+    pub(crate) fn on_admitted(&mut self, means: &mut Means<'_>, facts: &Facts) {
+        self.waits = false;
+        self.proceed(means, facts);
     }
 
     /// [`Timer::Tracker`] fired.

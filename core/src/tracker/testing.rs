@@ -15,6 +15,7 @@ use crate::action::{Action, Actions};
 use crate::config::Config;
 use crate::ctx::{Ctx, Identity, Op, Timer};
 use crate::event::{ContactError, HttpReply, OpResult, Undelivered};
+use crate::gate::Gate;
 use crate::id::{OpId, TorrentId};
 use crate::metainfo::InfoHash;
 use crate::notice::Notice;
@@ -36,6 +37,7 @@ pub(super) struct World {
     pub(super) timers: Timers<Timer>,
     pub(super) ops: Slab<OpId, Op>,
     pub(super) stats: Stats,
+    pub(super) gate: Gate,
     identity: Identity,
     rng: Rng,
     actions: Actions,
@@ -52,6 +54,7 @@ impl World {
             timers: Timers::default(),
             ops: Slab::default(),
             stats: Stats::default(),
+            gate: Gate::new(1, 1, 1_000),
             identity: Identity {
                 peer_id: PeerId([8; 20]),
                 listen: Some(OWN.parse().unwrap()),
@@ -70,6 +73,7 @@ impl World {
             timers: &mut self.timers,
             ops: &mut self.ops,
             stats: &mut self.stats,
+            gate: &mut self.gate,
             identity: &self.identity,
         }
     }

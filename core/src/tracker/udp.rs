@@ -210,7 +210,7 @@ impl UdpTrackers {
         query: UdpQuery,
         patience: u32,
     ) -> Result<UdpId, UdpFault> {
-        if self.requests.len() >= limits::MAX_UDP_TRACKER_REQUESTS {
+        if self.is_full() {
             return Err(UdpFault::Busy);
         }
         let host_id = self.host(ctx.now, tracker)?;
@@ -243,6 +243,11 @@ impl UdpTrackers {
         self.advance(ctx, host_id);
         self.arm(ctx);
         Ok(id)
+    }
+
+    /// Whether there is no room for one more request.
+    pub(crate) fn is_full(&self) -> bool {
+        self.requests.len() >= limits::MAX_UDP_TRACKER_REQUESTS
     }
 
     /// Ends a request without an outcome.

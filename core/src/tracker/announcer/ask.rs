@@ -7,6 +7,7 @@ use super::tracker::Tracker;
 use super::{Announcer, Facts, Flight, Handle, Purpose};
 use crate::action::{Action, HttpRequest, LocalPaths};
 use crate::ctx::{Ctx, Op};
+use crate::gate::Lane;
 use crate::limits;
 use crate::time::Instant;
 use crate::tracker::Means;
@@ -26,19 +27,27 @@ const PATIENCE: u32 = 2;
 /// backoff, which begins again with short waits, has found a tracker or a network that came back, and the user knows.
 const PATIENCE_ALONE: u32 = 4;
 
+/// Why a request was not begun.
+pub(super) enum Unbegun {
+    /// Too many are under way; the torrent is called when it is its turn.
+    Waits,
+    /// There will be no answer.
+    Failed(UdpFault),
+}
+
 impl Announcer {
     /// Begins a request. Nothing is begun where the tracker cannot be asked for that.
     ///
     /// # Errors
     ///
-    /// Those of [`UdpTrackers::request`].
+    /// It has to wait for its turn, or those of [`UdpTrackers::request`](super::super::UdpTrackers::request).
     pub(super) fn launch(
         &mut self,
         means: &mut Means<'_>,
         facts: &Facts,
         index: usize,
         purpose: Purpose,
-    ) -> Result<(), UdpFault> {
+    ) -> Result<(), Unbegun> {
         let goodbye = !self.running && purpose != Purpose::Scrape;
         let tracker = &self.trackers[index];
         let (handle, deadline) = match &tracker.endpoint {
@@ -57,6 +66,12 @@ impl Announcer {
                 } else {
                     limits::TRACKER_TIMEOUT
                 };
+                let gate = &mut means.ctx.gate;
+                if purpose == Purpose::Scrape || goodbye {
+                    gate.rush(Lane::Http);
+                } else if !gate.enter(Lane::Http, facts.torrent) {
+                    return Err(Unbegun::Waits);
+                }
                 let op = means.ctx.ops.insert(Op::TrackerHttp(facts.torrent));
                 means.ctx.push(Action::Http {
                     op,
@@ -82,12 +97,16 @@ impl Announcer {
                     }
                     Purpose::Scrape => UdpQuery::Scrape(*facts.info_hash.as_bytes()),
                 };
+                if means.udp.is_full() && !goodbye {
+                    means.ctx.gate.wait(Lane::Udp, facts.torrent);
+                    return Err(Unbegun::Waits);
+                }
                 let usable = self.trackers.iter().filter(|t| t.is_usable()).count();
                 let patience = if usable > 1 { PATIENCE } else { PATIENCE_ALONE };
-                let id =
-                    means
-                        .udp
-                        .request(&mut means.ctx, facts.torrent, endpoint, query, patience)?;
+                let id = means
+                    .udp
+                    .request(&mut means.ctx, facts.torrent, endpoint, query, patience)
+                    .map_err(Unbegun::Failed)?;
                 (Handle::Udp(id), Instant::FAR)
             }
             Err(_) => return Ok(()),

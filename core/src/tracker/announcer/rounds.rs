@@ -14,6 +14,7 @@
 
 use core::time::Duration;
 
+use super::ask::Unbegun;
 use super::reply::Refusal;
 use super::tracker::{Haste, Tracker};
 use super::{Announcer, Completion, Facts, Flight, Purpose, give_up};
@@ -57,7 +58,7 @@ impl Announcer {
     /// Asks whom it is time to ask.
     pub(super) fn go_round(&mut self, means: &mut Means<'_>, facts: &Facts) {
         // `started` must not overtake a goodbye.
-        if self.says_goodbye() {
+        if self.says_goodbye() || self.waits {
             return;
         }
         let is_for_peers = |early: &Early| early.haste == Haste::Peers;
@@ -87,15 +88,24 @@ impl Announcer {
             } else {
                 None
             };
-            if let Err(fault) = self.launch(means, facts, index, Purpose::Announce(event)) {
-                self.failed(&mut means.ctx, facts, index, Refusal::new(fault));
+            match self.launch(means, facts, index, Purpose::Announce(event)) {
+                Ok(()) => {}
+                Err(Unbegun::Waits) => {
+                    // It is still to be asked in this round.
+                    self.trackers[index].round = self.rounds.wrapping_sub(1);
+                    self.waits = true;
+                    return;
+                }
+                Err(Unbegun::Failed(fault)) => {
+                    self.failed(&mut means.ctx, facts, index, Refusal::new(fault));
+                }
             }
         }
     }
 
     /// When [`Announcer::go_round`] has something to do, whatever answers come.
     pub(super) fn next_step(&self, now: Instant, facts: &Facts) -> Option<Instant> {
-        if !self.running || self.says_goodbye() {
+        if !self.running || self.says_goodbye() || self.waits {
             return None;
         }
         Some(match self.round {
