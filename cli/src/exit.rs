@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use crate::output::text::printable;
+use crate::output::text::{printable, reason};
 
 /// The exit codes, as `--help` and the manual page tell them.
 pub(crate) const HELP: &str = "\
@@ -125,7 +125,6 @@ impl Failure {
     }
 
     /// Adds what there is to see below the message. Of much, the beginning is shown.
-    #[cfg(any(test, feature = "simulate"))]
     #[must_use]
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
         let detail = detail.into();
@@ -146,9 +145,19 @@ impl Failure {
         reason = "most of the system's kinds of errors speak for themselves"
     )]
     pub(crate) fn io(doing: &str, path: &std::path::Path, error: &io::Error) -> Self {
-        let failure = Self::new(format!("cannot {doing} {}: {error}", path.display()));
+        let failure = Self::new(format!(
+            "cannot {doing} {}: {}",
+            path.display(),
+            reason(error)
+        ));
         match error.kind() {
             io::ErrorKind::NotFound => failure.advise("check the path for a typing mistake"),
+            io::ErrorKind::AlreadyExists => {
+                failure.advise("something else has this name; choose another, or move it away")
+            }
+            io::ErrorKind::NotADirectory => {
+                failure.advise("a part of the path is a file, and no folder; choose another")
+            }
             io::ErrorKind::PermissionDenied => failure
                 .advise("make it accessible for your user (chmod, chown), or choose another place"),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -164,7 +173,10 @@ impl Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::new("");
         }
-        Self::new(format!("cannot write to standard output: {error}"))
+        Self::new(format!(
+            "cannot write to standard output: {}",
+            reason(error)
+        ))
     }
 
     pub(crate) fn exit(&self) -> Exit {

@@ -9,7 +9,7 @@ use smol::future::block_on;
 use smol::stream::StreamExt;
 
 use crate::exit::{Exit, Failure};
-use crate::output::Output;
+use crate::output::{Output, text::reason};
 
 /// Starts to listen for signals. The first is handed over, so that the command can end in good order;
 /// the second ends the process at once, whatever it waits for.
@@ -17,7 +17,7 @@ use crate::output::Output;
 /// A terminal that goes away (SIGHUP) asks for the same as SIGTERM does, unless whoever started the command has
 /// it ignored, as nohup does: listening to it would undo that.
 pub(crate) fn listen() -> Result<Receiver<Exit>, Failure> {
-    let failed = |error| Failure::new(format!("cannot listen for signals: {error}"));
+    let failed = |error| Failure::new(format!("cannot listen for signals: {}", reason(&error)));
     #[cfg(unix)]
     let wanted = match hangup::is_ignored() {
         true => vec![Signal::Int, Signal::Term],

@@ -76,7 +76,10 @@ impl Losses {
             message += &format!(" and {more} more");
         }
         let failure = Failure::with_exit(if agreed { code } else { Exit::Failure }, message);
-        Err(failure.advise("why is told above; the others did what was asked of them"))
+        Err(failure.advise(match count < self.torrents {
+            true => "why is told above; the others did what was asked of them",
+            false => "why is told above",
+        }))
     }
 }
 

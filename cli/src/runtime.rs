@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use smol::future::block_on;
 
 use crate::exit::Failure;
+use crate::output::text::reason;
 
 #[cfg(not(any(feature = "runtime-smol", feature = "runtime-tokio")))]
 compile_error!(
@@ -52,13 +53,13 @@ impl Choice {
             Self::Smol => block_on(anabranch_smol::ClientBuilder::new().fetch_torrent(url)),
             #[cfg(feature = "runtime-tokio")]
             Self::Tokio => {
-                let runtime = tokio().map_err(|error| Failure::new(error.to_string()))?;
+                let runtime = tokio().map_err(|error| Failure::new(reason(&error)))?;
                 let _inside = runtime.enter();
                 block_on(anabranch_tokio::ClientBuilder::new().fetch_torrent(url))
             }
         };
         fetched.map_err(|error| {
-            Failure::new(error.to_string()).advise(
+            Failure::new(reason(&error)).advise(
                 "look at the address in a browser, or save the file there and give its path",
             )
         })

@@ -1,5 +1,6 @@
 //! Which files of a torrent are wanted: numbers, ranges, names, patterns, and what is not wanted.
 
+use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -26,12 +27,7 @@ impl Choice {
     /// The priority of each file of a torrent.
     pub(crate) fn priorities(&self, metainfo: &Metainfo) -> Result<Vec<Priority>, Failure> {
         let files = (0..).map(FileIndex::new).zip(metainfo.files());
-        let paths: Vec<String> = files
-            .map(|(index, _)| {
-                let path = metainfo.download_path(index);
-                path.map_or_else(String::new, |path| path.to_string())
-            })
-            .collect();
+        let paths: Vec<Vec<String>> = files.map(|(index, _)| called(metainfo, index)).collect();
         let wanted = choose(&self.lists, self.case, &paths).map_err(|why| {
             Failure::usage(format!("--files: {why}"))
                 .advise("`anabranch show TORRENT` lists the files with their numbers")
@@ -44,21 +40,59 @@ impl Choice {
     }
 }
 
+/// What a file is called: its path as it is created, and as it stands in the torrent, if that is another one.
+fn called(metainfo: &Metainfo, file: FileIndex) -> Vec<String> {
+    let path = metainfo.download_path(file);
+    let path = path.map_or_else(String::new, |path| path.to_string());
+    let mut original = metainfo.original_name().to_vec();
+    if metainfo.is_multi_file() {
+        for component in metainfo.original_path(file).unwrap_or_default() {
+            original.push(b'/');
+            original.extend(component);
+        }
+    }
+    let original = from_bytes(&original);
+    match original == path {
+        true => vec![path],
+        false => vec![path, original],
+    }
+}
+
+/// What stands for a byte that belongs to no character: one that nobody else has a use for.
+const BYTES: u32 = 0x10_ff00;
+
+/// Text that may not be UTF-8, so that what is different stays different.
+fn from_bytes(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text += chunk.valid();
+        let stray = chunk.invalid().iter();
+        text.extend(stray.filter_map(|byte| char::from_u32(BYTES + u32::from(*byte))));
+    }
+    text
+}
+
+/// The same to be read by people.
+fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars() {
+        match u32::from(c).checked_sub(BYTES) {
+            Some(byte) => shown += &format!("\\x{byte:02x}"),
+            None => shown.push(c),
+        }
+    }
+    printable(&shown).into_owned()
+}
+
 /// A list as `--files` takes it: `1,3-5,*.txt,!*sample*`. The option may be given several times.
+///
+/// What its parts mean can only be said of a torrent: a name that is there is meant as it is, with all its digits and
+/// brackets; else it is a number, what is not wanted, or a pattern. A number behind a `+` is one whatever is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileList {
     /// As it was typed: it may be a single name with commas in it.
     text: String,
-    selectors: Vec<Selector>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Selector {
-    /// File numbers as `show` prints them, from 1.
-    Numbers(RangeInclusive<u32>),
-    /// Anything else. What it means can only be said of a torrent: a name that is there is meant as it
-    /// is, with all its brackets; else it is what is not wanted, or a pattern.
-    Text(String),
+    parts: Vec<String>,
 }
 
 /// How names are compared.
@@ -71,22 +105,39 @@ pub(crate) enum Case {
     Ignored,
 }
 
+impl FileList {
+    /// Reads what is typed: bytes, where names are bytes.
+    pub(crate) fn read(text: OsString) -> Result<Self, String> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt as _;
+            from_bytes(text.as_bytes()).parse()
+        }
+        #[cfg(not(unix))]
+        {
+            text.to_str().ok_or("it has to be in UTF-8")?.parse()
+        }
+    }
+}
+
 impl FromStr for FileList {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let selectors = split(text)
+        let parts: Vec<String> = split(text)
             .iter()
-            .map(|part| part.trim())
+            .map(|part| part.trim().to_owned())
             .filter(|part| !part.is_empty())
-            .map(selector)
-            .collect::<Result<Vec<_>, _>>()?;
-        if selectors.is_empty() {
+            .collect();
+        if parts.is_empty() {
             return Err("name at least one file, for example 1,3-5 or *.txt".to_owned());
+        }
+        for number in parts.iter().filter_map(|part| sure_number(part)) {
+            numbers(number)?;
         }
         Ok(Self {
             text: text.to_owned(),
-            selectors,
+            parts,
         })
     }
 }
@@ -112,13 +163,12 @@ fn split(text: &str) -> Vec<String> {
     parts
 }
 
-fn selector(text: &str) -> Result<Selector, String> {
-    // Whether it is excluded is looked at later, but a number that is none is told at once.
-    let plain = text.strip_prefix('!').unwrap_or(text);
-    match numbers(plain)? {
-        Some(range) if plain.len() == text.len() => Ok(Selector::Numbers(range)),
-        Some(_) | None => Ok(Selector::Text(text.trim_end_matches('/').to_owned())),
-    }
+/// What is behind the `+` of a number that is no name.
+fn sure_number(text: &str) -> Option<&str> {
+    let number = text.strip_prefix('!').unwrap_or(text).strip_prefix('+')?;
+    number
+        .starts_with(|c: char| c.is_ascii_digit())
+        .then_some(number)
 }
 
 /// A number or a range of numbers; none if it is something else.
@@ -152,14 +202,15 @@ fn numbers(text: &str) -> Result<Option<RangeInclusive<u32>>, String> {
 /// Which of these paths are meant, one entry a path. An error if part of a list means none, or nothing is
 /// left in the end.
 ///
-/// What is not a number is first of all a name: with a `/`, it is compared with whole paths, and with
+/// A part is first of all a name: with a `/`, it is compared with whole paths, and with
 /// folders, from the torrent's own folder on or from within it; without one, with the name of every file
-/// and folder. If there is none of that name, it is a pattern for the same, in which `*` and `?` stay
-/// within a name, and `**` does not. With `!` before it, it is what is not wanted, of what else the lists
-/// name, or of everything if they name nothing else.
-fn choose<S: AsRef<str>>(lists: &[FileList], case: Case, paths: &[S]) -> Result<Vec<bool>, String> {
+/// and folder. If there is none of that name, it is a number or a range of them, or else a pattern for the same, in
+/// which `*` and `?` stay within a name, and `**` does not. With `!` before it, it is what is not wanted, of what else
+/// the lists name, or of everything if they name nothing else.
+fn choose(lists: &[FileList], case: Case, paths: &[Vec<String>]) -> Result<Vec<bool>, String> {
+    let fold = |called: &Vec<String>| called.iter().map(|path| case.fold(path)).collect();
     let names = Names {
-        paths: paths.iter().map(|path| case.fold(path.as_ref())).collect(),
+        paths: paths.iter().map(fold).collect(),
         case,
     };
     let mut wanted = vec![false; paths.len()];
@@ -167,22 +218,13 @@ fn choose<S: AsRef<str>>(lists: &[FileList], case: Case, paths: &[S]) -> Result<
     let mut includes = false;
     for list in lists {
         // A name with commas in it.
-        if list.is_text()
-            && let Some(found) = names.exactly(list.text.trim().trim_end_matches('/'))
-        {
+        if let Some(found) = names.exactly(list.text.trim().trim_end_matches('/')) {
             includes = true;
             mark(&mut wanted, &found);
             continue;
         }
-        for selector in &list.selectors {
-            let text = match selector {
-                Selector::Numbers(range) => {
-                    includes = true;
-                    mark(&mut wanted, &names.numbered(range)?);
-                    continue;
-                }
-                Selector::Text(text) => text,
-            };
+        for part in &list.parts {
+            let text = part.trim_end_matches('/');
             let (exclude, found) = match (names.exactly(text), text.strip_prefix('!')) {
                 (Some(found), _) => (false, found),
                 (None, Some(text)) => (true, names.meant_by(text)?),
@@ -210,14 +252,6 @@ fn mark(marks: &mut [bool], more: &[bool]) {
     }
 }
 
-impl FileList {
-    /// Whether there is more in it than numbers.
-    fn is_text(&self) -> bool {
-        let is_text = |selector: &Selector| matches!(selector, Selector::Text(_));
-        self.selectors.iter().any(is_text)
-    }
-}
-
 impl Case {
     fn fold(self, text: &str) -> String {
         match self {
@@ -229,7 +263,8 @@ impl Case {
 
 /// The paths of a torrent's files.
 struct Names {
-    paths: Vec<String>,
+    /// What each is called, in one way or in two.
+    paths: Vec<Vec<String>>,
     case: Case,
 }
 
@@ -265,24 +300,29 @@ impl Names {
             require_literal_separator: true,
             require_literal_leading_dot: false,
         };
-        let text = text.trim();
-        if let Some(range) = numbers(text)? {
+        let text = text.trim().trim_end_matches('/');
+        if let Some(number) = sure_number(text)
+            && let Some(range) = numbers(number)?
+        {
             return self.numbered(&range);
         }
         if let Some(found) = self.exactly(text) {
             return Ok(found);
         }
+        if let Some(range) = numbers(text)? {
+            return self.numbered(&range);
+        }
         let pattern = Pattern::new(&self.case.fold(text)).map_err(|error| {
             format!(
                 "'{}' is neither the name of a file nor a pattern: {}",
-                printable(text),
+                shown(text),
                 error.msg
             )
         })?;
         self.matching(text.contains('/'), |name| {
             pattern.matches_with(name, OPTIONS)
         })
-        .ok_or_else(|| format!("no file of the torrent matches '{}'", printable(text)))
+        .ok_or_else(|| format!("no file of the torrent matches '{}'", shown(text)))
     }
 
     /// The files that match by their names or those of their folders; none if there are none.
@@ -290,9 +330,11 @@ impl Names {
         let found: Vec<bool> = self
             .paths
             .iter()
-            .map(|path| match whole {
-                true => prefixes(path).any(&matches),
-                false => path.split('/').any(&matches),
+            .map(|called| {
+                called.iter().any(|path| match whole {
+                    true => prefixes(path).any(&matches),
+                    false => path.split('/').any(&matches),
+                })
             })
             .collect();
         found.contains(&true).then_some(found)
@@ -326,6 +368,11 @@ mod tests {
         "t/2-3",
     ];
 
+    fn each_one_name(paths: &[impl AsRef<str>]) -> Vec<Vec<String>> {
+        let paths = paths.iter().map(|path| vec![path.as_ref().to_owned()]);
+        paths.collect()
+    }
+
     fn chosen(list: &str) -> Result<Vec<usize>, String> {
         chosen_of(&[list], Case::Sensitive, &PATHS)
     }
@@ -335,7 +382,7 @@ mod tests {
             .iter()
             .map(|list| list.parse())
             .collect::<Result<_, _>>()?;
-        let wanted = choose(&lists, case, paths)?;
+        let wanted = choose(&lists, case, &each_one_name(paths))?;
         Ok((0..paths.len()).filter(|&index| wanted[index]).collect())
     }
 
@@ -344,6 +391,7 @@ mod tests {
         assert_eq!(chosen("1"), Ok(vec![0]));
         assert_eq!(chosen("1,3-5"), Ok(vec![0, 2, 3, 4]));
         assert!(chosen(" 5 - ,1").is_err());
+        assert_eq!(chosen("+1,+3-4"), Ok(vec![0, 2, 3]));
         assert_eq!(chosen("5-"), Ok(vec![4, 5]));
         assert_eq!(chosen("6,6,6"), Ok(vec![5]));
     }
@@ -408,11 +456,58 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_digits_is_a_name_before_it_is_a_number() {
+        const NAMES: [&str; 5] = ["t/a", "t/1", "t/2-3", "t/0", "t/1,2"];
+        let chosen = |list| chosen_of(&[list], Case::Sensitive, &NAMES);
+        assert_eq!(chosen("1"), Ok(vec![1]));
+        assert_eq!(chosen("2-3"), Ok(vec![2]));
+        assert_eq!(chosen("0"), Ok(vec![3]));
+        assert_eq!(chosen("1,2"), Ok(vec![4]));
+        assert_eq!(chosen("!1"), Ok(vec![0, 2, 3, 4]));
+        // The numbers, whatever the names are.
+        assert_eq!(chosen("+1"), Ok(vec![0]));
+        assert_eq!(chosen("+2-3"), Ok(vec![1, 2]));
+        assert_eq!(chosen("!+1"), Ok(vec![1, 2, 3, 4]));
+        assert_eq!(chosen("3"), Ok(vec![2]), "no file is called so");
+        for list in ["+0", "!+0", "+3-2", "+9"] {
+            assert!(chosen(list).is_err(), "{list}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_name_that_is_not_utf8_can_be_typed() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let files = [&b"caf\xe9"[..], b"caf\xe8", b"tea"].map(|name| SourceFile {
+            path: vec![name.to_vec()],
+            length: 0,
+        });
+        let torrent = Creator::multi_file("t", files).finish(&[]).unwrap();
+        let wanted = |list: &[u8]| {
+            let list = FileList::read(OsString::from_vec(list.to_vec())).unwrap();
+            let choice = Choice::new(vec![list], Case::Sensitive).unwrap();
+            let wanted = choice
+                .priorities(&torrent.metainfo)
+                .map_err(|f| f.to_string())?;
+            let wanted = wanted.iter().map(|priority| *priority == Priority::Normal);
+            Ok::<Vec<bool>, String>(wanted.collect())
+        };
+        // Files are in the order of their paths.
+        assert_eq!(wanted(b"caf\xe9"), Ok(vec![false, true, false]));
+        assert_eq!(wanted(b"t/caf\xe8"), Ok(vec![true, false, false]));
+        assert_eq!(wanted(b"caf?"), Ok(vec![true, true, false]));
+        assert_eq!(wanted(b"!caf\xe9"), Ok(vec![true, false, true]));
+        let refused = wanted(b"\xff").unwrap_err();
+        assert!(refused.contains("'\\xff'"), "{refused}");
+    }
+
+    #[test]
     fn what_is_excluded_is_taken_from_the_rest() {
         assert_eq!(chosen("!*.srt"), Ok(vec![0, 1, 4, 5]));
         assert_eq!(chosen("*.mkv,!extras"), Ok(vec![1]));
         assert_eq!(chosen("!extras,*.mkv"), Ok(vec![1]));
-        assert_eq!(chosen("1-5,!2-3"), Ok(vec![0, 3, 4]));
+        assert_eq!(chosen("1-5,!+2-3"), Ok(vec![0, 3, 4]));
+        assert_eq!(chosen("1-6,!2-3"), Ok(vec![0, 1, 2, 3, 4]));
         assert_eq!(chosen("! readme.txt , subs"), Ok(vec![2, 3]));
         assert_eq!(chosen("!subs/en.srt"), Ok(vec![0, 1, 3, 4, 5]));
         let lists = ["t/subs", "!de.*"];
@@ -465,7 +560,7 @@ mod tests {
         fn nothing_typed_panics(list: String, paths: Vec<String>, ignored: bool) -> bool {
             let case = if ignored { Case::Ignored } else { Case::Sensitive };
             match list.parse::<FileList>() {
-                Ok(list) => match choose(&[list], case, &paths) {
+                Ok(list) => match choose(&[list], case, &each_one_name(&paths)) {
                     Ok(wanted) => wanted.len() == paths.len() && wanted.contains(&true),
                     Err(why) => !why.is_empty(),
                 },
@@ -482,7 +577,7 @@ mod tests {
                 .collect();
             let list = format!("t/a{}", name.replace(',', "\\,"));
             let last = paths.len() - 1;
-            let chosen = choose(&[list.parse().unwrap()], Case::Sensitive, &paths);
+            let chosen = choose(&[list.parse().unwrap()], Case::Sensitive, &each_one_name(&paths));
             // What is trimmed is at the end of the name, which is an x.
             chosen.is_ok_and(|wanted| wanted[last])
         }

@@ -423,6 +423,55 @@ fn a_download_that_nothing_comes_for_is_given_up_in_time() {
 }
 
 #[test]
+fn what_was_tried_is_told_when_nothing_comes() {
+    let swarm = Swarm::new();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tracker = format!("http://{}/announce", nobody.local_addr().unwrap());
+    drop(nobody);
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap().to_string();
+    let unknown = "no.such.host.invalid:7";
+    let args = [
+        "download",
+        "album.torrent",
+        "--dir",
+        "copy",
+        "--listen",
+        "127.0.0.1:0",
+        "--tracker",
+        &format!("{tracker}?key=secret"),
+        "--dht-node",
+        unknown,
+        "--dht-node",
+        &silent,
+        "--timeout",
+        "4s",
+    ];
+    let (events, code) = Running::start(swarm.path(), &args).end();
+    assert_eq!(code, 5, "{events:?}");
+    let failed = named(&events, "dht_node_failed");
+    let why = |node: &str| {
+        let told = failed.iter().find(|told| told["node"] == node);
+        told.and_then(|told| told["error"].as_str())
+            .unwrap_or_default()
+    };
+    assert!(
+        why(unknown).starts_with("the name cannot be found"),
+        "{events:?}"
+    );
+    assert_eq!(why(&silent), "no answer in 2s", "{events:?}");
+    let error = named(&events, "error")[0]["message"].as_str().unwrap();
+    for said in [
+        &format!("tracker {tracker}: cannot connect: connection refused\n"),
+        "peers: none known\n",
+        "DHT: no node known, 0 of ",
+    ] {
+        assert!(error.contains(said), "{said} in {error}");
+    }
+    assert!(!error.contains("secret"), "{error}");
+}
+
+#[test]
 fn who_waits_for_a_torrent_or_the_dht_is_told_for_what() {
     let dir = tempfile::tempdir().unwrap();
     let run = |args: &[&str]| {

@@ -170,6 +170,7 @@ pub enum Command {
 
 /// A torrent to take on.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct AddTorrent {
     /// The bytes of the .torrent file; empty if there is only a magnet link.
     pub metainfo: Bytes,
@@ -224,6 +225,7 @@ pub enum Priority {
 
 /// Payload and protocol bytes a second; none is no limit. The smallest limit is 1 KiB a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RateLimits {
     /// Towards us.
     pub download: Option<u64>,
@@ -233,6 +235,7 @@ pub struct RateLimits {
 
 /// When a complete torrent stops seeding: as soon as one of the goals is reached, or never.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SeedGoal {
     /// Uploaded bytes over the torrent's wanted bytes, in thousandths.
     pub ratio_permille: Option<u32>,

@@ -18,6 +18,12 @@ macro_rules! generational {
         }
 
         impl $name {
+            /// An id, for the tests of an embedder, whose engine is a script: an engine takes no others than those
+            /// that it gave out.
+            pub const fn new(slot: u32, generation: u32) -> Self {
+                Self { slot, generation }
+            }
+
             /// The id as one number, for logs and for tables of a driver's own.
             pub const fn to_bits(self) -> u64 {
                 (self.generation as u64) << 32 | self.slot as u64

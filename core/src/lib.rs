@@ -92,6 +92,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
+// What is decided in floats differs from machine to machine, and a run could not be repeated.
+#![deny(clippy::float_arithmetic)]
 
 extern crate alloc;
 #[cfg(test)]

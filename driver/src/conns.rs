@@ -11,10 +11,10 @@ use anabranch_core::id::ConnId;
 use bytes::{Buf, Bytes};
 
 use crate::buffers::{BufferPool, PooledBuf};
+use crate::limits::WRITE_BURST;
 use crate::net;
-use crate::ready::{Flag, Ready, Signal, Source};
-use crate::run::{MAX_SLICES, WRITE_BURST};
-use crate::runtime::Stream;
+use crate::ready::{Queue, Ready, Signal, Source};
+use crate::runtime::{MAX_SLICES, Stream};
 
 /// The open connections, and one read buffer for all of them.
 pub(crate) struct Conns<S> {
@@ -92,7 +92,7 @@ impl<S: Stream> Conns<S> {
     }
 
     /// Allows more to be received.
-    pub(crate) fn credit(&mut self, id: ConnId, credit: u32, queue: &mut VecDeque<Arc<Flag>>) {
+    pub(crate) fn credit(&mut self, id: ConnId, credit: u32, queue: &mut Queue) {
         if let Some(conn) = self.get(id) {
             conn.credit = conn.credit.saturating_add(u64::from(credit));
             if !conn.read_armed && conn.credit > 0 {
@@ -115,7 +115,7 @@ impl<S: Stream> Conns<S> {
     }
 
     /// Writes what was queued in this batch.
-    pub(crate) fn flush(&mut self, queue: &mut VecDeque<Arc<Flag>>, events: &mut VecDeque<Event>) {
+    pub(crate) fn flush(&mut self, queue: &mut Queue, events: &mut VecDeque<Event>) {
         let mut dirty = std::mem::take(&mut self.dirty);
         for id in dirty.drain(..) {
             self.write(id, queue, events);
@@ -124,19 +124,14 @@ impl<S: Stream> Conns<S> {
     }
 
     /// The connection may take bytes again.
-    pub(crate) fn writable(
-        &mut self,
-        id: ConnId,
-        queue: &mut VecDeque<Arc<Flag>>,
-        events: &mut VecDeque<Event>,
-    ) {
+    pub(crate) fn writable(&mut self, id: ConnId, queue: &mut Queue, events: &mut VecDeque<Event>) {
         if let Some(conn) = self.get(id) {
             conn.write_armed = false;
             self.write(id, queue, events);
         }
     }
 
-    fn write(&mut self, id: ConnId, queue: &mut VecDeque<Arc<Flag>>, events: &mut VecDeque<Event>) {
+    fn write(&mut self, id: ConnId, queue: &mut Queue, events: &mut VecDeque<Event>) {
         let Some(conn) = self.get(id) else { return };
         conn.dirty = false;
         if conn.write_armed {
@@ -178,7 +173,7 @@ impl<S: Stream> Conns<S> {
         &mut self,
         id: ConnId,
         limit: usize,
-        queue: &mut VecDeque<Arc<Flag>>,
+        queue: &mut Queue,
         events: &mut VecDeque<Event>,
     ) -> usize {
         let Some(conn) = self
@@ -353,7 +348,7 @@ mod tests {
 
     struct Bench {
         conns: Conns<Scripted>,
-        queue: VecDeque<Arc<Flag>>,
+        queue: Queue,
         events: VecDeque<Event>,
         script: Scripted,
     }
@@ -361,11 +356,7 @@ mod tests {
     const BUFFER: usize = 16 << 10;
 
     fn id() -> ConnId {
-        use serde::Deserialize as _;
-        use serde::de::value::{Error, MapDeserializer};
-        let fields = [("slot", 3_u32), ("generation", 1)];
-        ConnId::deserialize(MapDeserializer::<_, Error>::new(fields.into_iter()))
-            .expect("the fields of an id")
+        ConnId::new(3_u32, 1)
     }
 
     impl Bench {

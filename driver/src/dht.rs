@@ -1,24 +1,17 @@
-//! BEP 5, 33, 42, 43, 44: the distributed hash table, as a program that embeds the client has to do with it: how it is
-//! set up, what can be asked, and the file that it is kept in from run to run.
+//! BEP 5, 43: how a client takes part in the distributed hash table, and the file that it is kept in from run to run.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use anabranch_core::command::Reply;
-use anabranch_core::dht::{
-    DhtCommand, DhtPeers, DhtPong, DhtReply, DhtScrape, DhtState, DhtStatus, DhtStored, Item,
-    MutableItem, NodeId, Value,
-};
-use anabranch_core::metainfo::{InfoHash, Node};
-use anabranch_core::{Command, Config, Instant};
-use bytes::Bytes;
+use anabranch_core::dht::DhtState;
+use anabranch_core::metainfo::Node;
+use anabranch_core::{Config, Instant};
 
-use crate::client::Client;
-use crate::error::Error;
+use tracing::warn;
+
 use crate::whole_file::{replace_file, set_aside};
 
 /// Nodes that are there for everybody to get to know others by, as host and port. Their operators are those of
@@ -45,12 +38,17 @@ const MAX_STATE: u64 = 64 << 10;
 ///
 /// By default it answers others, knows nobody to begin with, and keeps nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 #[must_use]
 pub struct DhtOptions {
-    read_only: bool,
-    bootstrap: Vec<Node>,
-    state_file: Option<PathBuf>,
-    reply_rate: Option<u64>,
+    /// Whether it asks but does not answer (BEP 43).
+    pub read_only: bool,
+    /// The nodes to get to know others by.
+    pub bootstrap: Vec<Node>,
+    /// The file that the node's places and the nodes it knows are kept in.
+    pub state_file: Option<PathBuf>,
+    /// The bound on the answers to all others together, in bytes a second, if it is not the usual one.
+    pub reply_rate: Option<u64>,
 }
 
 impl DhtOptions {
@@ -216,7 +214,9 @@ impl Keeper {
         let spawned = thread.spawn(move || {
             // An error says that it is over, which is what is waited for.
             let _ = before.map(|before| before.recv());
-            let _ = write(&path, &bytes);
+            if let Err(error) = write(&path, &bytes) {
+                warn!(path = %path.display(), %error, "the state of the DHT is not saved");
+            }
             drop(done);
         });
         self.writer = spawned.is_ok().then_some(writer);
@@ -237,160 +237,10 @@ impl Drop for Keeper {
     }
 }
 
-/// Takes the answer out that belongs to a command.
-macro_rules! expect {
-    ($reply:expr, $variant:ident) => {
-        match $reply? {
-            DhtReply::$variant(reply) => Ok(reply),
-            _ => Err(Error::Unexpected),
-        }
-    };
-}
-
-/// What can be asked of the DHT. Every method fails with
-/// [`DhtOff`](anabranch_core::error::CommandError::DhtOff) where the client is no node of it, and with
-/// [`Error::Stopped`]; those that ask other nodes take some seconds, and fail with
-/// [`NoDhtNodes`](anabranch_core::error::CommandError::NoDhtNodes) when none is known half a minute after the start, and
-/// with [`DhtBusy`](anabranch_core::error::CommandError::DhtBusy) when too much is asked at a time.
-#[allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "the answers of other commands, of which there may be more"
-)]
-impl Client {
-    /// Finds peers of a torrent, whether or not the client has it.
-    ///
-    /// # Errors
-    ///
-    /// See [above](#impl-Client-1).
-    pub async fn dht_get_peers(&self, info_hash: InfoHash) -> Result<DhtPeers, Error> {
-        expect!(self.dht(DhtCommand::GetPeers { info_hash }).await, Peers)
-    }
-
-    /// Finds peers of a torrent, and announces one at this machine's address: on `port`, or on the client's own. The
-    /// client's torrents do so by themselves.
-    ///
-    /// # Errors
-    ///
-    /// As with [`Client::dht_get_peers`].
-    pub async fn dht_announce(
-        &self,
-        info_hash: InfoHash,
-        port: Option<u16>,
-        seed: bool,
-    ) -> Result<DhtPeers, Error> {
-        let command = DhtCommand::Announce {
-            info_hash,
-            port,
-            seed,
-        };
-        expect!(self.dht(command).await, Peers)
-    }
-
-    /// Estimates how many peers a torrent has (BEP 33).
-    ///
-    /// # Errors
-    ///
-    /// As with [`Client::dht_get_peers`].
-    pub async fn dht_scrape(&self, info_hash: InfoHash) -> Result<DhtScrape, Error> {
-        expect!(self.dht(DhtCommand::Scrape { info_hash }).await, Scraped)
-    }
-
-    /// Asks a node whether it is there.
-    ///
-    /// # Errors
-    ///
-    /// As with [`Client::dht_get_peers`]; [`NoDhtAnswer`](anabranch_core::error::CommandError::NoDhtAnswer).
-    pub async fn dht_ping(&self, address: SocketAddr) -> Result<DhtPong, Error> {
-        expect!(self.dht(DhtCommand::Ping { address }).await, Pong)
-    }
-
-    /// Gets to know a node, by a name or an IP address and its UDP port. Does not wait for its answer.
-    ///
-    /// # Errors
-    ///
-    /// [`DhtOff`](anabranch_core::error::CommandError::DhtOff), [`Error::Stopped`].
-    pub async fn dht_add_node(&self, host: impl Into<String>, port: u16) -> Result<(), Error> {
-        let host = host.into();
-        let node = Node { host, port };
-        let command = Command::Dht(DhtCommand::AddNode { node });
-        self.remote.command(command).await.map(|_| ())
-    }
-
-    /// Gets the value that is stored under its own hash (BEP 44); none if nobody has it.
-    ///
-    /// # Errors
-    ///
-    /// As with [`Client::dht_get_peers`].
-    pub async fn dht_get(&self, target: NodeId) -> Result<Option<Value>, Error> {
-        let item = expect!(self.dht(DhtCommand::GetImmutable { target }).await, Item)?;
-        match item {
-            Some(Item::Immutable(value)) => Ok(Some(value)),
-            None => Ok(None),
-            Some(Item::Mutable(_)) => Err(Error::Unexpected),
-        }
-    }
-
-    /// Stores a value under its own hash (BEP 44), for two hours.
-    ///
-    /// # Errors
-    ///
-    /// As with [`Client::dht_get_peers`].
-    pub async fn dht_put(&self, value: Value) -> Result<DhtStored, Error> {
-        expect!(self.dht(DhtCommand::PutImmutable { value }).await, Stored)
-    }
-
-    /// Gets the newest item of a public key (BEP 44); none if nobody has one.
-    ///
-    /// # Errors
-    ///
-    /// As with [`Client::dht_get_peers`].
-    pub async fn dht_get_mutable(
-        &self,
-        key: [u8; 32],
-        salt: impl Into<Bytes>,
-    ) -> Result<Option<MutableItem>, Error> {
-        let salt = salt.into();
-        let command = DhtCommand::GetMutable { key, salt };
-        match expect!(self.dht(command).await, Item)? {
-            Some(Item::Mutable(item)) => Ok(Some(item)),
-            None => Ok(None),
-            Some(Item::Immutable(_)) => Err(Error::Unexpected),
-        }
-    }
-
-    /// Stores a signed item under its public key (BEP 44), for two hours. With `cas`, only where the item of this number
-    /// is stored at present.
-    ///
-    /// # Errors
-    ///
-    /// As with [`Client::dht_get_peers`].
-    pub async fn dht_put_mutable(
-        &self,
-        item: MutableItem,
-        cas: Option<i64>,
-    ) -> Result<DhtStored, Error> {
-        expect!(self.dht(DhtCommand::PutMutable { item, cas }).await, Stored)
-    }
-
-    /// How the node is: its tables, its addresses, what it has done.
-    ///
-    /// # Errors
-    ///
-    /// [`DhtOff`](anabranch_core::error::CommandError::DhtOff), [`Error::Stopped`].
-    pub async fn dht_stats(&self) -> Result<DhtStatus, Error> {
-        expect!(self.dht(DhtCommand::Status).await, Status)
-    }
-
-    async fn dht(&self, command: DhtCommand) -> Result<DhtReply, Error> {
-        match self.remote.command(Command::Dht(command)).await? {
-            Reply::Dht(reply) => Ok(*reply),
-            _ => Err(Error::Unexpected),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use anabranch_core::dht::NodeId;
+
     use super::*;
 
     fn applied(path: &Path) -> (Config, Option<Keeper>, Option<String>) {

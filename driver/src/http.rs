@@ -281,6 +281,7 @@ mod tests {
 
     use super::*;
     use crate::policy::AllowAll;
+    use crate::policy::testing::Rule;
     use crate::runtime::{HttpAnswer, Listener, Stream, Udp};
 
     /// A web of names and pages.
@@ -642,18 +643,18 @@ mod tests {
             .name("b", &["8.8.4.4"])
             .page("http://a/", Some("http://b/"))
             .page("http://b/", None);
-        let no_b = |contact: &Contact<'_>| contact.kind != ContactKind::Resolve("b");
+        let no_b = Rule(|contact: ContactKind<'_>| contact != ContactKind::Resolve("b"));
         assert_eq!(
             web.try_with("http://a/", no_b, None),
             Err(ContactError::Denied)
         );
-        let not_first = |contact: &Contact<'_>| match contact.kind {
+        let not_first = Rule(|contact: ContactKind<'_>| match contact {
             ContactKind::Http { address, .. } => address.ip().to_string() != PUBLIC,
             ContactKind::Connect(_)
             | ContactKind::Accept(_)
             | ContactKind::Datagram(_)
             | ContactKind::Resolve(_) => true,
-        };
+        });
         web.try_with("http://a/", not_first, None)
             .expect("over the other address");
         assert_eq!(web.visited(), ["1.1.1.1:80", "8.8.8.8:80", "8.8.4.4:80"]);

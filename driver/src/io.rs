@@ -14,54 +14,24 @@ use anabranch_core::event::{
 use anabranch_core::id::{ConnId, OpId, RequestId, StorageKey, Ticket, TorrentId};
 use anabranch_core::{Action, Command, Event, Instant, Notice};
 
+use tracing::{info, warn};
+
 use crate::buffers::BufferPool;
 use crate::conns::Conns;
 use crate::http;
+use crate::limits::SOCKET_PAUSE;
 use crate::net::{self, Bound};
 use crate::notices::Readers;
-use crate::policy::{AllowAll, Contact, ContactKind, Policy};
+use crate::options::LoopOptions;
+use crate::policy::{Contact, ContactKind, Policy};
 use crate::pool::{Completion, Pool};
-use crate::ready::{Ready, Signal};
+use crate::ready::{Queue, Ready, Signal, TaskKey};
 use crate::remote::{Fetch, ReplyTo};
-use crate::run::{self, Queue};
 use crate::runtime::Runtime;
 use crate::sockets::{Listening, Packets, Turn};
 use crate::storage::Storage;
-use crate::tasks::{Outcome, TaskKey, Tasks};
+use crate::tasks::{Outcome, Tasks};
 use crate::undelivered::Reports;
-
-/// How a loop is set up.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct Options {
-    /// Who may be talked to. Default: everybody.
-    pub policy: Arc<dyn Policy>,
-    /// The local address that everything is dialled from. Destinations of the other address family
-    /// are then out of reach. Default: the system chooses.
-    pub from: Option<IpAddr>,
-    /// The length of a read buffer, in bytes, at least 4 KiB. One for the loop, and as many as the
-    /// machine keeps slices of. Default 256 KiB.
-    pub read_buffer: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            policy: Arc::new(AllowAll),
-            from: None,
-            read_buffer: 256 << 10,
-        }
-    }
-}
-
-impl std::fmt::Debug for Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options")
-            .field("from", &self.from)
-            .field("read_buffer", &self.read_buffer)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Who waits for a command's answer.
 enum Waiting {
@@ -121,7 +91,7 @@ impl<R: Runtime> Drop for Io<R> {
 }
 
 impl<R: Runtime> Io<R> {
-    pub(crate) fn new(runtime: R, options: Options) -> Self {
+    pub(crate) fn new(runtime: R, options: LoopOptions) -> Self {
         let ready = Arc::new(Ready::default());
         let buffers = BufferPool::default();
         let buffer_len = options.read_buffer.max(4 << 10);
@@ -242,6 +212,7 @@ impl<R: Runtime> Io<R> {
         if let Some(ending) = &mut self.ending
             && ending.by <= now
         {
+            warn!("the end took too long: not all may be saved");
             ending.finished = true;
         }
     }
@@ -319,6 +290,7 @@ impl<R: Runtime> Io<R> {
                 answer(&reply, result);
             }
             Some(Waiting::Shutdown) => {
+                info!("the client ends");
                 if let Some(ending) = &mut self.ending {
                     ending.finished = true;
                     ending.result = Some(result);
@@ -357,7 +329,8 @@ impl<R: Runtime> Io<R> {
             self.events.push_back(Event::Incoming { ticket, from });
         });
         if turn == Turn::Failing {
-            self.paused_until = Some(run::after_pause(now));
+            warn!("a socket fails, and is left alone for a moment");
+            self.paused_until = Some(now + SOCKET_PAUSE);
         }
     }
 
@@ -366,7 +339,8 @@ impl<R: Runtime> Io<R> {
             return;
         };
         if socket.receive(&mut self.queue, &mut self.events) == Turn::Failing {
-            self.paused_until = Some(run::after_pause(now));
+            warn!("a socket fails, and is left alone for a moment");
+            self.paused_until = Some(now + SOCKET_PAUSE);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Notices on their way to whoever wants them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +20,13 @@ pub const NOTICE_QUEUE: usize = 1024;
 #[derive(Debug)]
 pub struct Notices {
     queue: Arc<Queue>,
+    readers: Readers,
+}
+
+impl Drop for Notices {
+    fn drop(&mut self) {
+        self.readers.leave(&self.queue);
+    }
 }
 
 #[derive(Debug)]
@@ -48,22 +55,27 @@ pub(crate) enum About {
 }
 
 impl About {
+    /// The torrent whose notices they are; none for those of all.
+    fn torrent(self) -> Option<TorrentId> {
+        match self {
+            Self::Everything => None,
+            Self::Torrent(torrent) | Self::Completion(torrent) => Some(torrent),
+        }
+    }
+
+    /// Whether a notice of its torrent is one of them.
     fn covers(self, notice: &Notice) -> bool {
         match self {
-            Self::Everything => true,
-            Self::Torrent(torrent) => notice.torrent() == torrent,
-            Self::Completion(torrent) => {
-                notice.torrent() == torrent
-                    && matches!(
-                        notice,
-                        Notice::Completed { .. }
-                            | Notice::MetadataReceived { .. }
-                            | Notice::MetadataUnusable { .. }
-                            | Notice::Removed { .. }
-                            | Notice::State { .. }
-                            | Notice::Checked { .. }
-                    )
-            }
+            Self::Everything | Self::Torrent(_) => true,
+            Self::Completion(_) => matches!(
+                notice,
+                Notice::Completed { .. }
+                    | Notice::MetadataReceived { .. }
+                    | Notice::MetadataUnusable { .. }
+                    | Notice::Removed { .. }
+                    | Notice::State { .. }
+                    | Notice::Checked { .. }
+            ),
         }
     }
 }
@@ -72,6 +84,17 @@ impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics while the lock is held, and the state is whole between any two statements.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a notice, if there is room, and gives out whom to wake.
+    fn push(&self, notice: &Notice) -> Option<Waker> {
+        let mut state = self.state();
+        if state.waiting.len() >= NOTICE_QUEUE {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        state.waiting.push_back(notice.clone());
+        state.reader.take()
     }
 
     fn end(&self) {
@@ -123,7 +146,10 @@ pub(crate) struct Readers(Arc<Mutex<ReaderList>>);
 
 #[derive(Debug, Default)]
 struct ReaderList {
-    queues: Vec<Arc<Queue>>,
+    /// Who wants those of all torrents.
+    everything: Vec<Arc<Queue>>,
+    /// Who wants those of one, so that a notice visits nobody who waits for another torrent.
+    torrents: BTreeMap<TorrentId, Vec<Arc<Queue>>>,
     ended: bool,
 }
 
@@ -144,40 +170,66 @@ impl Readers {
             missed: AtomicU64::new(0),
         });
         if !list.ended {
-            list.queues.push(Arc::clone(&queue));
+            let readers = match about.torrent() {
+                None => &mut list.everything,
+                Some(torrent) => list.torrents.entry(torrent).or_default(),
+            };
+            readers.push(Arc::clone(&queue));
         }
-        Notices { queue }
+        drop(list);
+        Notices {
+            queue,
+            readers: self.clone(),
+        }
     }
 
-    /// Hands a notice to everybody who wants it. Whoever dropped the stream is forgotten.
-    pub(crate) fn publish(&self, notice: &Notice) {
-        self.list().queues.retain(|queue| {
-            if Arc::strong_count(queue) == 1 {
-                return false;
+    /// Forgets a stream.
+    fn leave(&self, queue: &Arc<Queue>) {
+        let mut list = self.list();
+        let others = |other: &Arc<Queue>| !Arc::ptr_eq(other, queue);
+        match queue.about.torrent() {
+            None => list.everything.retain(others),
+            Some(torrent) => {
+                if let Some(readers) = list.torrents.get_mut(&torrent) {
+                    readers.retain(others);
+                    if readers.is_empty() {
+                        list.torrents.remove(&torrent);
+                    }
+                }
             }
-            if !queue.about.covers(notice) {
-                return true;
+        }
+    }
+
+    /// Hands a notice to everybody who wants it, and says how many were looked at for that.
+    pub(crate) fn publish(&self, notice: &Notice) -> usize {
+        let list = self.list();
+        let of_torrent = list.torrents.get(&notice.torrent());
+        let readers = list
+            .everything
+            .iter()
+            .chain(of_torrent.into_iter().flatten());
+        let mut looked_at = 0;
+        let mut wakers = Vec::new();
+        for queue in readers {
+            looked_at += 1;
+            if queue.about.covers(notice) {
+                wakers.extend(queue.push(notice));
             }
-            let mut state = queue.state();
-            if state.waiting.len() >= NOTICE_QUEUE {
-                queue.missed.fetch_add(1, Ordering::Relaxed);
-                return true;
-            }
-            state.waiting.push_back(notice.clone());
-            let reader = state.reader.take();
-            drop(state);
-            if let Some(reader) = reader {
-                reader.wake();
-            }
-            true
-        });
+        }
+        // Waking may drop a stream, which takes itself off the list.
+        drop(list);
+        wakers.into_iter().for_each(Waker::wake);
+        looked_at
     }
 
     /// Ends all streams, also those that are made later.
     pub(crate) fn end(&self) {
         let mut list = self.list();
         list.ended = true;
-        for queue in list.queues.drain(..) {
+        let everything = std::mem::take(&mut list.everything);
+        let torrents = std::mem::take(&mut list.torrents);
+        drop(list);
+        for queue in everything.iter().chain(torrents.values().flatten()) {
             queue.end();
         }
     }
@@ -188,11 +240,7 @@ mod tests {
     use super::*;
 
     fn torrent(slot: u32) -> TorrentId {
-        use serde::Deserialize as _;
-        use serde::de::value::{Error, MapDeserializer};
-        let fields = [("slot", slot), ("generation", 1)];
-        TorrentId::deserialize(MapDeserializer::<_, Error>::new(fields.into_iter()))
-            .expect("the fields of an id")
+        TorrentId::new(slot, 1)
     }
 
     fn poll(notices: &mut Notices) -> Poll<Option<Notice>> {
@@ -236,6 +284,45 @@ mod tests {
     }
 
     #[test]
+    fn a_notice_visits_nobody_who_waits_for_another_torrent() {
+        let readers = Readers::default();
+        let waiting: Vec<Notices> = (0..1_000)
+            .map(|slot| readers.subscribe(About::Completion(torrent(slot))))
+            .collect();
+        let _all = readers.subscribe(About::Everything);
+        let notice = Notice::Completed {
+            torrent: torrent(7),
+        };
+        assert_eq!(readers.publish(&notice), 2);
+        let told = waiting.into_iter().map(|mut one| poll(&mut one).is_ready());
+        assert_eq!(told.filter(|told| *told).count(), 1);
+    }
+
+    #[test]
+    fn a_stream_may_be_dropped_by_what_it_wakes() {
+        struct Holder(Mutex<Option<Notices>>);
+        impl std::task::Wake for Holder {
+            fn wake(self: Arc<Self>) {
+                drop(self.0.lock().expect("no panic").take());
+            }
+        }
+        let readers = Readers::default();
+        let holder = Arc::new(Holder(Mutex::new(None)));
+        let mut notices = readers.subscribe(About::Torrent(torrent(1)));
+        let waker = Waker::from(Arc::clone(&holder));
+        assert!(
+            notices
+                .poll_notice(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        *holder.0.lock().expect("no panic") = Some(notices);
+        readers.publish(&Notice::Completed {
+            torrent: torrent(1),
+        });
+        assert!(readers.list().torrents.is_empty());
+    }
+
+    #[test]
     fn streams_end_with_the_client_and_readers_that_left_are_forgotten() {
         let readers = Readers::default();
         drop(readers.subscribe(About::Everything));
@@ -243,7 +330,9 @@ mod tests {
         readers.publish(&Notice::Completed {
             torrent: torrent(0),
         });
-        assert_eq!(readers.list().queues.len(), 1);
+        drop(readers.subscribe(About::Completion(torrent(0))));
+        assert_eq!(readers.list().everything.len(), 1);
+        assert!(readers.list().torrents.is_empty());
         readers.end();
         assert!(poll(&mut stays).is_ready());
         assert_eq!(poll(&mut stays), Poll::Ready(None));

@@ -5,9 +5,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 
-use anabranch_core::id::ConnId;
+use anabranch_core::id::{ConnId, OpId};
 
-use crate::tasks::TaskKey;
+/// The loop's own queue of sources.
+pub(crate) type Queue = VecDeque<Arc<Flag>>;
+
+/// What a future is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum TaskKey {
+    /// A connection being made.
+    Dial(ConnId),
+    /// An operation.
+    Op(OpId),
+    /// A torrent file from the web.
+    Fetch(u64),
+}
 
 /// What may have become ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +62,7 @@ impl Ready {
     }
 
     /// Moves what was woken to the end of `queue`, in order.
-    pub(crate) fn collect(&self, queue: &mut VecDeque<Arc<Flag>>) {
+    pub(crate) fn collect(&self, queue: &mut Queue) {
         let mut state = self.state();
         state.task = None;
         queue.extend(state.woken.drain(..));
@@ -136,7 +148,7 @@ impl Signal {
     }
 
     /// Puts the source on the loop's own queue, unless it waits for its turn already.
-    pub(crate) fn requeue(&self, queue: &mut VecDeque<Arc<Flag>>) {
+    pub(crate) fn requeue(&self, queue: &mut Queue) {
         if !self.flag.queued.swap(true, Ordering::AcqRel) {
             queue.push_back(Arc::clone(&self.flag));
         }

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant as Time};
 use anabranch_core::{Actions, Engine, Event, Instant, Wake};
 use anabranch_replay::{CHUNK_LEN, ChunkWriter, Encoder, RecordError, Start, Totals};
 
+use tracing::warn;
+
 use crate::error::StartError;
 
 /// After how long what was recorded is on its way to the file, however little it is: so much is lost
@@ -136,6 +138,7 @@ impl Tape {
             Ok(()) => None,
         };
         if let Some(error) = problem {
+            warn!(%error, "the recording ends here");
             state.failure.get_or_insert(error.to_string());
             state.end = Some(End::Cut);
         } else {
@@ -244,6 +247,7 @@ fn writing(shared: &Shared, writer: ChunkWriter<impl Write>) {
     // Also when it panics: whoever waits must not wait for ever.
     let _over = Over(shared);
     if let Err(error) = shared.write(writer) {
+        warn!(%error, "the recording ends here");
         shared.lock().failure.get_or_insert(error.to_string());
     }
 }

@@ -12,157 +12,31 @@
 //! Every step is bounded. What is left over when a bound is reached comes next turn, after a yield.
 //! Reading waits for credit alone and writing for the peer alone; neither waits for the other.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use anabranch_core::{Action, Actions, Command, Engine, Event, Instant, UnixTime, Wake};
+use anabranch_core::{Event, Instant, Wake};
 
-use crate::dht::Keeper;
+pub use crate::clock::Clock;
 use crate::error::StartError;
-use crate::io::{Io, Options};
+use crate::io::Io;
+use crate::limits::{
+    BYTES_PER_TURN, EVENTS_PER_TURN, MESSAGES_PER_TURN, READ_BURST, SOURCES_PER_TURN,
+    TURNS_PER_POLL,
+};
+pub use crate::machine::{EngineMachine, Machine};
 use crate::net::Bound;
-use crate::ready::{Flag, Signal, Source};
-use crate::record::Tape;
+use crate::options::LoopOptions;
+use crate::ready::{Signal, Source};
 use crate::remote::{Message, Query, Remote};
 use crate::runtime::{Runtime, Timer};
+use crate::trace::Trace;
 
-/// Slices that are written with one call at most.
-pub const MAX_SLICES: usize = 128;
-/// Bytes written to one connection before the others have their turn.
-pub(crate) const WRITE_BURST: u64 = 1 << 20;
-/// Bytes read from one connection before the others have their turn.
-const READ_BURST: usize = 512 << 10;
-/// Bytes read before the machine has its turn.
-const BYTES_PER_TURN: usize = 2 << 20;
-/// Sources polled before the machine has its turn.
-const SOURCES_PER_TURN: usize = 256;
-/// Events gathered before the machine has its turn; one source can exceed it by its own bound.
-const EVENTS_PER_TURN: usize = 1024;
-/// Messages of handles taken before the machine has its turn.
-const MESSAGES_PER_TURN: usize = 64;
-/// Connections accepted from one socket in a turn.
-pub(crate) const ACCEPTS_PER_TURN: usize = 16;
-/// Packets received from one socket in a turn.
-pub(crate) const DATAGRAMS_PER_TURN: usize = 64;
-/// Packets that wait for one socket; more are lost.
-pub(crate) const DATAGRAM_QUEUE: usize = 256;
-/// Turns before the loop yields to whatever else runs on its thread.
-const TURNS_PER_POLL: usize = 8;
-/// How long a socket that fails for want of descriptors is left alone.
-const SOCKET_PAUSE: Duration = Duration::from_secs(1);
 /// How long the machine may take to end. Long, because a slow disk may have much to write; bounded,
 /// because a dead one never ends.
 pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(60);
-
-/// What the loop drives: an engine, or a wrapper around one that looks at what passes by.
-pub trait Machine: Send + 'static {
-    /// Takes an event, and says when it wants to be called again. The last answer counts.
-    fn handle(&mut self, now: Instant, event: Event) -> Wake;
-
-    /// Takes out what must now be done, in order.
-    fn actions(&mut self) -> impl Iterator<Item = Action> + '_;
-}
-
-/// An engine and its buffer of actions.
-#[derive(Debug)]
-pub struct EngineMachine {
-    engine: Engine,
-    actions: Actions,
-    tape: Option<Tape>,
-    keeper: Option<Keeper>,
-}
-
-impl EngineMachine {
-    /// Wraps an engine.
-    pub fn new(engine: Engine) -> Self {
-        Self {
-            engine,
-            actions: Actions::new(),
-            tape: None,
-            keeper: None,
-        }
-    }
-
-    /// Records what goes by from now on; nothing must have gone by before.
-    pub(crate) fn record(mut self, tape: Tape) -> Self {
-        self.tape = Some(tape);
-        self
-    }
-
-    /// Saves the DHT's state now and then, and when the engine is asked to end.
-    pub(crate) fn keep_dht(mut self, keeper: Option<Keeper>) -> Self {
-        self.keeper = keeper;
-        self
-    }
-
-    /// The engine.
-    pub fn engine(&self) -> &Engine {
-        &self.engine
-    }
-}
-
-impl Machine for EngineMachine {
-    fn handle(&mut self, now: Instant, event: Event) -> Wake {
-        if let Some(keeper) = &mut self.keeper
-            && (keeper.is_due(now) || is_end(&event))
-            && let Some(dht) = self.engine.dht()
-        {
-            keeper.save(&dht.state());
-        }
-        match &mut self.tape {
-            None => self.engine.handle(now, event, &mut self.actions),
-            Some(tape) => tape.handle(&mut self.engine, now, event, &mut self.actions),
-        }
-    }
-
-    fn actions(&mut self) -> impl Iterator<Item = Action> + '_ {
-        self.actions.drain()
-    }
-}
-
-fn is_end(event: &Event) -> bool {
-    matches!(event, Event::Command { command, .. } if matches!(**command, Command::Shutdown))
-}
-
-/// The monotonic clock that a loop's machine lives by.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    origin: std::time::Instant,
-}
-
-impl Clock {
-    /// A clock whose origin is now.
-    pub fn start() -> Self {
-        Self {
-            origin: std::time::Instant::now(),
-        }
-    }
-
-    /// The time.
-    pub fn now(&self) -> Instant {
-        let nanos = self.origin.elapsed().as_nanos();
-        Instant::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
-
-    /// A point of this clock as the standard library has it.
-    fn to_std(self, at: Instant) -> std::time::Instant {
-        // What lies past the end of the platform's clock is looked at again in a day.
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        self.origin
-            .checked_add(Duration::from_nanos(at.as_nanos()))
-            .unwrap_or_else(|| std::time::Instant::now() + DAY)
-    }
-
-    /// The wall clock's time.
-    pub fn wall() -> UnixTime {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        UnixTime(since.map_or(0, |since| since.as_secs()))
-    }
-}
 
 /// A machine with its sockets, disks and handles. Made by [`Loop::new`], lives in [`Loop::run`].
 pub struct Loop<R: Runtime, M> {
@@ -176,6 +50,7 @@ pub struct Loop<R: Runtime, M> {
     timer_signal: Signal,
     /// What the timer is set to, while it is.
     timer_at: Option<Instant>,
+    trace: Trace,
     /// When the machine wants to be called.
     wake: Wake,
     /// Dropped last: when it is gone, so are the sockets.
@@ -192,7 +67,7 @@ impl<R: Runtime, M> std::fmt::Debug for Loop<R, M> {
 
 impl<R: Runtime, M: Machine> Loop<R, M> {
     /// Makes a loop, and the handle to it. The clock is the one whose time `machine` was made with.
-    pub fn new(runtime: R, machine: M, clock: Clock, options: Options) -> (Self, Remote<M>) {
+    pub fn new(runtime: R, machine: M, clock: Clock, options: LoopOptions) -> (Self, Remote<M>) {
         let (sender, receiver) = async_channel::bounded(crate::remote::MESSAGE_QUEUE);
         let mut io = Io::new(runtime, options);
         let remote = Remote::new(sender, io.readers.clone());
@@ -211,6 +86,7 @@ impl<R: Runtime, M: Machine> Loop<R, M> {
             timer: io.runtime.timer(),
             timer_signal: Signal::new(&io.ready, Source::Timer),
             timer_at: None,
+            trace: Trace::default(),
             wake: Wake::Idle,
             io,
         };
@@ -284,9 +160,11 @@ impl<R: Runtime, M: Machine> Loop<R, M> {
         }
         self.poll_sources(now);
         for event in self.io.events.drain(..) {
+            self.trace.event(&event);
             self.wake = self.machine.handle(now, event);
         }
         for action in self.machine.actions() {
+            self.trace.action(&action);
             self.io.perform(action);
         }
         self.io.end_batch();
@@ -373,12 +251,4 @@ impl<R: Runtime, M: Machine> Loop<R, M> {
             self.timer_signal.waker().wake_by_ref();
         }
     }
-}
-
-/// The loop's own queue of sources.
-pub(crate) type Queue = VecDeque<Arc<Flag>>;
-
-/// When a socket that failed at `now` is tried again.
-pub(crate) fn after_pause(now: Instant) -> Instant {
-    now + SOCKET_PAUSE
 }

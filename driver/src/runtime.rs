@@ -114,7 +114,7 @@ pub trait Stream: Send + 'static {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>>;
 
     /// Writes as much as is taken, from the start of the first slice on. At most
-    /// [`MAX_SLICES`](crate::run::MAX_SLICES) slices, none of them empty.
+    /// [`MAX_SLICES`] slices, none of them empty.
     fn poll_write_vectored(
         &mut self,
         cx: &mut Context<'_>,
@@ -195,6 +195,9 @@ impl HttpHop {
         }
     }
 }
+
+/// Slices that are written with one call at most.
+pub const MAX_SLICES: usize = 128;
 
 /// What trackers and web seeds see as `User-Agent`.
 pub const USER_AGENT: &str = concat!("anabranch/", env!("CARGO_PKG_VERSION"));

@@ -10,8 +10,8 @@ use anabranch_core::Event;
 use anabranch_core::event::Undelivered;
 use bytes::Bytes;
 
-use crate::ready::{Flag, Ready, Signal, Source};
-use crate::run::{ACCEPTS_PER_TURN, DATAGRAM_QUEUE, DATAGRAMS_PER_TURN};
+use crate::limits::{ACCEPTS_PER_TURN, DATAGRAM_QUEUE, DATAGRAMS_PER_TURN};
+use crate::ready::{Queue, Ready, Signal, Source};
 use crate::runtime::{Listener, Udp};
 use crate::undelivered::{self, Reports};
 
@@ -41,14 +41,14 @@ impl<L: Listener> Listening<L> {
         }
     }
 
-    pub(crate) fn requeue(&self, queue: &mut VecDeque<Arc<Flag>>) {
+    pub(crate) fn requeue(&self, queue: &mut Queue) {
         self.signal.requeue(queue);
     }
 
     /// Accepts what waits, within bounds.
     pub(crate) fn accept(
         &mut self,
-        queue: &mut VecDeque<Arc<Flag>>,
+        queue: &mut Queue,
         mut keep: impl FnMut(L::Stream, SocketAddr),
     ) -> Turn {
         for _ in 0..ACCEPTS_PER_TURN {
@@ -112,7 +112,7 @@ impl<U: Udp> Packets<U> {
         }
     }
 
-    pub(crate) fn requeue(&self, queue: &mut VecDeque<Arc<Flag>>) {
+    pub(crate) fn requeue(&self, queue: &mut Queue) {
         self.receive.requeue(queue);
     }
 
@@ -159,11 +159,7 @@ impl<U: Udp> Packets<U> {
     }
 
     /// Receives what waits, within bounds.
-    pub(crate) fn receive(
-        &mut self,
-        queue: &mut VecDeque<Arc<Flag>>,
-        events: &mut VecDeque<Event>,
-    ) -> Turn {
+    pub(crate) fn receive(&mut self, queue: &mut Queue, events: &mut VecDeque<Event>) -> Turn {
         while self
             .socket
             .poll_error(&mut self.receive.context())

@@ -9,20 +9,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use anabranch_core::event::{ContactError, HttpReply};
-use anabranch_core::id::{ConnId, OpId};
 
-use crate::ready::{Flag, Ready, Signal, Source};
-
-/// What a future is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum TaskKey {
-    /// A connection being made.
-    Dial(ConnId),
-    /// An operation.
-    Op(OpId),
-    /// A torrent file from the web.
-    Fetch(u64),
-}
+use crate::ready::{Queue, Ready, Signal, Source, TaskKey};
 
 /// What a future came to.
 #[derive(Debug)]
@@ -53,7 +41,7 @@ impl<S> Tasks<S> {
     pub(crate) fn start(
         &mut self,
         ready: &Arc<Ready>,
-        queue: &mut std::collections::VecDeque<Arc<Flag>>,
+        queue: &mut Queue,
         key: TaskKey,
         future: impl Future<Output = Outcome<S>> + Send + 'static,
     ) {

@@ -11,9 +11,10 @@ use anabranch_core::status::{FileStatus, Hindrance, PeerStatus, TorrentStatus, T
 use anabranch_core::{Bitfield, Command, Instant, Notice, TorrentState, TorrentView};
 
 use crate::error::Error;
+use crate::identity::Identity;
+use crate::machine::EngineMachine;
 use crate::notices::{About, Notices};
 use crate::remote::Remote;
-use crate::run::EngineMachine;
 
 /// A torrent of a running [`Client`](crate::Client).
 ///
@@ -29,25 +30,9 @@ pub struct Torrent {
     identity: Arc<Identity>,
 }
 
-#[derive(Debug)]
-struct Identity {
-    id: TorrentId,
-    info_hash: InfoHash,
-    name: String,
-}
-
 impl Torrent {
-    /// A handle to a torrent that is there.
-    pub(crate) async fn find(remote: &Remote<EngineMachine>, id: TorrentId) -> Result<Self, Error> {
-        let status = look(remote, id, |view, now| view.status(now)).await?;
-        Ok(Self {
-            remote: remote.clone(),
-            identity: Arc::new(Identity {
-                id,
-                info_hash: status.info_hash,
-                name: status.name,
-            }),
-        })
+    pub(crate) fn new(remote: Remote<EngineMachine>, identity: Arc<Identity>) -> Self {
+        Self { remote, identity }
     }
 
     /// Its id in this client.
@@ -60,10 +45,10 @@ impl Torrent {
         self.identity.info_hash
     }
 
-    /// Its name; that of its magnet link, or its info-hash, if its metadata was not there when it was
-    /// added.
-    pub fn name(&self) -> &str {
-        &self.identity.name
+    /// Its name. As long as its metadata is being fetched, that of its magnet link, or its info-hash; then that of the
+    /// metadata, by the time that [`Notice::MetadataReceived`] is told.
+    pub fn name(&self) -> String {
+        self.identity.name()
     }
 
     /// What it does, how far it is, and what holds it back.
@@ -342,7 +327,13 @@ impl Torrent {
         &self,
         look_at: impl FnOnce(TorrentView<'_>, Instant) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        look(&self.remote, self.id(), look_at).await
+        let id = self.id();
+        let seen = self.remote.query(move |machine, now| {
+            let view = machine.engine().torrent(id)?;
+            Some(look_at(view, now))
+        });
+        let seen = seen.await?;
+        seen.ok_or(Error::Command(CommandError::NoSuchTorrent(id)))
     }
 }
 
@@ -360,18 +351,4 @@ fn is_complete(status: &TorrentStatus) -> bool {
         | TorrentState::Failed
         | TorrentState::Removing => false,
     }
-}
-
-async fn look<T: Send + 'static>(
-    remote: &Remote<EngineMachine>,
-    id: TorrentId,
-    look_at: impl FnOnce(TorrentView<'_>, Instant) -> T + Send + 'static,
-) -> Result<T, Error> {
-    let seen = remote
-        .query(move |machine, now| {
-            let view = machine.engine().torrent(id)?;
-            Some(look_at(view, now))
-        })
-        .await?;
-    seen.ok_or(Error::Command(CommandError::NoSuchTorrent(id)))
 }

@@ -10,8 +10,9 @@ use crate::encode::{Start, Totals};
 use crate::error::{Damage, ReadError, RecordError};
 use crate::number;
 
-/// The format that is written, and the latest that is read.
-pub const VERSION: u16 = 1;
+/// The format that is written, and the only one that is read: an engine replays what it is told in its
+/// own words.
+pub const VERSION: u16 = 2;
 /// Bytes of records after which a chunk is worth writing.
 pub const CHUNK_LEN: usize = 128 << 10;
 /// The largest chunk, unpacked: a torrent of the largest size there is, and room for what comes with it.
@@ -161,6 +162,10 @@ impl<R: Read> ChunkReader<R> {
                 offset: wanted,
             }),
             0 => Err(ReadError::Foreign),
+            version if version < VERSION => Err(ReadError::Older {
+                version,
+                known: VERSION,
+            }),
             version => Err(ReadError::Newer {
                 version,
                 known: VERSION,
@@ -309,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn other_files_and_later_versions_are_told_apart() {
+    fn other_files_and_other_versions_are_told_apart() {
         for other in [
             b"".as_slice(),
             b"d8:announce",
@@ -319,15 +324,18 @@ mod tests {
             assert!(matches!(kinds(other), Err(ReadError::Foreign)));
         }
         let mut file = file();
-        file[8] = 2;
+        file[8] = 1;
         let error = kinds(&file).unwrap_err();
-        assert!(matches!(
-            error,
-            ReadError::Newer {
-                version: 2,
-                known: VERSION
-            }
-        ));
+        assert!(
+            matches!(error, ReadError::Older { version: 1, .. }),
+            "{error}"
+        );
+        file[8..10].copy_from_slice(&(VERSION + 1).to_le_bytes());
+        let error = kinds(&file).unwrap_err();
+        assert!(
+            matches!(error, ReadError::Newer { version, .. } if version == VERSION + 1),
+            "{error}"
+        );
     }
 
     #[test]

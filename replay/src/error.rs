@@ -14,12 +14,20 @@ pub enum ReadError {
     /// It is something else.
     #[error("not a recording of Anabranch")]
     Foreign,
+    /// It was written by an earlier version of this program, whose engine was told other things.
+    #[error("a recording of format {version}, and this program reads format {known} alone")]
+    Older {
+        /// Its format.
+        version: u16,
+        /// The format that is known here.
+        known: u16,
+    },
     /// It was written by a later version of this program.
-    #[error("a recording of format {version}, and this program knows formats up to {known}")]
+    #[error("a recording of format {version}, and this program reads format {known} alone")]
     Newer {
         /// Its format.
         version: u16,
-        /// The latest format that is known here.
+        /// The format that is known here.
         known: u16,
     },
     /// It ends before it says how the engine was made: nothing of it can be replayed.

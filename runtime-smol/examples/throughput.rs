@@ -13,12 +13,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anabranch_driver::core::id::ConnId;
-use anabranch_driver::core::{self, Action, Event, Wake};
-use anabranch_driver::{Clock, Loop, Machine, Options, Runtime as _};
+use anabranch_driver::engine::id::ConnId;
+use anabranch_driver::engine::{self, Action, Event, Wake};
+use anabranch_driver::{Clock, Loop, LoopOptions, Machine, Runtime as _};
 use anabranch_smol::Smol;
-use serde::Deserialize as _;
-use serde::de::value::{Error, MapDeserializer};
 
 const WINDOW: u32 = 1 << 20;
 const BLOCK: usize = 16 << 10;
@@ -45,13 +43,10 @@ impl Endless {
 }
 
 impl Machine for Endless {
-    fn handle(&mut self, _: core::Instant, event: Event) -> Wake {
+    fn handle(&mut self, _: engine::Instant, event: Event) -> Wake {
         match event {
             Event::Incoming { ticket, .. } => {
-                let fields = [("slot", self.conns), ("generation", 1)];
-                let conn =
-                    ConnId::deserialize(MapDeserializer::<_, Error>::new(fields.into_iter()))
-                        .expect("the fields of an id");
+                let conn = ConnId::new(self.conns, 1);
                 self.conns += 1;
                 self.actions.push(Action::Accept { ticket, conn });
                 let credit = WINDOW;
@@ -70,7 +65,7 @@ impl Machine for Endless {
             }
             Event::Command { request, .. } => self.actions.push(Action::Reply {
                 request,
-                result: Ok(core::command::Reply::Done),
+                result: Ok(engine::command::Reply::Done),
             }),
             _ => {}
         }
@@ -117,8 +112,12 @@ fn main() {
             cpu,
         };
         let smol = Smol::default();
-        let (mut run, remote) =
-            Loop::new(smol.clone(), machine, Clock::start(), Options::default());
+        let (mut run, remote) = Loop::new(
+            smol.clone(),
+            machine,
+            Clock::start(),
+            LoopOptions::default(),
+        );
         let address = run
             .listen((Ipv4Addr::LOCALHOST, 0).into())
             .expect("a free port");

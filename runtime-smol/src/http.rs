@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use anabranch_driver::core::event::ContactError;
+use anabranch_driver::engine::event::ContactError;
 use anabranch_driver::http::{self, Tls};
 use anabranch_driver::runtime::{HttpAnswer, HttpHop};
 use http_client::http_types::{self, StatusCode};

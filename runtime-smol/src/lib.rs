@@ -9,8 +9,11 @@
 //! [`Torrent`] and [`Notices`] are plain futures and streams: they work on smol's executor as on any
 //! other.
 //!
+//! To look into a running client, install a `tracing` subscriber: see
+//! [`anabranch_driver`](anabranch_driver#looking-into-a-running-client), which says what is told at which level.
+//!
 //! What is not tied to smol comes from [`anabranch_driver`], and the protocol from
-//! [`anabranch_driver::core`].
+//! [`anabranch_driver::engine`].
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -19,8 +22,8 @@ mod net;
 mod runtime;
 
 pub use anabranch_driver::{
-    AddOptions, AllowAll, Client, Contact, ContactKind, DhtOptions, Error, Notices, Policy,
-    Recording, Source, StartError, Torrent, core, storage,
+    AddOptions, AllowAll, ByAddress, Client, DhtOptions, Error, Notices, Policy, Purpose,
+    Recording, Source, StartError, Torrent, engine, storage,
     storage::{Preallocation, Storage},
 };
 

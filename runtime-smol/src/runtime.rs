@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use anabranch_driver::core::event::ContactError;
+use anabranch_driver::engine::event::ContactError;
 use anabranch_driver::http::Tls;
 use anabranch_driver::net;
 use anabranch_driver::runtime::{self, HttpAnswer, HttpHop, Runtime};

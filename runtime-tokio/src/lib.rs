@@ -13,8 +13,11 @@
 //! When the runtime is shut down, its clients end with it, at once: what was written stays, resume data
 //! is what was saved last, and handles answer [`Error::Stopped`]. So wait for [`Client::shutdown`] before.
 //!
+//! To look into a running client, install a `tracing` subscriber: see
+//! [`anabranch_driver`](anabranch_driver#looking-into-a-running-client), which says what is told at which level.
+//!
 //! What is not tied to tokio comes from [`anabranch_driver`], and the protocol from
-//! [`anabranch_driver::core`].
+//! [`anabranch_driver::engine`].
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -22,8 +25,8 @@ mod net;
 mod runtime;
 
 pub use anabranch_driver::{
-    AddOptions, AllowAll, Client, Contact, ContactKind, DhtOptions, Error, Notices, Policy,
-    Recording, Source, StartError, Torrent, core, storage,
+    AddOptions, AllowAll, ByAddress, Client, DhtOptions, Error, Notices, Policy, Purpose,
+    Recording, Source, StartError, Torrent, engine, storage,
     storage::{Preallocation, Storage},
 };
 

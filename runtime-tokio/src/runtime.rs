@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use anabranch_driver::core::event::ContactError;
+use anabranch_driver::engine::event::ContactError;
 use anabranch_driver::http::{self, Tls};
 use anabranch_driver::net;
 use anabranch_driver::runtime::{self, HttpAnswer, HttpHop, Runtime};

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use anabranch_tokio::core::Notice;
+use anabranch_tokio::engine::Notice;
 use anabranch_tokio::{Client, ClientBuilder, Error, Notices, StartError};
 use tokio::runtime::{Builder, Runtime};
 

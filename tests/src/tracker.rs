@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anabranch_driver::core::tracker::TrackerServer;
-use anabranch_driver::core::{self, Seed};
+use anabranch_driver::engine::tracker::TrackerServer;
+use anabranch_driver::engine::{self, Seed};
 
 /// After how long its clients come back: not within a test.
 const INTERVAL: Duration = Duration::from_secs(1_800);
@@ -30,10 +30,10 @@ struct State {
 }
 
 impl State {
-    fn ask<T>(&self, ask: impl FnOnce(&mut TrackerServer, core::Instant) -> T) -> T {
+    fn ask<T>(&self, ask: impl FnOnce(&mut TrackerServer, engine::Instant) -> T) -> T {
         let nanos = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
-        ask(&mut server, core::Instant::from_nanos(nanos))
+        ask(&mut server, engine::Instant::from_nanos(nanos))
     }
 }
 

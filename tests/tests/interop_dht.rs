@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anabranch_driver::core::dht::SecretKey;
+use anabranch_driver::engine::dht::SecretKey;
 use anabranch_tests::clients::{self, Anabranch, Client, Libtorrent, LibtorrentDht, Outcome};
 use anabranch_tests::data::{assert_same, write_tree};
 use anabranch_tests::{Scratch, Torrent, wait};

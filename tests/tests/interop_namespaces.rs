@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
-use anabranch_driver::core::wire::lsd::{GROUP_V4, GROUP_V6};
+use anabranch_driver::engine::wire::lsd::{GROUP_V4, GROUP_V6};
 use anabranch_tests::clients::{self, Anabranch, Client, Libtorrent, LibtorrentDht, Transmission};
 use anabranch_tests::data::{assert_same, assert_same_but_for_empty, write_tree};
 use anabranch_tests::wait::LIMIT;

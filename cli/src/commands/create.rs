@@ -258,7 +258,8 @@ fn collect(
         return Err(Failure::new(format!(
             "{} is neither a file nor a folder",
             args.path.display()
-        )));
+        ))
+        .advise("a torrent is made of regular files; name one, or a folder of them"));
     };
     let creator = match args.piece_length {
         Some(length) => creator.with_piece_length(length),
@@ -369,7 +370,25 @@ fn refuse_to_overwrite(target: &Path, args: &Create) -> Result<(), Failure> {
             Ok(()) if !args.force => Err(exists(target)),
             Ok(()) => Ok(()),
         },
-        Err(_) => Ok(()),
+        // What cannot be written in the end is told before all is hashed.
+        Err(_) => match fs::metadata(folder_of(target)) {
+            Ok(folder) if !folder.is_dir() => Err(Failure::io(
+                "write",
+                target,
+                &io::ErrorKind::NotADirectory.into(),
+            )),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::io("write", target, &error)
+                .advise("make its folder first, or choose another with --output")),
+        },
+    }
+}
+
+/// The folder that a file is in, or will be.
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        Some(_) | None => Path::new("."),
     }
 }
 
@@ -384,10 +403,7 @@ fn write(target: &Path, creation: &Creation, force: bool) -> Result<(), Failure>
     if force {
         return replace_file(target, &creation.torrent).map_err(|error| failed(&error));
     }
-    let folder = match target.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        Some(_) | None => Path::new("."),
-    };
+    let folder = folder_of(target);
     let mut builder = tempfile::Builder::new();
     builder.prefix(".anabranch-");
     #[cfg(unix)]
@@ -412,6 +428,34 @@ fn write(target: &Path, creation: &Creation, force: bool) -> Result<(), Failure>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_there_is_told_before_anything_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |file: &str| dir.path().join(file);
+        fs::write(place("file"), "1").unwrap();
+        let refused = |output: &str| {
+            let args = Create {
+                path: place("file"),
+                output: Some(place(output)),
+                trackers: Vec::new(),
+                piece_length: None,
+                private: false,
+                comment: None,
+                web_seeds: Vec::new(),
+                no_date: false,
+                force: false,
+                json: false,
+            };
+            refuse_to_overwrite(&place(output), &args).err()
+        };
+        for output in ["nowhere/x.torrent", "file/x.torrent"] {
+            let failure = refused(output).unwrap();
+            assert!(failure.message().contains(output), "{failure}");
+            assert!(failure.advice().is_some());
+        }
+        assert!(refused("x.torrent").is_none());
+    }
 
     #[test]
     fn the_date_can_be_given_by_the_environment() {

@@ -4,15 +4,13 @@ mod tracker;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anabranch_core::metainfo::{Creation, Creator};
-use anabranch_driver::{
-    AddOptions, Client, ClientBuilder, Contact, ContactKind, Runtime, StartError,
-};
+use anabranch_driver::{AddOptions, ByAddress, Client, ClientBuilder, Runtime, StartError};
 use smol::channel::Receiver;
 
 use crate::args::Demo;
@@ -20,7 +18,7 @@ use crate::exit::{Exit, Failure};
 use crate::hashing::{Part, hash_pieces};
 use crate::interrupt;
 use crate::losses::Losses;
-use crate::output::{Output, print};
+use crate::output::{Output, print, text::reason};
 use crate::runtime::{Choice, Setup};
 use crate::session::{Aim, End, Session, Task, Work};
 use crate::units;
@@ -31,7 +29,7 @@ const FILE: &str = "demo.bin";
 const CHUNK: usize = 1 << 20;
 
 /// Where everything of the demo listens: a port of the system's choice that only this machine reaches.
-const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const HERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub(crate) fn run(args: &Demo) -> Result<Exit, Failure> {
     let mut output = Output::new(false);
@@ -88,17 +86,14 @@ fn demo(
 
         let on = args.runtime.other();
         let seeder = start_client(on)?;
-        let options = AddOptions {
-            dir: Some(seeds),
-            ..AddOptions::default()
-        };
+        let options = AddOptions::new().dir(seeds);
         let seeding = seeder
             .add(creation.torrent.clone(), options)
             .await
-            .map_err(|error| Failure::new(format!("the seeder: {error}")))?;
+            .map_err(|error| Failure::new(format!("the seeder: {}", reason(&error))))?;
         let ready = async {
             let ready = seeding.wait_complete().await;
-            ready.map_err(|error| Failure::new(format!("the seeder: {error}")))?;
+            ready.map_err(|error| Failure::new(format!("the seeder: {}", reason(&error))))?;
             Ok(None)
         };
         let signal = async { Ok(signals.recv().await.ok()) };
@@ -121,10 +116,7 @@ fn demo(
             work: Work::Torrent(creation.torrent.clone(), Box::new(metainfo.clone())),
             save_torrent: false,
             choice: None,
-            options: AddOptions {
-                dir: Some(downloads.clone()),
-                ..AddOptions::default()
-            },
+            options: AddOptions::new().dir(&downloads),
             peers: &[],
             trackers: &[],
             aim: Aim::Complete,
@@ -144,7 +136,7 @@ fn demo(
             End::Done => {}
         }
         closed?.losses.verdict()?;
-        shut.map_err(|error| Failure::new(format!("the seeder: {error}")))?;
+        shut.map_err(|error| Failure::new(format!("the seeder: {}", reason(&error))))?;
 
         compare(&original, &downloads.join(FILE))?;
         report(size, elapsed, cpu)?;
@@ -159,20 +151,14 @@ impl Setup for Local {
     fn start<R: Runtime>(self, builder: ClientBuilder<R>) -> Result<Client, StartError> {
         builder
             .listen([HERE])
-            .policy(|contact: &Contact<'_>| match contact.kind {
-                ContactKind::Connect(address)
-                | ContactKind::Accept(address)
-                | ContactKind::Datagram(address)
-                | ContactKind::Http { address, .. } => address.ip().is_loopback(),
-                ContactKind::Resolve(_) | _ => false,
-            })
+            .policy(ByAddress(|address: IpAddr| address.is_loopback()))
             .start()
     }
 }
 
 fn start_client(on: Choice) -> Result<Client, Failure> {
     on.start(Local)
-        .map_err(|error| Failure::new(error.to_string()))
+        .map_err(|error| Failure::new(reason(&error)))
 }
 
 fn addresses(client: &Client) -> String {

@@ -24,7 +24,9 @@ use crate::args::{
 };
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
-use crate::output::{Event, Output, eprint_line, json, lines::plural, print, text::printable};
+use crate::output::{
+    Event, Output, eprint_line, json, lines::plural, print, text::printable, text::reason,
+};
 use crate::session;
 use crate::units;
 
@@ -177,11 +179,12 @@ pub(crate) fn run(args: &Dht) -> Result<Exit, Failure> {
                 output: &mut output,
                 patience: patience(args),
                 joins: !matches!(args.command, DhtCommand::Ping(_)),
+                nodes: session::Checks::new(&client, &common.network.dht_nodes),
             };
             match &args.command {
                 DhtCommand::GetPeers(args) => get_peers(&mut vigil, args).await,
                 DhtCommand::Ping(args) => ping(&mut vigil, args).await,
-                DhtCommand::Node(args) => node(&client, args, &mut output, &signals).await,
+                DhtCommand::Node(args) => node(&mut vigil, args, &signals).await,
                 DhtCommand::Stats(_) => stats(&mut vigil, common.json).await,
                 DhtCommand::Get(args) => get(&mut vigil, args).await,
                 DhtCommand::Put(_) => match put {
@@ -221,6 +224,13 @@ fn patience(args: &Dht) -> Option<Duration> {
     }
 }
 
+/// What ends a wait.
+enum Step<T> {
+    Done(T),
+    Node(Event),
+    Tick,
+}
+
 /// Waits for what others must answer, and tells meanwhile what it waits for and what has come.
 struct Vigil<'a> {
     client: &'a Client,
@@ -229,6 +239,8 @@ struct Vigil<'a> {
     patience: Option<Duration>,
     /// Whether nodes must be known before anything can be asked.
     joins: bool,
+    /// The nodes that were named.
+    nodes: session::Checks,
 }
 
 impl Vigil<'_> {
@@ -260,12 +272,18 @@ impl Vigil<'_> {
             let pause = left.unwrap_or(Duration::MAX).min(self.output.interval());
             let tick = async {
                 Timer::after(pause).await;
-                None
+                Step::Tick
             };
-            let done = async { Some((&mut work).await) };
-            if let Some(result) = or(done, tick).await {
-                self.output.clear();
-                return result;
+            let nodes = &mut self.nodes;
+            let node = async { Step::Node(nodes.next().await) };
+            let done = async { Step::Done((&mut work).await) };
+            match or(done, or(node, tick)).await {
+                Step::Tick => {}
+                Step::Node(failed) => self.output.tell(&failed)?,
+                Step::Done(result) => {
+                    self.output.clear();
+                    return result;
+                }
             }
         }
     }
@@ -277,7 +295,7 @@ impl Vigil<'_> {
     }
 }
 
-fn heard(status: &DhtStatus, joins: bool) -> String {
+pub(crate) fn heard(status: &DhtStatus, joins: bool) -> String {
     let counters = &status.counters;
     let nodes = match status.v4.nodes + status.v6.nodes {
         _ if !joins => String::new(),
@@ -296,7 +314,7 @@ fn is_v6(nodes: &[PeerAddress]) -> bool {
 
 fn failed(error: Error) -> Failure {
     let nobody = matches!(error, Error::Command(CommandError::NoDhtNodes));
-    let failure = Failure::new(error.to_string());
+    let failure = Failure::new(reason(&error));
     match nobody {
         true => failure.advise(
             "check the connection to the network, or name a node that is up with --dht-node",
@@ -350,7 +368,7 @@ async fn get_peers(vigil: &mut Vigil<'_>, args: &DhtGetPeers) -> Result<Exit, Fa
             peers: found.peers,
             path,
         })?;
-        return Ok(Exit::Done);
+        return answered(&found.path);
     }
     let lines: Vec<String> = found.peers.iter().map(|peer| format!("{peer}\n")).collect();
     print(&lines.concat())?;
@@ -362,7 +380,18 @@ async fn get_peers(vigil: &mut Vigil<'_>, args: &DhtGetPeers) -> Result<Exit, Fa
         plural(path.hops.into(), "hop", "hops"),
         path.took_ms
     ));
-    Ok(Exit::Done)
+    answered(&found.path)
+}
+
+/// That there are no peers is an answer, if somebody gave it.
+fn answered(path: &DhtPath) -> Result<Exit, Failure> {
+    if path.asked == 0 || path.replied > 0 {
+        return Ok(Exit::Done);
+    }
+    let nodes = plural(path.asked.into(), "node", "nodes");
+    Err(failed(CommandError::NoDhtAnswer.into()).advise(format!(
+        "{nodes} did not answer; name one that is up with --dht-node"
+    )))
 }
 
 /// The object that `dht ping --json` writes.
@@ -384,7 +413,7 @@ async fn ping(vigil: &mut Vigil<'_>, args: &DhtPing) -> Result<Exit, Failure> {
             let asking = async {
                 let found = smol::net::resolve((host.as_str(), *port)).await;
                 found.map_err(|error| {
-                    Failure::new(format!("cannot find {host}: {error}"))
+                    Failure::new(format!("cannot find {host}: {}", reason(&error)))
                         .advise("check the name, or give an IP address")
                 })
             };
@@ -548,27 +577,40 @@ async fn stats(vigil: &mut Vigil<'_>, json: bool) -> Result<Exit, Failure> {
 }
 
 async fn node(
-    client: &Client,
+    vigil: &mut Vigil<'_>,
     args: &DhtNode,
-    output: &mut Output,
     signals: &Receiver<Exit>,
 ) -> Result<Exit, Failure> {
+    let Vigil {
+        client,
+        output,
+        nodes,
+        ..
+    } = vigil;
     for address in client.listen_addrs() {
         output.tell(&Event::Listening { address: *address })?;
     }
+    let mut next = Instant::now() + args.interval.max(JOIN_LOOK);
     loop {
         let tick = async {
-            Timer::after(args.interval.max(JOIN_LOOK)).await;
-            false
+            Timer::at(next).await;
+            Step::Tick
         };
+        let named = async { Step::Node(nodes.next().await) };
         let signal = async {
             match signals.recv().await {
-                Ok(_) => true,
+                Ok(_) => Step::Done(()),
                 // Nobody is left to send one.
                 Err(_) => std::future::pending().await,
             }
         };
-        let asked = or(signal, tick).await;
+        let step = or(signal, or(named, tick)).await;
+        if let Step::Node(failed) = &step {
+            output.tell(failed)?;
+            continue;
+        }
+        next += args.interval.max(JOIN_LOOK);
+        let asked = matches!(step, Step::Done(()));
         let status = client.dht_stats().await.map_err(failed)?;
         Stats::from(&status).tell(args.common.json)?;
         if asked {

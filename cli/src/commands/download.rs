@@ -101,8 +101,23 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
     // over to the thread of the client, which waits for them, too.
     block_on(async {
         let mut session = Session::new(client, losses, output)?;
+        session.check_nodes(&args.network.contacts.dht.dht_nodes);
         session.seek_locally(!args.network.contacts.no_lsd);
         session.give_up_after(args.timeout);
+        let mut options = AddOptions::new()
+            .dir(&dir)
+            .sequential(args.sequential)
+            .preallocation(match args.preallocate {
+                true => Preallocation::Full,
+                false => Preallocation::Sparse,
+            })
+            .recheck(args.recheck)
+            .overwrite(args.overwrite)
+            .links(match args.follow_links {
+                true => Links::Follow,
+                false => Links::Refuse,
+            });
+        options.name.clone_from(&args.out);
         let result = async {
             for (work, priorities) in plans {
                 session
@@ -110,24 +125,7 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
                         work,
                         save_torrent: args.save_torrent,
                         choice: choice.clone(),
-                        options: AddOptions {
-                            dir: Some(dir.clone()),
-                            priorities,
-                            sequential: args.sequential,
-                            preallocation: if args.preallocate {
-                                Preallocation::Full
-                            } else {
-                                Preallocation::Sparse
-                            },
-                            recheck: args.recheck,
-                            overwrite: args.overwrite,
-                            name: args.out.clone(),
-                            links: match args.follow_links {
-                                true => Links::Follow,
-                                false => Links::Refuse,
-                            },
-                            ..AddOptions::default()
-                        },
+                        options: options.clone().priorities(priorities),
                         peers: &args.network.contacts.peers,
                         trackers: &args.network.contacts.trackers(),
                         aim: aim(args),

@@ -15,20 +15,24 @@ mod simulate;
 mod verify;
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use anabranch_core::limits::MAX_TRACKERS;
 use anabranch_core::metainfo::magnet::{MAX_MAGNET_LEN, Surplus, is_magnet};
-use anabranch_core::metainfo::{InfoHash, Magnet, Metainfo, limits};
+use anabranch_core::metainfo::{InfoHash, Magnet, Metainfo, MetainfoError, limits};
 use anabranch_driver::storage::system_names;
 use bytes::Bytes;
 
 use crate::args::{Command, Origin, Source};
 use crate::exit::{Exit, Failure};
 use crate::losses::Losses;
-use crate::output::{Output, Torrent, eprint_line, lines::plural, text::printable};
+use crate::output::{Output, Torrent, eprint_line, lines::plural, text::printable, text::reason};
 use crate::runtime::Choice;
 use crate::units;
 
@@ -191,20 +195,59 @@ pub(crate) fn save_torrent(metainfo: &Metainfo, dir: &Path) -> Result<PathBuf, F
     Ok(path)
 }
 
+/// How long may be waited without a word.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Tells what is waited for if the result is not dropped soon: a pipe, or a folder on the network, may have nothing to
+/// give for long.
+fn tell_if_slow(text: String) -> Option<mpsc::Sender<()>> {
+    let (done, wait) = mpsc::channel::<()>();
+    let tell = move || {
+        if wait.recv_timeout(SILENCE) == Err(RecvTimeoutError::Timeout) {
+            eprint_line(&printable(&text));
+        }
+    };
+    // Without a thread for it, it is only not told.
+    thread::Builder::new().spawn(tell).ok().map(|_| done)
+}
+
 /// Reads a torrent file, over a runtime if it is on the web.
 fn read_torrent(source: &Source, on: Choice) -> Result<(Bytes, Metainfo), Failure> {
     let bytes = match source {
-        Source::Path(path) => read_bounded(path)?,
+        Source::Path(path) => {
+            let _told = tell_if_slow(format!("reading {source}"));
+            read_bounded(path)?
+        }
         Source::Url(url) => {
             eprint_line(&format!("fetching {}", printable(url)));
             on.fetch_torrent(url)?
         }
-        Source::Stdin => read_stdin()?,
+        Source::Stdin => {
+            let _told = tell_if_slow("waiting for a torrent file on standard input".to_owned());
+            read_stdin()?
+        }
     };
-    let metainfo = Metainfo::parse(bytes.clone()).map_err(|error| {
-        Failure::new(format!("{source} is not a usable torrent: {error}")).advise(meant(&bytes))
-    })?;
+    let metainfo =
+        Metainfo::parse(bytes.clone()).map_err(|error| refusal(source, &bytes, &error))?;
     Ok((bytes, metainfo.with_names(system_names())))
+}
+
+/// Why something cannot be used as a torrent. Where it breaks off is of interest in a file that begins as one; of what
+/// is none at all, the parser has nothing to say to anybody.
+fn refusal(source: &Source, bytes: &[u8], error: &MetainfoError) -> Failure {
+    let is_close = bytes.trim_ascii_start().first() == Some(&b'd');
+    let message = if !matches!(error, MetainfoError::Bencode(_)) {
+        format!("{source} is not a usable torrent: {error}")
+    } else if is_close {
+        // Its words begin with that this is no torrent.
+        let place = error
+            .source()
+            .map_or_else(String::new, |place| format!(": {place}"));
+        format!("{source} is damaged{place}")
+    } else {
+        format!("{source} is no torrent file")
+    };
+    Failure::new(message).advise(meant(bytes))
 }
 
 /// What to do about something that is no torrent, by what it looks like.
@@ -249,7 +292,7 @@ fn read_bounded(path: &Path) -> Result<Bytes, Failure> {
 
 fn read_stdin() -> Result<Bytes, Failure> {
     read_most(std::io::stdin().lock(), "standard input", |error| {
-        Failure::new(format!("cannot read standard input: {error}"))
+        Failure::new(format!("cannot read standard input: {}", reason(&error)))
     })
 }
 

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::args::Replay;
 use crate::exit::{Exit, Failure};
-use crate::output::{event, json, lines::plural, print, text::printable};
+use crate::output::{event, json, lines::plural, print, text::printable, text::reason};
 use crate::units;
 
 /// Actions that are shown of each side of a divergence.
@@ -76,7 +76,10 @@ pub(crate) fn run(args: &Replay) -> Result<Exit, Failure> {
             Err(diverged(path, &divergence, replayer.recording().program()))
         }
         Err(ReplayError::Read(error)) => Err(unreadable(path, &error, replayer.totals().events)),
-        Err(error) => Err(Failure::new(format!("{}: {error}", path.display()))),
+        Err(error) => {
+            let why = reason(&error);
+            Err(Failure::new(format!("{}: {why}", path.display())))
+        }
     }
 }
 
@@ -435,7 +438,7 @@ fn diverged(path: &Path, divergence: &Divergence, program: &str) -> Failure {
 )]
 fn unreadable(path: &Path, error: &ReadError, events: u64) -> Failure {
     let path = path.display();
-    let mut message = format!("{path}: {error}");
+    let mut message = format!("{path}: {}", reason(&error));
     if events > 0 {
         message.push_str(&format!(
             "; {} before that came to what was recorded",
@@ -447,7 +450,7 @@ fn unreadable(path: &Path, error: &ReadError, events: u64) -> Failure {
         ReadError::Foreign => failure.advise(
             "recordings are made by `anabranch download --record FILE` and `seed --record FILE`",
         ),
-        ReadError::Newer { .. } | ReadError::Unknown { .. } => {
+        ReadError::Older { .. } | ReadError::Newer { .. } | ReadError::Unknown { .. } => {
             failure.advise("replay it with the version that recorded it")
         }
         ReadError::Damaged { .. } => failure.advise("copy it anew from where it was made"),

@@ -63,6 +63,13 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
     // over to the thread of the client, which waits for them, too.
     block_on(async {
         let mut session = Session::new(client, losses, output)?;
+        session.check_nodes(&args.network.contacts.dht.dht_nodes);
+        let mut options = AddOptions::new()
+            .dir(&dir)
+            .recheck(args.recheck)
+            .read_only(true)
+            .links(links);
+        options.name.clone_from(&args.out);
         let result = async {
             for (bytes, metainfo) in torrents {
                 session
@@ -70,14 +77,7 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
                         work: Work::Torrent(bytes, Box::new(metainfo)),
                         save_torrent: false,
                         choice: None,
-                        options: AddOptions {
-                            dir: Some(dir.clone()),
-                            recheck: args.recheck,
-                            name: args.out.clone(),
-                            read_only: true,
-                            links,
-                            ..AddOptions::default()
-                        },
+                        options: options.clone(),
                         peers: &args.network.contacts.peers,
                         trackers: &args.network.contacts.trackers(),
                         aim: Aim::SeedOnly,

@@ -61,6 +61,7 @@ fn fetch(magnet: &Magnet, args: &Show) -> Result<Result<Arc<Metainfo>, Exit>, Fa
     // Not `smol::block_on`, which takes part in waiting for sockets.
     let result = block_on(async {
         let mut session = Session::new(client, Losses::new(1), &mut output)?;
+        session.check_nodes(&contacts.dht.dht_nodes);
         session.seek_locally(!contacts.no_lsd);
         session.give_up_after(args.timeout);
         // All of it is shown, whatever the link selects.

@@ -14,7 +14,7 @@ use super::{read_torrent, torrent};
 use crate::args::Verify;
 use crate::exit::{Exit, Failure};
 use crate::hashing::{Part, hash_pieces};
-use crate::output::{Output, Torrent, json, lines::plural, print, text::printable};
+use crate::output::{Output, Torrent, json, lines::plural, print, text::printable, text::reason};
 use crate::runtime::Choice;
 use crate::units;
 
@@ -256,7 +256,7 @@ fn fault(path: &Path, length: u64, number: usize, pieces: &[Piece]) -> Option<Fa
         Err(error) if is_absent(&error) => return Some(Fault::Missing),
         Err(error) => {
             return Some(Fault::Unreadable {
-                error: error.to_string(),
+                error: reason(&error),
             });
         }
     };
@@ -275,7 +275,7 @@ fn fault(path: &Path, length: u64, number: usize, pieces: &[Piece]) -> Option<Fa
     }
     if pieces.contains(&Piece::Unread(number)) {
         let error = match fs::File::open(path) {
-            Err(error) => error.to_string(),
+            Err(error) => reason(&error),
             Ok(_) => "reading failed".to_owned(),
         };
         return Some(Fault::Unreadable { error });

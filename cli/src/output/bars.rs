@@ -12,7 +12,8 @@ use super::screen::Screen;
 use super::text::printable;
 use crate::units;
 
-/// With more torrents than this, or than the terminal has rows for, one bar stands for all.
+/// With more torrents than this, or than the terminal has rows for, one bar stands for all; with fewer, but more
+/// than one, it stands below theirs.
 pub(crate) const MOST_BARS: usize = 8;
 
 /// Cells of a bar that shows no more than that something goes on.
@@ -109,6 +110,7 @@ impl Bars {
             | Event::Fetched { .. }
             | Event::Seeking { .. }
             | Event::PeerFailed { .. }
+            | Event::DhtNodeFailed { .. }
             | Event::Dht { .. }
             | Event::Waiting { .. }
             | Event::Checked { .. }
@@ -216,13 +218,16 @@ impl Bars {
             .torrents
             .iter()
             .filter_map(|(_, progress)| progress.as_ref());
-        let most = MOST_BARS.min(self.screen.rows());
-        let rows: Vec<Vec<Cell>> = match &self.total {
-            Some(total) if self.torrents.len() > most => vec![row::of_all(total)],
+        // One is for the line of all together.
+        let most = MOST_BARS.min(self.screen.rows().saturating_sub(1));
+        let all = self.total.as_ref().map(row::of_all);
+        let mut rows: Vec<Vec<Cell>> = match all {
+            Some(_) if self.torrents.len() > most => Vec::new(),
             Some(_) | None => known
                 .map(|progress| row::of_torrent(progress, self.step))
                 .collect(),
         };
+        rows.extend(all);
         lay_out(&row::COLUMNS, &rows, width, self.glyphs)
     }
 }

@@ -50,6 +50,13 @@ pub(crate) enum Event {
         /// Why.
         error: String,
     },
+    /// A node of the distributed hash table that the user named is not to be had.
+    DhtNodeFailed {
+        /// Host and port.
+        node: String,
+        /// Why.
+        error: String,
+    },
     /// The distributed hash table was asked.
     Dht {
         #[serde(flatten)]
@@ -190,6 +197,8 @@ pub(crate) enum Event {
         wanted: u64,
         /// Bytes of them that are there.
         have: u64,
+        /// Bytes that came in this run for pieces which are not complete yet. They are kept for the next.
+        unfinished: u64,
         /// Bytes downloaded in this run.
         downloaded: u64,
         /// Bytes uploaded in this run.

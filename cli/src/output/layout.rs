@@ -3,17 +3,21 @@
 //! A table is laid out as a whole, so that its columns stand below each other. A field is shown whole or
 //! not at all: when there is no room for all columns, those of the highest [`Column::rank`] are left out,
 //! however much of them would fit, so that a wider terminal never shows less. Names may be cut anywhere,
-//! sentences between words, both with an ellipsis; numbers are never cut. Nothing here knows a terminal.
+//! with an ellipsis; sentences after a clause that fits, and a column of them is at least as wide as their first clauses;
+//! numbers are never cut. Nothing here knows a terminal.
 
 use console::measure_text_width;
 
 use super::glyphs::Glyphs;
-use super::text::{cut_sentence, shortened};
+use super::text::{cut_sentence, first_clause, shortened};
 
 /// Cells of a bar at most.
 const WIDEST_BAR: usize = 30;
 /// Columns of a name at most: past that, names are no easier to tell apart.
 const WIDEST_NAME: usize = 48;
+
+/// Columns that a clause has to itself; of a longer one, words are left out.
+const WIDEST_CLAUSE: usize = 40;
 
 /// Cells of the part of a bar that moves when nobody knows how much there is.
 const BUSY: usize = 3;
@@ -126,7 +130,16 @@ fn widths(columns: &[Column], rows: &[Vec<Cell>], width: usize) -> Vec<Option<us
     let least = |index: usize| match columns[index].kind {
         Kind::Number(least) => natural[index].max(least),
         Kind::Whole => natural[index],
-        Kind::Name(least) | Kind::Sentence(least) | Kind::Bar(least) => {
+        Kind::Sentence(least) => {
+            let cells = rows.iter().filter_map(|row| row.get(index));
+            let clauses = cells.map(|cell| match cell {
+                // A part of a clause may say something else.
+                Cell::Text(text) => measure_text_width(first_clause(text)).min(WIDEST_CLAUSE),
+                Cell::Empty | Cell::Whole(_) | Cell::Bar(_) => natural_width(cell),
+            });
+            natural[index].min(least).max(clauses.max().unwrap_or(0))
+        }
+        Kind::Name(least) | Kind::Bar(least) => {
             let whole = rows.iter().filter_map(|row| match row.get(index) {
                 Some(cell @ Cell::Whole(_)) => Some(natural_width(cell)),
                 Some(Cell::Empty | Cell::Text(_) | Cell::Bar(_)) | None => None,
@@ -292,8 +305,8 @@ mod tests {
             ),
             (43, "a lon...  50%  no peers known  1410 of 1410"),
             (31, "a long ...  50%  no peers known"),
-            (24, "a l...  50%  no peers..."),
-            (21, "a l...  50%  no..."),
+            (29, "a lon...  50%  no peers known"),
+            (26, "a long name  50%"),
             (20, "a long name  50%"),
             (10, " 50%"),
             (3, ""),

@@ -43,13 +43,11 @@ impl Lines {
         } else if let Event::Total(total) = event {
             self.together = total.torrents as usize > MOST_BARS;
             if self.together {
-                let torrents = plural(total.torrents.into(), "torrent", "torrents");
                 self.told.retain(|key, _| key == ALL);
-                self.tell_at_pace(
-                    ALL,
-                    &format!("{torrents}: {}", row::line(&row::of_all(total))),
-                );
             }
+            let torrents = plural(total.torrents.into(), "torrent", "torrents");
+            let line = row::line(&row::of_all(total));
+            self.tell_at_pace(ALL, &format!("{torrents}: {line}"));
         } else if let Event::Hashing { done, total } = event {
             self.tell_at_pace(ALL, &hashing(*done, *total));
         } else if let Some(line) = self.news.line(event) {
@@ -149,6 +147,13 @@ impl News {
                     return None;
                 }
                 format!("{}: peer {peer}: {error}", torrent.name)
+            }
+            Event::DhtNodeFailed { node, error } => {
+                let key = (String::new(), format!("node {node}"));
+                if !self.is_new(key, error) {
+                    return None;
+                }
+                format!("DHT node {node}: {error}")
             }
             Event::Dht { torrent, peers, .. } => {
                 let key = (torrent.info_hash.clone(), "DHT".to_owned());
@@ -293,7 +298,7 @@ impl News {
                 advice,
             } => format!("{}: {error}; {advice}", torrent.name),
             Event::StorageRecovered { torrent } => {
-                format!("{}: the disk works again, going on", torrent.name)
+                format!("{}: the disk works again", torrent.name)
             }
             Event::GoalReached { torrent, uploaded } => format!(
                 "{}: seeding goal reached, {} uploaded",
@@ -306,6 +311,7 @@ impl News {
                 complete,
                 wanted,
                 have,
+                unfinished,
                 uploaded,
                 ..
             } => match complete {
@@ -316,11 +322,15 @@ impl News {
                     format!("{}: stopped before its torrent was there", torrent.name)
                 }
                 false => format!(
-                    "{}: stopped at {}% ({} of {})",
+                    "{}: stopped at {}% ({} of {}{})",
                     torrent.name,
                     units::percent(*have, *wanted),
                     units::size(*have),
-                    units::size(*wanted)
+                    units::size(*wanted),
+                    match unfinished {
+                        0 => String::new(),
+                        bytes => format!(", and {} of unfinished pieces", units::size(*bytes)),
+                    }
                 ),
             },
             Event::Created {
@@ -420,10 +430,7 @@ mod tests {
     fn names_do_not_reach_the_terminal_raw() {
         let mut news = News::default();
         let line = news.line(&Event::StorageRecovered { torrent: torrent() });
-        assert_eq!(
-            line.as_deref(),
-            Some("x\\u{1b}[2J: the disk works again, going on")
-        );
+        assert_eq!(line.as_deref(), Some("x\\u{1b}[2J: the disk works again"));
     }
 
     #[test]
@@ -549,7 +556,10 @@ mod tests {
         };
         let mut lines = Lines::default();
         lines.tell(&total(8));
-        assert!(!lines.together && lines.told.is_empty());
+        assert!(
+            !lines.together && lines.told.contains_key(ALL),
+            "they have one besides their own"
+        );
         lines.tell(&total(9));
         assert!(lines.together);
         assert_eq!(lines.told.keys().collect::<Vec<_>>(), [ALL]);
@@ -557,19 +567,25 @@ mod tests {
 
     #[test]
     fn how_far_it_came_is_told_when_it_is_not_done() {
-        let stopped = |complete, wanted, have| Event::Stopped {
+        let stopped = |complete, wanted, have, unfinished| Event::Stopped {
             torrent: torrent(),
             complete,
             wanted,
             have,
+            unfinished,
             downloaded: have,
             uploaded: 0,
         };
         let mut news = News::default();
-        let line = news.line(&stopped(false, 100, 45));
+        let line = news.line(&stopped(false, 100, 45, 0));
         assert!(line.is_some_and(|line| line.contains("45% (45 B of 100 B)")));
-        assert_eq!(news.line(&stopped(true, 100, 100)), None);
-        let line = news.line(&stopped(false, 0, 0));
+        assert_eq!(news.line(&stopped(true, 100, 100, 0)), None);
+        let line = news.line(&stopped(false, 64 << 20, 0, 40 << 20)).unwrap();
+        assert!(
+            line.ends_with("0% (0 B of 64.0 MiB, and 40.0 MiB of unfinished pieces)"),
+            "{line}"
+        );
+        let line = news.line(&stopped(false, 0, 0, 0));
         assert!(line.is_some_and(|line| line.ends_with("stopped before its torrent was there")));
     }
 

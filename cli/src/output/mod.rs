@@ -23,7 +23,7 @@ use crate::exit::Failure;
 pub(crate) enum Output {
     Json,
     Lines(lines::Lines),
-    Bars(bars::Bars),
+    Bars(Box<bars::Bars>),
 }
 
 impl Output {
@@ -35,7 +35,7 @@ impl Output {
         // Asking switches control sequences on where that is needed.
         let obeys = !cfg!(windows) || console::Term::stderr().features().colors_supported();
         if stderr().is_terminal() && !console::is_dumb() && obeys {
-            Self::Bars(bars::Bars::default())
+            Self::Bars(Box::default())
         } else {
             Self::Lines(lines::Lines::default())
         }

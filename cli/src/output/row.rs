@@ -31,6 +31,8 @@ const fn column(rank: u8, gap: usize, kind: Kind) -> Column {
 #[derive(Debug, Default)]
 struct Fields {
     name: String,
+    /// Whether the name is a word of ours, and no torrent's.
+    is_label: bool,
     bar: Option<Fill>,
     percent: String,
     /// Bytes that are there, and that are wanted.
@@ -54,7 +56,11 @@ impl Fields {
             _ => Cell::Text(text),
         };
         vec![
-            text(self.name),
+            match self.is_label {
+                false => text(self.name),
+                // Half of what stands for all would say something else.
+                true => Cell::Whole(self.name),
+            },
             self.bar.map_or(Cell::Empty, Cell::Bar),
             text(self.percent),
             text(self.amount),
@@ -80,6 +86,7 @@ pub(crate) fn of_torrent(progress: &Progress, step: usize) -> Vec<Cell> {
 pub(crate) fn of_all(total: &Total) -> Vec<Cell> {
     Fields {
         name: plural(total.torrents.into(), "torrent", "torrents"),
+        is_label: true,
         bar: Some(Fill::Part(total.have, total.wanted)),
         percent: format!("{}%", units::percent(total.have, total.wanted)),
         amount: units::amount(total.have, total.wanted),
@@ -101,6 +108,7 @@ pub(crate) fn of_all(total: &Total) -> Vec<Cell> {
 pub(crate) fn of_work(done: u64, total: u64, rate: u64, left: Option<u64>) -> Vec<Cell> {
     Fields {
         name: "hashing".to_owned(),
+        is_label: true,
         bar: Some(Fill::Part(done, total)),
         percent: format!("{}%", units::percent(done, total)),
         amount: units::amount(done, total),
@@ -173,6 +181,7 @@ fn fields(progress: &Progress, step: usize) -> Fields {
         }
         TorrentState::Downloading => Fields {
             name,
+            is_label: false,
             bar: Some(whole),
             percent,
             amount: amount(),

@@ -1,6 +1,7 @@
 //! Text from strangers on its way to a terminal.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use console::measure_text_width;
 
@@ -42,16 +43,61 @@ pub(crate) fn printable_json(json: String) -> String {
     escaped
 }
 
+/// An error in words, without the numbers that the system has for it: `(os error 2)`.
+pub(crate) fn reason(error: &impl fmt::Display) -> String {
+    const NUMBER: &str = " (os error ";
+    // What is looked up is told before.
+    const LOOKUP: &str = "failed to lookup address information: ";
+    let text = error.to_string();
+    let mut words = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once(NUMBER) {
+        words += before;
+        let digits = after
+            .trim_start_matches('-')
+            .trim_start_matches(|c: char| c.is_ascii_digit());
+        rest = match digits.strip_prefix(')') {
+            Some(after) => after,
+            None => {
+                words += NUMBER;
+                after
+            }
+        };
+    }
+    (words + rest).replace(LOOKUP, "")
+}
+
 /// The text in so many columns of a terminal, with an ellipsis where something is missing.
 pub(crate) fn shortened(text: &str, columns: usize, ellipsis: &str) -> String {
     cut(text, columns, ellipsis, |_, _| true)
 }
 
-/// The same, cut between words, so that no number loses digits.
+/// The same of a sentence: as many of its clauses as there is room for, which say less and nothing else; or else the
+/// first cut between words, so that no number loses digits.
 pub(crate) fn cut_sentence(text: &str, columns: usize, ellipsis: &str) -> String {
+    if measure_text_width(text) > columns {
+        let ends = [": ", "; ", ", "]
+            .into_iter()
+            .flat_map(|mark| text.match_indices(mark));
+        let starts = ends.map(|(end, _)| &text[..end]);
+        let longest = starts
+            .filter(|start| measure_text_width(start) <= columns)
+            .max_by_key(|start| start.len());
+        if let Some(clauses) = longest {
+            return clauses.to_owned();
+        }
+    }
     cut(text, columns, ellipsis, |before, after| {
         !before.ends_with(' ') && after.starts_with(' ')
     })
+}
+
+/// The first clause of a sentence.
+pub(crate) fn first_clause(text: &str) -> &str {
+    let ends = [": ", "; ", ", "]
+        .into_iter()
+        .filter_map(|mark| text.find(mark));
+    &text[..ends.min().unwrap_or(text.len())]
 }
 
 /// The longest start of the text that leaves room for the ellipsis and ends where `may` says.
@@ -97,6 +143,17 @@ mod tests {
     }
 
     #[test]
+    fn errors_of_the_system_have_words_alone() {
+        let gone = std::io::Error::from_raw_os_error(2);
+        let words = reason(&gone);
+        assert!(!words.contains("os error") && !words.is_empty(), "{words}");
+        assert_eq!(reason(&"a (os error 2): b (os error -104)"), "a: b");
+        for plain in ["", "a", "a (os error x)", "(os error 1", "a (os error 1"] {
+            assert_eq!(reason(&plain), plain);
+        }
+    }
+
+    #[test]
     fn what_a_terminal_obeys_is_escaped() {
         assert_eq!(printable("a\u{1b}[31mb\n"), "a\\u{1b}[31mb\\n");
         assert_eq!(printable("\u{9b}2J"), "\\u{9b}2J");
@@ -117,9 +174,12 @@ mod tests {
     fn sentences_are_cut_between_words() {
         let text = "no peers: 1410 refused";
         assert_eq!(cut_sentence(text, 22, "…"), text);
-        assert_eq!(cut_sentence(text, 21, "…"), "no peers: 1410…");
-        assert_eq!(cut_sentence(text, 13, "…"), "no peers:…");
+        assert_eq!(cut_sentence(text, 21, "…"), "no peers");
+        assert_eq!(cut_sentence(text, 8, "…"), "no peers");
+        assert_eq!(cut_sentence(text, 7, "…"), "no…");
         assert_eq!(cut_sentence(text, 2, "…"), "…");
+        assert_eq!(cut_sentence("one, two; three: four", 10, "…"), "one, two");
+        assert_eq!(first_clause("one two; three: four"), "one two");
     }
 
     quickcheck! {

@@ -29,6 +29,21 @@ pub(super) fn farewell(trackers: &[String]) -> String {
     )
 }
 
+/// What to do about a failure of the disk while a torrent runs: one whose files were `opened`, or never could be.
+pub(super) fn advice(error: &DiskError, opened: bool, seeds: bool) -> String {
+    let remedy = remedy(error);
+    // A folder that cannot be used from the start is a mistake, not a mishap: the run ends. And what was replaced is
+    // not what was verified: who seeds must look at all of it again.
+    let changed = matches!(
+        error.kind,
+        DiskErrorKind::NotFound | DiskErrorKind::Truncated | DiskErrorKind::Foreign
+    );
+    match opened && !(seeds && changed) {
+        true => format!("{remedy}, and it goes on by itself"),
+        false => format!("{remedy}, and start it again"),
+    }
+}
+
 /// What helps against a failure of the disk.
 pub(super) fn remedy(error: &DiskError) -> &'static str {
     match error.kind {

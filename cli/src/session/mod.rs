@@ -1,6 +1,10 @@
 //! A client at work, and what is told about it until it ends.
 
 mod advice;
+mod closing;
+mod nodes;
+mod notices;
+mod pace;
 mod patience;
 mod standing;
 mod start;
@@ -8,13 +12,13 @@ mod start;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use anabranch_core::command::{Priority, SeedGoal};
 use anabranch_core::error::CommandError;
-use anabranch_core::event::{DiskError, DiskErrorKind};
+use anabranch_core::event::DiskError;
 use anabranch_core::id::TorrentId;
-use anabranch_core::metainfo::{FileIndex, Magnet, Metainfo};
+use anabranch_core::metainfo::{Magnet, Metainfo};
 use anabranch_core::status::TorrentStatus;
 use anabranch_core::{Notice, TorrentState};
 use anabranch_driver::storage::{MemoryStorage, free_space};
@@ -26,21 +30,18 @@ use smol::future::or;
 use smol::stream::StreamExt;
 
 use crate::args::PeerAddress;
-use crate::commands::save_torrent;
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Resizes;
 use crate::losses::Losses;
-use crate::output::{self, Event, Output};
+use crate::output::{self, Event, Output, text::reason};
 use crate::select::Choice;
 use crate::units;
 
-use self::advice::{farewell, remedy};
+pub(crate) use self::nodes::Checks;
+use self::pace::Pace;
 use self::patience::Patience;
 use self::standing::added;
 pub(crate) use self::start::start;
-
-/// How long the end may take before it is told what is waited for.
-const MOMENT: Duration = Duration::from_millis(300);
 
 /// How many of several reasons are told.
 const NAMED_REASONS: usize = 3;
@@ -138,6 +139,8 @@ pub(crate) struct Session<'a> {
     /// Whether the local network is asked for peers.
     local: bool,
     patience: Option<Patience>,
+    /// The nodes of the DHT that the user named.
+    nodes: Checks,
     losses: Losses,
 }
 
@@ -172,6 +175,12 @@ struct Entry {
     /// is the user's to mend before anything is worth waiting for.
     refused: Option<DiskError>,
     status: Option<TorrentStatus>,
+    /// How fast it is, as it was looked at.
+    pace: Pace,
+    /// Bytes of what is wanted that were there when the run began, once that is known.
+    begun: Option<u64>,
+    /// What became of the peers that were named, and what the DHT said.
+    told: BTreeMap<String, String>,
     /// Whether nothing about it changes without a notice: it is not looked at until one comes.
     resting: bool,
 }
@@ -209,6 +218,7 @@ impl<'a> Session<'a> {
             moving: false,
             local: false,
             patience: None,
+            nodes: Checks::default(),
             losses,
         })
     }
@@ -216,6 +226,11 @@ impl<'a> Session<'a> {
     /// Tells that the local network is asked for peers, too.
     pub(crate) fn seek_locally(&mut self, local: bool) {
         self.local = local;
+    }
+
+    /// Tells of those of these nodes of the DHT that are not there.
+    pub(crate) fn check_nodes(&mut self, nodes: &[PeerAddress]) {
+        self.nodes = Checks::new(&self.client, nodes);
     }
 
     /// Takes a torrent on. One that cannot be is lost.
@@ -281,7 +296,7 @@ impl<'a> Session<'a> {
             Ok(torrent) => torrent,
             Err(error @ Error::Stopped) => return Err(gone(error)),
             Err(error) => {
-                let failure = Failure::new(format!("{}: {error}", label.name));
+                let failure = Failure::new(format!("{}: {}", label.name, reason(&error)));
                 return self.losses.add(label.name, failure, self.output);
             }
         };
@@ -319,67 +334,15 @@ impl<'a> Session<'a> {
             wanted,
             refused: None,
             status: None,
+            pace: Pace::default(),
+            begun: None,
+            told: BTreeMap::new(),
             resting: false,
         };
         let id = entry.torrent.id();
         self.entries.insert(id, entry);
         // It may have been fetched in an earlier run.
         self.on_metadata(id).await
-    }
-
-    /// Tells of a magnet link's torrent, if it is there and nobody was told.
-    async fn on_metadata(&mut self, id: TorrentId) -> Result<(), Failure> {
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return Ok(());
-        };
-        if entry.awaited.is_none() {
-            return Ok(());
-        }
-        let Some(metainfo) = entry.torrent.metainfo().await.map_err(gone)? else {
-            return Ok(());
-        };
-        let choice = entry.awaited.as_ref().and_then(|a| a.choice.as_ref());
-        if let Some(choice) = choice {
-            let status = entry.torrent.status().await.map_err(gone)?;
-            if status.state != TorrentState::Paused {
-                // It is about to pause.
-                return Ok(());
-            }
-            let priorities = choice.priorities(&metainfo)?;
-            let files = (0..).map(FileIndex::new).zip(priorities).collect();
-            entry.torrent.set_priorities(files).await.map_err(gone)?;
-            entry.torrent.resume().await.map_err(gone)?;
-        }
-        let Some(awaited) = entry.awaited.take() else {
-            return Ok(());
-        };
-        entry.metainfo = Some(Arc::clone(&metainfo));
-        metainfo.name().clone_into(&mut entry.label.name);
-        if entry.aim == Aim::Metadata {
-            (entry.complete, entry.done) = (true, true);
-            let torrent = entry.label.clone();
-            let saved = None;
-            return self.output.tell(&Event::Fetched { torrent, saved });
-        }
-        let files = entry.torrent.files().await.map_err(gone)?;
-        let wanted = |index: usize| {
-            let file = files.get(index);
-            file.is_none_or(|file| file.priority != Priority::Skip)
-        };
-        let saved = match awaited.save.then(|| save_torrent(&metainfo, &entry.dir)) {
-            Some(Ok(path)) => Some(path.display().to_string()),
-            // It is downloaded all the same.
-            Some(Err(failure)) => {
-                self.losses.add(&entry.label.name, failure, self.output)?;
-                None
-            }
-            None => None,
-        };
-        let torrent = entry.label.clone();
-        self.output.tell(&Event::Fetched { torrent, saved })?;
-        let (added, wanted) = added(&entry.label, &metainfo, &entry.dir, wanted);
-        entry.wanted = Some(wanted);
-        self.output.tell(&added)
     }
 
     /// Tells what happens until every aim is reached, or `signals` has something.
@@ -392,6 +355,7 @@ impl<'a> Session<'a> {
             let patience_ends = self.patience_ends();
             let turn = {
                 let notices = &mut self.notices;
+                let nodes = &mut self.nodes;
                 let notice = async { Turn::Notice(notices.next().await) };
                 let tick = async {
                     if at_rest {
@@ -420,7 +384,8 @@ impl<'a> Session<'a> {
                     resizes.next().await;
                     Turn::Resized
                 };
-                or(or(signal, resize), or(tick, notice)).await
+                let node = async { Turn::Node(nodes.next().await) };
+                or(or(signal, resize), or(or(tick, node), notice)).await
             };
             match turn {
                 Turn::Signal(exit) => {
@@ -428,6 +393,7 @@ impl<'a> Session<'a> {
                     return Ok(End::Asked(exit));
                 }
                 Turn::Resized => self.output.refresh(),
+                Turn::Node(failed) => self.output.tell(&failed)?,
                 Turn::Notice(Some(notice)) => {
                     at_rest = false;
                     self.on_notice(notice).await?;
@@ -448,116 +414,6 @@ impl<'a> Session<'a> {
         self.entries
             .values()
             .all(|entry| entry.done || entry.lost || entry.refused.is_some())
-    }
-
-    /// A torrent has failed for good: it rests, and the others go on.
-    async fn lose(&mut self, id: TorrentId, failure: Failure) -> Result<(), Failure> {
-        let Some(entry) = self.entries.get_mut(&id).filter(|entry| !entry.lost) else {
-            return Ok(());
-        };
-        entry.lost = true;
-        self.losses.add(&entry.label.name, failure, self.output)?;
-        entry.torrent.pause().await.map_err(gone)
-    }
-
-    /// What was to be seeded is not all there, or not any more.
-    async fn lose_unfit(&mut self, id: TorrentId) -> Result<(), Failure> {
-        let Some(entry) = self.entries.get(&id) else {
-            return Ok(());
-        };
-        let failure = Failure::incomplete(format!(
-            "{}: some of the data in {} does not match the torrent",
-            entry.label.name,
-            entry.dir.display()
-        ));
-        self.lose(id, failure.advise(UNFIT_ADVICE)).await
-    }
-
-    /// Ends the client in good order, and tells where every torrent stands.
-    pub(crate) async fn close(mut self) -> Result<Closed, Failure> {
-        let looked = self.look(|_| true).await;
-        let total = match self.entries.len() > 1 && looked.is_ok() {
-            true => self.total().await.ok(),
-            false => None,
-        };
-        let shut = match self.shut_down().await {
-            Ok(()) | Err(Error::Stopped) => Ok(()),
-            Err(error) => Err(Failure::new(error.to_string()).advise(
-                "the disk did not take everything in time; the next run verifies what is there",
-            )),
-        };
-        // What became of the files at the very end.
-        while let Some(notice) = self.notices.next().await {
-            if matches!(notice, Notice::FileLonger { .. }) {
-                self.on_notice(notice).await?;
-            }
-        }
-        self.output.clear();
-        self.tell_of_recording()?;
-        self.tell_of_keeping()?;
-        if let Some(total) = total {
-            self.output.tell(&Event::Total(total))?;
-        }
-        for entry in self.entries.values() {
-            let Some(status) = &entry.status else {
-                continue;
-            };
-            self.output.tell(&Event::Stopped {
-                torrent: entry.label.clone(),
-                complete: entry.complete,
-                wanted: status.wanted,
-                have: status.have,
-                downloaded: status.session_downloaded,
-                uploaded: status.session_uploaded,
-            })?;
-        }
-        looked?;
-        shut?;
-        let mut complete = true;
-        for entry in self.entries.into_values() {
-            if let Some(error) = entry.refused.filter(|_| !entry.lost) {
-                let advice = format!("{}, and start it again", remedy(&error));
-                let failure = Failure::new(format!("{}: {error}", entry.label.name));
-                let failure = failure.advise(advice);
-                self.losses.add(entry.label.name, failure, self.output)?;
-            } else {
-                complete &= entry.complete || entry.lost;
-            }
-        }
-        Ok(Closed {
-            complete,
-            losses: self.losses,
-        })
-    }
-
-    /// Ends the client, and tells what is waited for if that takes more than a moment.
-    async fn shut_down(&mut self) -> Result<(), Error> {
-        let client = self.client.clone();
-        let mut shutdown = std::pin::pin!(client.shutdown());
-        let mut told = String::new();
-        loop {
-            let done = async { Some((&mut shutdown).await) };
-            let pause = async {
-                Timer::after(MOMENT).await;
-                None
-            };
-            if let Some(result) = or(done, pause).await {
-                return result;
-            }
-            // It may have come to its end meanwhile.
-            let Ok(asked) = self.client.trackers_asked().await else {
-                continue;
-            };
-            let message = farewell(&asked);
-            if message != told {
-                let event = Event::Waiting {
-                    message: message.clone(),
-                };
-                // Whoever cannot be told any more learns of it when all is over.
-                let _ = self.output.tell(&event);
-                told = message;
-            }
-        }
     }
 
     /// What the torrent that was taken on first is, if that is known.
@@ -582,6 +438,8 @@ impl<'a> Session<'a> {
         let statuses = self.client.statuses(ids.clone()).await.map_err(gone)?;
         for status in statuses {
             if let Some(entry) = self.entries.get_mut(&status.torrent) {
+                let (down, up) = (status.session_downloaded, status.session_uploaded);
+                entry.pace.note(Instant::now(), down, up);
                 entry.resting = is_resting(&status);
                 entry.status = Some(status);
             }
@@ -627,7 +485,7 @@ impl<'a> Session<'a> {
             Some((path, failure)) if !self.told_of_recording => {
                 self.told_of_recording = true;
                 let path = path.display();
-                let message = format!("the recording {path} ends here: {failure}");
+                let message = format!("the recording {path} ends here: {}", reason(&failure));
                 self.output.tell(&Event::Warning { message })
             }
             Some(_) | None => Ok(()),
@@ -656,7 +514,7 @@ impl<'a> Session<'a> {
             self.output.tell(&Event::Total(total))?;
         }
         self.output.refresh();
-        self.lose_patience()?;
+        self.lose_patience().await?;
         // Notices come first, but a reader that does not keep up misses some: the state tells, too.
         for id in ids {
             let state = self
@@ -668,203 +526,6 @@ impl<'a> Session<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Tells who is asked for peers, once, when something is missing.
-    async fn on_seeking(&mut self, id: TorrentId) -> Result<(), Failure> {
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return Ok(());
-        };
-        if entry.aim == Aim::SeedOnly || std::mem::replace(&mut entry.sought, true) {
-            return Ok(());
-        }
-        let trackers = entry.torrent.trackers().await.map_err(gone)?;
-        let metainfo = entry.torrent.metainfo().await.map_err(gone)?;
-        let open = metainfo.is_none_or(|metainfo| !metainfo.is_private());
-        self.output.tell(&Event::Seeking {
-            torrent: entry.label.clone(),
-            trackers: u32::try_from(trackers.len()).unwrap_or(u32::MAX),
-            dht: open && self.client.dht_stats().await.is_ok(),
-            local: open && self.local,
-            peers: entry.named,
-        })
-    }
-
-    async fn on_notice(&mut self, notice: Notice) -> Result<(), Failure> {
-        let id = notice.torrent();
-        // Whatever else is told of it comes later.
-        self.on_metadata(id).await?;
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return Ok(());
-        };
-        entry.resting = false;
-        let torrent = entry.label.clone();
-        let event = match notice {
-            Notice::Checked { have, pieces, .. } => {
-                if entry.aim != Aim::SeedOnly {
-                    entry.status = Some(entry.torrent.status().await.map_err(gone)?);
-                }
-                entry.opened = true;
-                entry.refused = None;
-                let unfit = entry.aim == Aim::SeedOnly && have < pieces;
-                self.renew_patience();
-                self.output.tell(&Event::Checked {
-                    torrent,
-                    have,
-                    pieces,
-                })?;
-                return match unfit {
-                    true => self.lose_unfit(id).await,
-                    false => self.warn_of_space(id),
-                };
-            }
-            Notice::Piece { .. } => return self.on_piece(id).await,
-            Notice::Completed { .. } => return self.on_complete(id).await,
-            Notice::State { state, .. } => return self.on_state(id, state).await,
-            Notice::GoalReached { .. } => return self.on_goal(id).await,
-            Notice::PieceFailed { piece, .. } => Event::PieceFailed {
-                torrent,
-                piece: piece.get(),
-            },
-            Notice::PeerBanned { address, blame, .. } => Event::PeerBanned {
-                torrent,
-                address,
-                reason: blame.to_string(),
-            },
-            Notice::TrackerReplied {
-                url,
-                peers,
-                warning,
-                ..
-            } => Event::Tracker {
-                torrent,
-                url,
-                peers: Some(peers),
-                warning,
-                error: None,
-                retry_in: None,
-            },
-            Notice::TrackerFailed {
-                url,
-                error,
-                retry_in,
-                ..
-            } => Event::Tracker {
-                torrent,
-                url,
-                peers: None,
-                warning: None,
-                error: Some(error),
-                retry_in,
-            },
-            Notice::FileLonger {
-                file,
-                found,
-                expected,
-                cut,
-                ..
-            } => {
-                let metainfo = entry.metainfo.as_ref();
-                let path = metainfo.and_then(|metainfo| metainfo.download_path(file));
-                Event::FileLonger {
-                    torrent,
-                    path: path.map_or_else(String::new, |path| path.to_string()),
-                    found,
-                    expected,
-                    cut,
-                }
-            }
-            Notice::StorageFailed { error, .. }
-                if error.kind == DiskErrorKind::Foreign && entry.aim == Aim::SeedOnly =>
-            {
-                // What has nothing of the torrent in it is not to be written over, but does not match either.
-                return self.lose_unfit(id).await;
-            }
-            Notice::StorageFailed { error, .. } => {
-                // A folder that cannot be used from the start is a mistake, not a mishap: the run ends.
-                let then = if entry.opened {
-                    "it goes on by itself"
-                } else {
-                    "start it again"
-                };
-                let event = Event::StorageFailed {
-                    torrent,
-                    advice: format!("{}, and {then}", remedy(&error)),
-                    error: error.to_string(),
-                };
-                if !entry.opened {
-                    entry.refused = Some(error);
-                }
-                event
-            }
-            Notice::StorageRecovered { .. } => Event::StorageRecovered { torrent },
-            Notice::PeerFailed { peer, error, .. } => Event::PeerFailed {
-                torrent,
-                peer,
-                error: error.to_string(),
-            },
-            Notice::DhtReplied { peers, nodes, .. } => Event::Dht {
-                torrent,
-                peers,
-                nodes,
-            },
-            Notice::MetadataUnusable { error, .. } => {
-                let name = &entry.label.name;
-                let failure = Failure::new(format!("{name} cannot be downloaded: {error}")).advise(
-                    "get another link; if it selects files that are not there, choose with --files",
-                );
-                return self.lose(id, failure).await;
-            }
-            // Told before, or told by progress.
-            Notice::MetadataReceived { .. }
-            | Notice::Added { .. }
-            | Notice::Removed { .. }
-            | Notice::FileCompleted { .. }
-            | Notice::PeerConnected { .. }
-            | Notice::PeerDisconnected { .. }
-            | _ => return Ok(()),
-        };
-        self.output.tell(&event)
-    }
-
-    async fn on_state(&mut self, id: TorrentId, state: TorrentState) -> Result<(), Failure> {
-        match state {
-            TorrentState::Seeding => self.on_complete(id).await,
-            // A goal pauses, and so does a failure, and a torrent whose files are to be chosen.
-            TorrentState::Paused => match self.entries.get(&id) {
-                Some(entry) if entry.lost => Ok(()),
-                Some(entry) if matches!(entry.aim, Aim::Goal(_)) && entry.awaited.is_none() => {
-                    // It may have gone on since.
-                    let status = entry.torrent.status().await.map_err(gone)?;
-                    if status.state != TorrentState::Paused {
-                        return Ok(());
-                    }
-                    self.on_goal(id).await
-                }
-                Some(_) | None => Ok(()),
-            },
-            TorrentState::Downloading => {
-                let aim = self.entries.get(&id).map(|entry| entry.aim);
-                match aim == Some(Aim::SeedOnly) {
-                    true => self.lose_unfit(id).await,
-                    false => self.on_seeking(id).await,
-                }
-            }
-            TorrentState::FetchingMetadata => self.on_seeking(id).await,
-            TorrentState::Checking | TorrentState::Failed | TorrentState::Removing => Ok(()),
-        }
-    }
-
-    /// A piece is there. That of the first is worth knowing at once: data comes.
-    async fn on_piece(&mut self, id: TorrentId) -> Result<(), Failure> {
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return Ok(());
-        };
-        if std::mem::replace(&mut entry.moving, true) {
-            return Ok(());
-        }
-        entry.status = Some(entry.torrent.status().await.map_err(gone)?);
-        self.tell_progress(id).await
     }
 
     /// Tells where a torrent stood when it was looked at. That it seeds is told after its completion.
@@ -880,61 +541,11 @@ impl<'a> Session<'a> {
             None => Ok(()),
         }
     }
-
-    /// All that is wanted is there; told once.
-    async fn on_complete(&mut self, id: TorrentId) -> Result<(), Failure> {
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return Ok(());
-        };
-        if entry.complete {
-            return Ok(());
-        }
-        if entry.aim == Aim::Complete {
-            // Others may still download: this one is not to upload meanwhile, nobody asked for it.
-            entry.torrent.pause().await.map_err(gone)?;
-        }
-        let status = entry.torrent.status().await.map_err(gone)?;
-        let progress = entry.progress(&status);
-        let seeds = status.state == TorrentState::Seeding;
-        if !seeds {
-            self.output.tell(&progress)?;
-        }
-        entry.complete = true;
-        entry.done |= entry.aim == Aim::Complete;
-        let completed = Event::Completed {
-            torrent: entry.label.clone(),
-            size: entry.wanted.unwrap_or(status.wanted),
-            downloaded: status.session_downloaded,
-            elapsed_ms: u64::try_from(status.download_time.as_millis()).unwrap_or(u64::MAX),
-        };
-        entry.status = Some(status);
-        self.output.tell(&completed)?;
-        match seeds {
-            true => self.output.tell(&progress),
-            false => Ok(()),
-        }
-    }
-
-    async fn on_goal(&mut self, id: TorrentId) -> Result<(), Failure> {
-        self.on_complete(id).await?;
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return Ok(());
-        };
-        if entry.done {
-            return Ok(());
-        }
-        entry.done = true;
-        let status = entry.torrent.status().await.map_err(gone)?;
-        let uploaded = status.uploaded;
-        entry.status = Some(status);
-        self.output.tell(&Event::GoalReached {
-            torrent: entry.label.clone(),
-            uploaded,
-        })
-    }
 }
 
 enum Turn {
+    /// A node of the DHT that was named is not there.
+    Node(Event),
     Notice(Option<Notice>),
     Tick,
     Signal(Exit),
@@ -957,6 +568,6 @@ fn is_resting(status: &TorrentStatus) -> bool {
 
 /// The client ended without having been asked to.
 fn gone(error: Error) -> Failure {
-    Failure::new(format!("the client ended unexpectedly: {error}"))
+    Failure::new(format!("the client ended unexpectedly: {}", reason(&error)))
         .advise("the same command goes on where it stopped")
 }

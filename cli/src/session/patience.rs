@@ -3,8 +3,16 @@
 use std::time::{Duration, Instant};
 
 use super::{Entry, NAMED_REASONS, Session};
+use crate::commands::dht::heard;
 use crate::exit::Failure;
+use crate::output::{lines::plural, text::reason};
 use crate::units;
+
+/// How many of a torrent's trackers are told of.
+const NAMED_TRACKERS: usize = 5;
+
+/// Of so many peers and the like it is remembered what became of them.
+const NAMED_PEERS: usize = 5;
 
 /// How long nothing may come.
 #[derive(Debug)]
@@ -21,6 +29,15 @@ impl Patience {
     }
 }
 
+impl Entry {
+    /// Remembers what came of what was tried.
+    pub(super) fn note(&mut self, what: String, said: String) {
+        if self.told.len() < NAMED_PEERS || self.told.contains_key(&what) {
+            self.told.insert(what, said);
+        }
+    }
+}
+
 impl Session<'_> {
     /// Gives up when nothing has come for so long.
     pub(crate) fn give_up_after(&mut self, limit: Option<Duration>) {
@@ -32,7 +49,7 @@ impl Session<'_> {
     }
 
     /// Fails if nothing has come for too long, while something is waited for.
-    pub(super) fn lose_patience(&mut self) -> Result<(), Failure> {
+    pub(super) async fn lose_patience(&mut self) -> Result<(), Failure> {
         let come = self.come();
         let waits = self.waiting().next().is_some();
         let Some(patience) = &mut self.patience else {
@@ -57,6 +74,7 @@ impl Session<'_> {
             }
         });
         let reasons: Vec<String> = reasons.collect();
+        let tried = self.tried().await;
         let more = match self.waiting().count().saturating_sub(NAMED_REASONS) {
             0 => String::new(),
             more => format!("; and {more} more"),
@@ -66,7 +84,53 @@ impl Session<'_> {
             units::limit(limit),
             reasons.join("; "),
         ))
+        .detail(tried)
         .advise("name a peer that has it with --peer, or wait longer with another --timeout"))
+    }
+
+    /// What was tried for those that something is missing of, and what came of it, line by line.
+    async fn tried(&self) -> String {
+        let mut lines = String::new();
+        let several = self.waiting().count() > 1;
+        for entry in self.waiting().take(NAMED_REASONS) {
+            let of = match several {
+                true => format!(" of {}", entry.label.name),
+                false => String::new(),
+            };
+            let mut tell = |what: &str, said: &str| {
+                lines.push_str(&format!("  {what}{of}: {said}\n"));
+            };
+            let trackers = entry.torrent.trackers().await.unwrap_or_default();
+            for tracker in trackers.iter().take(NAMED_TRACKERS) {
+                // What identifies a user to a tracker is in the query, if it is anywhere.
+                let url = tracker.url.split('?').next().unwrap_or(&tracker.url);
+                let said = match (&tracker.message, tracker.working) {
+                    (Some(message), _) => reason(message),
+                    (None, true) => plural(tracker.peers.into(), "peer", "peers"),
+                    (None, false) if tracker.asked => "no answer yet".to_owned(),
+                    (None, false) => "not asked yet".to_owned(),
+                };
+                tell(&format!("tracker {url}"), &said);
+            }
+            if let Some(more @ 1..) = trackers.len().checked_sub(NAMED_TRACKERS) {
+                tell("trackers", &format!("and {more} more"));
+            }
+            for (what, said) in &entry.told {
+                tell(what, said);
+            }
+            if let Some(status) = &entry.status {
+                let said = match (status.peers, status.candidates) {
+                    (0, 0) => "none known".to_owned(),
+                    (0, known) => format!("none connected of {known} that are known"),
+                    (connected, known) => format!("{connected} connected, and {known} more known"),
+                };
+                tell("peers", &said);
+            }
+        }
+        if let Ok(status) = self.client.dht_stats().await {
+            lines.push_str(&format!("  DHT: {}\n", heard(&status, true)));
+        }
+        lines
     }
 
     /// Begins to wait anew, with what is there by now: when what was on the disk has been looked at, which a tick

@@ -8,7 +8,7 @@ use anabranch_core::status::TorrentStatus;
 
 use super::{Entry, Session, gone};
 use crate::exit::Failure;
-use crate::output::{self, Event, Metadata, Progress, Total};
+use crate::output::{self, Event, Metadata, Progress, Total, text::reason};
 
 impl Session<'_> {
     /// Where all torrents together stand.
@@ -52,11 +52,40 @@ impl Session<'_> {
 }
 
 impl Entry {
+    /// Its rates in both directions, and how long it will take: as it was of late, as far as it was looked at, and as
+    /// the engine has it otherwise. Of who has stopped there is no rate.
+    fn speed(&self, status: &TorrentStatus) -> (u64, u64, Option<u64>) {
+        let Some((down, up)) = self.pace.rates() else {
+            return (status.download_rate, status.upload_rate, status.eta);
+        };
+        let only_if = |rate: u64, flows: bool| if flows { rate } else { 0 };
+        let down = only_if(down, status.download_rate > 0);
+        let up = only_if(up, status.upload_rate > 0);
+        let eta = match (status.wanted.saturating_sub(status.have), down) {
+            (0, _) => None,
+            // Nothing has come for a moment.
+            (_, 0) => status.eta,
+            (left, rate) => Some(left.div_ceil(rate)),
+        };
+        (down, up, eta)
+    }
+
+    /// Bytes that have come in this run for pieces that are not complete.
+    pub(super) fn unfinished(&self, status: &TorrentStatus) -> u64 {
+        let whole = status
+            .have
+            .saturating_sub(self.begun.unwrap_or(status.have));
+        let come = status.session_downloaded.saturating_sub(status.wasted);
+        let missing = status.wanted.saturating_sub(status.have);
+        come.saturating_sub(whole).min(missing)
+    }
+
     pub(super) fn progress(&self, status: &TorrentStatus) -> Event {
+        let (download_rate, upload_rate, eta) = self.speed(status);
         Event::Progress(Box::new(Progress {
             torrent: self.label.clone(),
             state: status.state,
-            hindrance: status.hindrance.as_ref().map(ToString::to_string),
+            hindrance: status.hindrance.as_ref().map(reason),
             metadata: status.metadata.map(|metadata| Metadata {
                 received: metadata.received,
                 total: metadata.total,
@@ -70,9 +99,9 @@ impl Entry {
             downloaded: status.session_downloaded,
             uploaded: status.session_uploaded,
             wasted: status.wasted,
-            download_rate: status.download_rate,
-            upload_rate: status.upload_rate,
-            eta: status.eta,
+            download_rate,
+            upload_rate,
+            eta,
             peers: status.peers,
             seeds: status.seeds,
         }))

@@ -9,6 +9,7 @@ use anabranch_driver::{Client, ClientBuilder, DhtOptions, Runtime, StartError};
 use crate::args::Listening;
 use crate::commands::dht::state_folder;
 use crate::exit::Failure;
+use crate::output::text::reason;
 use crate::runtime::{self, Setup};
 
 /// The port that is listened on unless told otherwise.
@@ -67,7 +68,7 @@ pub(crate) fn start(
         record,
     });
     result.map_err(|error| {
-        let failure = Failure::new(error.to_string());
+        let failure = Failure::new(reason(&error));
         if let StartError::Record { path, source } = &error {
             let failure = Failure::io("record to", path, source);
             return match source.kind() == io::ErrorKind::AlreadyExists {

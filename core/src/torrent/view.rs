@@ -1,6 +1,6 @@
 //! What users see of a torrent.
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -40,6 +40,12 @@ impl TorrentView<'_> {
     #[must_use]
     pub fn info_hash(&self) -> InfoHash {
         self.torrent.info_hash()
+    }
+
+    /// Its name: that which its files have, or else that of its magnet link, or its info-hash.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.torrent.name()
     }
 
     /// What the .torrent file says; none while it is being fetched for a magnet link.

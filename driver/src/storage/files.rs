@@ -40,6 +40,8 @@ const READ_AHEAD: u64 = 4 << 20;
 
 /// How [`FileStorage`] works.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+#[must_use]
 pub struct FileOptions {
     /// Where resume data lies, and what is kept aside of files that are not wanted: by default in
     /// `.anabranch` in the download folder. It should be on a file system that knows sparse files.
@@ -59,6 +61,55 @@ pub struct FileOptions {
     pub open_files: OpenFiles,
     /// What is done about symbolic links.
     pub links: Links,
+}
+
+impl FileOptions {
+    /// Everything as it usually is.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps resume data in this folder.
+    pub fn resume_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.resume_dir = Some(dir.into());
+        self
+    }
+
+    /// Whether space is taken ahead.
+    pub fn preallocation(mut self, preallocation: Preallocation) -> Self {
+        self.preallocation = preallocation;
+        self
+    }
+
+    /// Whether the torrent's files are only read.
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Where resume data goes that its own folder does not take.
+    pub fn spare_resume_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.spare_resume_dir = Some(dir.into());
+        self
+    }
+
+    /// Says so when that happened.
+    pub fn warning(mut self, warning: KeepWarning) -> Self {
+        self.warning = warning;
+        self
+    }
+
+    /// The files that are kept open.
+    pub fn open_files(mut self, files: OpenFiles) -> Self {
+        self.open_files = files;
+        self
+    }
+
+    /// What is done about symbolic links.
+    pub fn links(mut self, links: Links) -> Self {
+        self.links = links;
+        self
+    }
 }
 
 /// Whether a file's space is taken when it is created.

@@ -26,10 +26,10 @@ const NAME: &str = "memory";
 /// ```
 /// use std::sync::Arc;
 ///
-/// use anabranch_driver::core::Bitfield;
-/// use anabranch_driver::core::action::{OpenStorage, Segment};
-/// use anabranch_driver::core::id::StorageKey;
-/// use anabranch_driver::core::metainfo::{Creator, Metainfo, PieceIndex};
+/// use anabranch_driver::engine::Bitfield;
+/// use anabranch_driver::engine::action::{OpenStorage, Segment};
+/// use anabranch_driver::engine::id::StorageKey;
+/// use anabranch_driver::engine::metainfo::{Creator, Metainfo, PieceIndex};
 /// use anabranch_driver::storage::{MemoryStorage, Storage, Verdict, store};
 /// use anabranch_hash::Sha1;
 ///

@@ -4,12 +4,12 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use anabranch_driver::core::dht::{DhtCommand, DhtStatus, NodeId, NodeInfo};
-use anabranch_driver::core::id::RequestId;
-use anabranch_driver::core::limits::{DHT_BUCKET, MAX_DHT_PEERS, MAX_DHT_TORRENTS};
-use anabranch_driver::core::metainfo::InfoHash;
-use anabranch_driver::core::wire::krpc::{Body, Message, Method, Query, Response};
-use anabranch_driver::core::{
+use anabranch_driver::engine::dht::{DhtCommand, DhtStatus, NodeId, NodeInfo};
+use anabranch_driver::engine::id::RequestId;
+use anabranch_driver::engine::limits::{DHT_BUCKET, MAX_DHT_PEERS, MAX_DHT_TORRENTS};
+use anabranch_driver::engine::metainfo::InfoHash;
+use anabranch_driver::engine::wire::krpc::{Body, Message, Method, Query, Response};
+use anabranch_driver::engine::{
     Action, Actions, Command, Config, Engine, Event, Instant, Seed, UnixTime,
 };
 use bytes::Bytes;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anabranch_driver::core::dht::{NodeId, NodeInfo};
-use anabranch_driver::core::wire::krpc::{Body, Message, Method, Query, Response};
+use anabranch_driver::engine::dht::{NodeId, NodeInfo};
+use anabranch_driver::engine::wire::krpc::{Body, Message, Method, Query, Response};
 use anabranch_tests::usage::{Memory, running_time};
 use anabranch_tests::{Scratch, wait};
 use bytes::Bytes;

@@ -1,7 +1,7 @@
 //! A client that takes more connections than the command does, to see what they cost.
 
 use anabranch_driver::AddOptions;
-use anabranch_driver::core::Config;
+use anabranch_driver::engine::Config;
 use anabranch_smol::ClientBuilder;
 
 use crate::options::Hold;
@@ -14,10 +14,7 @@ pub(crate) fn run(hold: &Hold) -> Result<(), String> {
     let client = ClientBuilder::new().config(config).listen([hold.listen]);
     let client = client.start().map_err(|error| error.to_string())?;
     smol::block_on(async {
-        let options = AddOptions {
-            dir: Some(hold.folder.clone()),
-            ..AddOptions::default()
-        };
+        let options = AddOptions::new().dir(&hold.folder);
         let torrent = client.add(hold.torrent.as_path(), options).await;
         let torrent = torrent.map_err(|error| error.to_string())?;
         let complete = torrent.wait_complete().await;

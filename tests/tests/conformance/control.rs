@@ -1,9 +1,9 @@
 //! What users have clients do.
 
-use anabranch_driver::core::command::SeedGoal;
-use anabranch_driver::core::status::Hindrance;
-use anabranch_driver::core::{Notice, TorrentState};
-use anabranch_driver::{AddOptions, Error};
+use anabranch_driver::Error;
+use anabranch_driver::engine::command::SeedGoal;
+use anabranch_driver::engine::status::Hindrance;
+use anabranch_driver::engine::{Notice, TorrentState};
 
 use crate::disk::checked;
 use crate::ground::{AnyClient, AnyPeer, AnyTorrent, Ground, Setup};
@@ -48,13 +48,10 @@ pub(crate) async fn a_seed_that_reached_its_goal_pauses<G: Ground>() {
     let stage = Stage::file(1_000_000);
     let seeder = client::<G>();
     let mut seen = Ear::new(seeder.hear());
-    let options = AddOptions {
-        goal: SeedGoal {
-            ratio_permille: Some(1_000),
-            time: None,
-        },
-        ..stage.below("origin")
-    };
+    let options = stage.below("origin").goal(SeedGoal {
+        ratio_permille: Some(1_000),
+        time: None,
+    });
     let seeding = seeder.take(&stage, options).await.expect("added");
     let leecher = client::<G>();
     let options = stage.fetched("copy", &seeder.addresses());

@@ -1,8 +1,8 @@
 //! What stays on the disk, and what happens when it fails.
 
-use anabranch_driver::core::event::DiskErrorKind;
-use anabranch_driver::core::status::Hindrance;
-use anabranch_driver::core::{Notice, TorrentState};
+use anabranch_driver::engine::event::DiskErrorKind;
+use anabranch_driver::engine::status::Hindrance;
+use anabranch_driver::engine::{Notice, TorrentState};
 
 use crate::ground::{AnyClient, AnyDisk, AnyPeer, AnyTorrent, Ground};
 use crate::stage::{Ear, PIECE, Stage, client, is_piece};

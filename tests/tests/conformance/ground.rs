@@ -9,11 +9,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anabranch_driver::core::command::{Priority, RateLimits};
-use anabranch_driver::core::id::TorrentId;
-use anabranch_driver::core::metainfo::{FileIndex, InfoHash};
-use anabranch_driver::core::status::{FileStatus, PeerStatus, TorrentStatus, TrackerStatus};
-use anabranch_driver::core::{Config, Notice};
+use anabranch_driver::engine::command::{Priority, RateLimits};
+use anabranch_driver::engine::id::TorrentId;
+use anabranch_driver::engine::metainfo::{FileIndex, InfoHash};
+use anabranch_driver::engine::status::{FileStatus, PeerStatus, TorrentStatus, TrackerStatus};
+use anabranch_driver::engine::{Config, Notice};
 use anabranch_driver::{AddOptions, Error};
 use anabranch_tests::scripted::Gate;
 use async_channel::Sender;

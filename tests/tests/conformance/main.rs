@@ -80,6 +80,7 @@ mod of_drivers {
         played:
         misuse::calls_that_are_given_up_do_no_harm
         misuse::a_torrent_is_taken_on_once
+        misuse::a_handle_takes_the_name_that_the_metadata_brings
         misuse::handles_outlive_what_they_are_handles_to
         misuse::a_folder_that_cannot_be_written_is_named
         misuse::a_file_of_somebody_elses_is_refused_until_the_user_says_otherwise

@@ -10,11 +10,11 @@ use std::path::Path;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use anabranch_driver::core::Notice;
-use anabranch_driver::core::command::{Priority, RateLimits, SeedGoal};
-use anabranch_driver::core::error::CommandError;
-use anabranch_driver::core::event::{DiskError, DiskErrorKind};
-use anabranch_driver::core::metainfo::FileIndex;
+use anabranch_driver::engine::Notice;
+use anabranch_driver::engine::command::{Priority, RateLimits, SeedGoal};
+use anabranch_driver::engine::error::CommandError;
+use anabranch_driver::engine::event::{DiskError, DiskErrorKind};
+use anabranch_driver::engine::metainfo::FileIndex;
 use anabranch_driver::{AddOptions, Error, StartError};
 use anabranch_tests::net::free_port;
 use anabranch_tests::subject::Subject;
@@ -41,11 +41,37 @@ pub(crate) async fn a_torrent_is_taken_on_once<S: Subject>() {
         other => panic!("{other:?}"),
     }
     assert!(!stage.scratch.join("two").exists(), "nothing was begun");
-    assert_eq!(client.torrents().await.expect("running").len(), 1);
+    let all = client.torrents().await.expect("running");
+    let ids: Vec<_> = all.iter().map(|torrent| torrent.id()).collect();
+    assert_eq!(ids, [torrent.id()]);
+    let found = client.find(torrent.info_hash()).await.expect("running");
+    assert_eq!(found.map(|found| found.id()), Some(torrent.id()));
     torrent.remove(false).await.expect("removed");
+    let gone = client.find(torrent.info_hash()).await.expect("running");
+    assert!(gone.is_none(), "{gone:?}");
     let again = client.add(stage.source(), stage.below("two")).await;
     again.expect("a place for it again");
     client.shutdown().await.expect("a good end");
+}
+
+pub(crate) async fn a_handle_takes_the_name_that_the_metadata_brings<S: Subject>() {
+    let stage = Stage::file(100_000);
+    let seeder = stage.seeder::<S>().await;
+    let client = client::<S>();
+    let whole = seeder.torrents().await.expect("running").remove(0);
+    let link = format!("magnet:?xt=urn:btih:{}", whole.info_hash());
+    let options = stage.fetched("copy", seeder.listen_addrs()).paused(true);
+    let torrent = client.add(&*link, options).await.expect("added");
+    let other = client.find(torrent.info_hash()).await;
+    let other = other.expect("running").expect("it is there");
+    assert_eq!(torrent.name(), whole.info_hash().to_string());
+    torrent.resume().await.expect("running");
+    torrent.wait_metainfo().await.expect("fetched");
+    for handle in [torrent, other] {
+        assert_eq!(handle.name(), whole.name());
+    }
+    client.shutdown().await.expect("a good end");
+    seeder.shutdown().await.expect("a good end");
 }
 
 pub(crate) async fn handles_outlive_what_they_are_handles_to<S: Subject>() {
@@ -171,10 +197,7 @@ pub(crate) async fn a_file_of_somebody_elses_is_refused_until_the_user_says_othe
     // Not even when it is removed with its data.
     torrent.remove(true).await.expect("removed");
     assert_eq!(fs::read(&way).expect("there"), theirs);
-    let options = AddOptions {
-        overwrite: true,
-        ..options
-    };
+    let options = options.overwrite(true);
     let torrent = leecher.add(stage.source(), options).await;
     torrent
         .expect("added")
@@ -265,10 +288,7 @@ pub(crate) async fn a_client_that_is_dropped_saves_what_it_has<S: Subject>() {
     assert!(verified <= pieces - told, "what was saved is trusted");
     torrent.remove(false).await.expect("removed");
     // What is there is right.
-    let options = AddOptions {
-        recheck: true,
-        ..stage.below("copy")
-    };
+    let options = stage.below("copy").recheck(true);
     again.add(stage.source(), options).await.expect("added");
     let (found, _) = heard.until(checked).await;
     assert!(found >= have, "{found} of {have}");
@@ -280,10 +300,7 @@ pub(crate) async fn calls_that_are_given_up_do_no_harm<S: Subject>() {
     let seeder = stage.seeder::<S>().await;
     let leecher = client::<S>();
     let mut notices = leecher.notices();
-    let options = AddOptions {
-        paused: true,
-        ..stage.fetched("copy", seeder.listen_addrs())
-    };
+    let options = stage.fetched("copy", seeder.listen_addrs()).paused(true);
     let torrent = leecher.add(stage.source(), options).await.expect("added");
     for _ in 0..1_000 {
         // The messages find the queue full now and then, and their answers nobody.

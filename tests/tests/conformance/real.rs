@@ -2,23 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anabranch_driver::core::action::OpenStorage;
-use anabranch_driver::core::command::{Priority, RateLimits};
-use anabranch_driver::core::event::{DiskError, DiskErrorKind, Opened, PartialPiece};
-use anabranch_driver::core::id::TorrentId;
-use anabranch_driver::core::metainfo::{FileIndex, InfoHash, PieceIndex};
-use anabranch_driver::core::status::{FileStatus, PeerStatus, TorrentStatus, TrackerStatus};
-use anabranch_driver::core::{Bitfield, Notice};
+use anabranch_driver::engine::action::OpenStorage;
+use anabranch_driver::engine::command::{Priority, RateLimits};
+use anabranch_driver::engine::event::{DiskError, DiskErrorKind, Opened, PartialPiece};
+use anabranch_driver::engine::id::TorrentId;
+use anabranch_driver::engine::metainfo::{FileIndex, InfoHash, PieceIndex};
+use anabranch_driver::engine::status::{FileStatus, PeerStatus, TorrentStatus, TrackerStatus};
+use anabranch_driver::engine::{Bitfield, Notice};
 use anabranch_driver::storage::{FileOptions, FileStorage};
 use anabranch_driver::{
-    AddOptions, Client, ClientBuilder, Contact, ContactKind, Error, Notices, Storage, Torrent,
+    AddOptions, ByAddress, Client, ClientBuilder, Error, Notices, Storage, Torrent,
 };
 use anabranch_tests::net::free_port;
 use anabranch_tests::scripted::{self, Gate, Listener};
@@ -38,13 +38,7 @@ use crate::stage::Stage;
 pub(crate) fn builder<S: Subject>() -> ClientBuilder<S::Runtime> {
     ClientBuilder::new()
         .listen([SocketAddr::from((Ipv4Addr::LOCALHOST, 0))])
-        .policy(|contact: &Contact<'_>| match contact.kind {
-            ContactKind::Connect(to) | ContactKind::Accept(to) | ContactKind::Datagram(to) => {
-                to.ip().is_loopback()
-            }
-            ContactKind::Http { address, .. } => address.ip().is_loopback(),
-            _ => false,
-        })
+        .policy(ByAddress(|address: IpAddr| address.is_loopback()))
 }
 
 impl<S: Subject> Ground for S {

@@ -14,16 +14,16 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use anabranch_driver::core::command::{AddTorrent, Priority, RateLimits, Reply};
-use anabranch_driver::core::error::CommandError;
-use anabranch_driver::core::id::TorrentId;
-use anabranch_driver::core::metainfo::{FileIndex, InfoHash, Layout};
-use anabranch_driver::core::status::{FileStatus, PeerStatus, TorrentStatus, TrackerStatus};
-use anabranch_driver::core::wire::{
+use anabranch_driver::engine::command::{AddTorrent, Priority, RateLimits, Reply};
+use anabranch_driver::engine::error::CommandError;
+use anabranch_driver::engine::id::TorrentId;
+use anabranch_driver::engine::metainfo::{FileIndex, InfoHash, Layout};
+use anabranch_driver::engine::status::{FileStatus, PeerStatus, TorrentStatus, TrackerStatus};
+use anabranch_driver::engine::wire::{
     BlockRequest, Decoder, Frame, Handshake, HandshakeDecoder, Limits, Message, PeerId, Reserved,
     encode_piece_header,
 };
-use anabranch_driver::core::{Bitfield, Command, Instant, Notice, TorrentState, TorrentView};
+use anabranch_driver::engine::{Bitfield, Command, Instant, Notice, TorrentState, TorrentView};
 use anabranch_driver::{AddOptions, Error};
 use anabranch_sim::{
     Actor, ActorEvent, Content, Family, Fault, HostConfig, HostId, JobKind, Stage as Wings,

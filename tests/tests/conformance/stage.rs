@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anabranch_driver::core::Notice;
+use anabranch_driver::engine::Notice;
 use anabranch_driver::{AddOptions, Source};
 use anabranch_tests::scripted::Gate;
 use anabranch_tests::{Scratch, data};
@@ -66,18 +66,12 @@ impl Stage {
     }
 
     pub(crate) fn below(&self, dir: &str) -> AddOptions {
-        AddOptions {
-            dir: Some(self.scratch.join(dir)),
-            ..AddOptions::default()
-        }
+        AddOptions::new().dir(self.scratch.join(dir))
     }
 
     /// The same, with somebody to get it from.
     pub(crate) fn fetched(&self, dir: &str, peers: &[SocketAddr]) -> AddOptions {
-        AddOptions {
-            peers: peers.to_vec(),
-            ..self.below(dir)
-        }
+        self.below(dir).peers(peers.iter().copied())
     }
 
     /// A client that has the torrent whole.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use anabranch_driver::AddOptions;
-use anabranch_driver::core::command::{Priority, RateLimits};
-use anabranch_driver::core::metainfo::FileIndex;
-use anabranch_driver::core::{Config, Notice, TorrentState};
+use anabranch_driver::engine::command::{Priority, RateLimits};
+use anabranch_driver::engine::metainfo::FileIndex;
+use anabranch_driver::engine::{Config, Notice, TorrentState};
 use anabranch_tests::scripted::Gate;
 
 use crate::ground::{AnyClient, AnyPeer, AnyTorrent, Ground, Script, Setup};
@@ -110,10 +110,9 @@ pub(crate) async fn only_selected_files_are_downloaded<G: Ground>() {
     let seeder = stage.seeder::<G>().await;
     let leecher = client::<G>();
     let mut heard = Ear::new(leecher.hear());
-    let options = AddOptions {
-        priorities: vec![Priority::High, Priority::Skip],
-        ..stage.fetched("copy", &seeder.addresses())
-    };
+    let options = stage
+        .fetched("copy", &seeder.addresses())
+        .priorities([Priority::High, Priority::Skip]);
     let torrent = leecher.take(&stage, options).await.expect("added");
     torrent.wait_complete().await.expect("downloaded");
     G::assert_file(&stage, "copy", "a");
@@ -154,10 +153,7 @@ pub(crate) async fn a_sequential_download_asks_in_order<G: Ground>() {
     let script = Script::default();
     let seed = G::scripted(&stage, script.clone());
     let leecher = client::<G>();
-    let options = AddOptions {
-        sequential: true,
-        ..stage.fetched("copy", &[seed.address()])
-    };
+    let options = stage.fetched("copy", &[seed.address()]).sequential(true);
     let torrent = leecher.take(&stage, options).await.expect("added");
     torrent.wait_complete().await.expect("downloaded");
     let asked = script.asked.lock().expect("no panic").clone();
@@ -178,10 +174,7 @@ pub(crate) async fn rate_limits_are_obeyed<G: Ground>() {
         download: Some(RATE),
         upload: None,
     };
-    let download_of_torrent = AddOptions {
-        limits: slow,
-        ..stage.fetched("one", &seeder.addresses())
-    };
+    let download_of_torrent = stage.fetched("one", &seeder.addresses()).limits(slow);
     let leecher = client::<G>();
     assert_paced::<G>(&leecher, &stage, download_of_torrent, RATE).await;
     leecher.end().await.expect("a good end");

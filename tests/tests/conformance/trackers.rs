@@ -1,7 +1,6 @@
 //! Peers by way of trackers.
 
-use anabranch_driver::AddOptions;
-use anabranch_driver::core::Notice;
+use anabranch_driver::engine::Notice;
 
 use crate::ground::{AnyClient, AnyNotices, AnyTorrent, AnyTracker, Ground};
 use crate::stage::{Ear, Stage, client};
@@ -12,10 +11,7 @@ pub(crate) async fn a_tracker_of_a_later_tier_takes_over<G: Ground>() {
     let (http, udp, dead) = (tracker.http(), tracker.udp(), tracker.dead());
     let seeder = client::<G>();
     let mut seen = Ear::new(seeder.hear());
-    let options = AddOptions {
-        trackers: Some(vec![vec![http.clone()]]),
-        ..stage.below("origin")
-    };
+    let options = stage.below("origin").trackers(vec![vec![http.clone()]]);
     seeder.take(&stage, options).await.expect("added");
     seen.until(|notice| matches!(notice, Notice::TrackerReplied { .. }).then_some(()))
         .await;
@@ -27,10 +23,7 @@ pub(crate) async fn a_tracker_of_a_later_tier_takes_over<G: Ground>() {
         let alive = tiers[1][0].clone();
         let leecher = client::<G>();
         let mut heard = Ear::new(leecher.hear());
-        let options = AddOptions {
-            trackers: Some(tiers),
-            ..stage.below(way)
-        };
+        let options = stage.below(way).trackers(tiers);
         let torrent = leecher.take(&stage, options).await.expect("added");
         torrent.wait_complete().await.expect("downloaded");
         let told: Vec<String> = heard_of_trackers(&mut heard).await;
@@ -49,10 +42,7 @@ pub(crate) async fn a_tracker_of_a_later_tier_takes_over<G: Ground>() {
     }
     // Within a tier the one that works is found whichever is asked first.
     let leecher = client::<G>();
-    let options = AddOptions {
-        trackers: Some(vec![vec![dead, http]]),
-        ..stage.below("same tier")
-    };
+    let options = stage.below("same tier").trackers(vec![vec![dead, http]]);
     let torrent = leecher.take(&stage, options).await.expect("added");
     torrent.wait_complete().await.expect("downloaded");
     leecher.end().await.expect("a good end");

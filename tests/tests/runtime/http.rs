@@ -1,17 +1,17 @@
 //! An adapter's HTTP, as trackers and web seeds speak it: a server on loopback, with and without TLS.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use anabranch_driver::core::action::{HttpRequest, LocalPaths};
-use anabranch_driver::core::error::CommandError;
-use anabranch_driver::core::event::{ContactError, HttpReply, OpResult};
-use anabranch_driver::core::{Action, Event};
+use anabranch_driver::engine::action::{HttpRequest, LocalPaths};
+use anabranch_driver::engine::error::CommandError;
+use anabranch_driver::engine::event::{ContactError, HttpReply, OpResult};
+use anabranch_driver::engine::{Action, Event};
 use anabranch_driver::{
-    AddOptions, ClientBuilder, Contact, ContactKind, Error, FetchError, MAX_FETCHES, Options,
+    AddOptions, ClientBuilder, Error, FetchError, LoopOptions, MAX_FETCHES, Policy, Purpose,
 };
 use anabranch_tests::subject::Subject;
 use bytes::Bytes;
@@ -185,7 +185,7 @@ pub(crate) fn fetch_on<S: Subject>(
         request: Box::new(request),
         torrent: None,
     }];
-    let (running, events) = record::<S>(runtime, Options::default(), first);
+    let (running, events) = record::<S>(runtime, LoopOptions::default(), first);
     loop {
         if let Event::Done {
             result: OpResult::Http(result),
@@ -283,11 +283,21 @@ pub(crate) fn what_is_not_http_is_an_error<S: Subject>() {
     );
 }
 
+/// The web, but for one page.
+#[derive(Clone)]
+struct Forbids(String);
+
+impl Policy for Forbids {
+    fn http(&self, url: &str, _: SocketAddr, _: &Purpose) -> bool {
+        url != self.0
+    }
+}
+
 pub(crate) fn a_client_fetches_torrent_files_as_its_policy_allows<S: Subject>() {
     let port = plain();
     let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
     let forbidden = url("/echo");
-    let policy = move |contact: &Contact<'_>| !matches!(contact.kind, ContactKind::Http { url, .. } if url == forbidden);
+    let policy = Forbids(forbidden);
     let builder = ClientBuilder::on(S::Runtime::default())
         .listen([(Ipv4Addr::LOCALHOST, 0).into()])
         .policy(policy);
@@ -311,10 +321,7 @@ pub(crate) fn a_client_fetches_torrent_files_as_its_policy_allows<S: Subject>() 
     for result in [fetch("/echo"), before("/echo")] {
         assert_eq!(why(result), FetchError::Contact(ContactError::Denied));
     }
-    let options = AddOptions {
-        dir: Some(std::env::temp_dir()),
-        ..AddOptions::default()
-    };
+    let options = AddOptions::new().dir(std::env::temp_dir());
     let added = smol::block_on(client.add(&*url("/plain"), options));
     let Err(Error::Command(CommandError::BadMetainfo(why))) = added else {
         panic!("{added:?}");

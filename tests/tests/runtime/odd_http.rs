@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anabranch_driver::core::event::ContactError;
+use anabranch_driver::engine::event::ContactError;
 use anabranch_tests::subject::Subject;
 
 use crate::http::{Authority, LIMIT, Secure, fetch_on, gzip, listen, request};

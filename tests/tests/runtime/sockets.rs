@@ -11,11 +11,11 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use anabranch_driver::core::action::{HttpRequest, LocalPaths};
-use anabranch_driver::core::command::Reply;
-use anabranch_driver::core::event::{CloseReason, ContactError, OpResult, Undelivered};
-use anabranch_driver::core::{Action, Command, Event, Reason, Wake};
-use anabranch_driver::{Contact, ContactKind, Options};
+use anabranch_driver::engine::action::{HttpRequest, LocalPaths};
+use anabranch_driver::engine::command::Reply;
+use anabranch_driver::engine::event::{CloseReason, ContactError, OpResult, Undelivered};
+use anabranch_driver::engine::{Action, Command, Event, Reason, Wake};
+use anabranch_driver::{LoopOptions, Policy, Purpose};
 use anabranch_tests::subject::Subject;
 use smol::block_on;
 
@@ -80,7 +80,7 @@ pub(crate) fn an_echo_comes_back_whole_and_every_byte_is_reported<S: Subject>() 
             }
             Wake::Idle
         },
-        Options::default(),
+        LoopOptions::default(),
     );
     let mut reader = dial(running.address);
     let mut writer = reader.try_clone().expect("a second handle");
@@ -131,7 +131,7 @@ pub(crate) fn credit_is_obeyed_to_the_byte<S: Subject>() {
             }
             Wake::Idle
         },
-        Options::default(),
+        LoopOptions::default(),
     );
     let mut stream = dial(running.address);
     stream.write_all(&[7; 200]).expect("written");
@@ -185,7 +185,7 @@ pub(crate) fn a_peer_that_never_reads_is_still_read_from<S: Subject>() {
             }
             Wake::Idle
         },
-        Options::default(),
+        LoopOptions::default(),
     );
     let mut stream = dial(running.address);
     stream.write_all(&vec![1; LEN]).expect("all is read");
@@ -209,7 +209,7 @@ pub(crate) fn a_peer_that_is_not_read_from_is_still_written_to<S: Subject>() {
             }
             Wake::Idle
         },
-        Options::default(),
+        LoopOptions::default(),
     );
     let stream = dial(running.address);
     let mut writer = stream.try_clone().expect("a second handle");
@@ -255,7 +255,7 @@ pub(crate) fn a_firehose_does_not_drown_the_others<S: Subject>() {
             }
             Wake::Idle
         },
-        Options::default(),
+        LoopOptions::default(),
     );
     let mut hose = dial(running.address);
     let pouring = thread::spawn(move || {
@@ -271,18 +271,25 @@ pub(crate) fn a_firehose_does_not_drown_the_others<S: Subject>() {
     pouring.join().expect("ends with the loop");
 }
 
+/// Everybody may be dialled and sent packets to, but for one.
+struct AllBut(SocketAddr);
+
+impl Policy for AllBut {
+    fn connect(&self, to: SocketAddr, _: &Purpose) -> bool {
+        to != self.0
+    }
+
+    fn datagram(&self, to: SocketAddr, _: &Purpose) -> bool {
+        to != self.0
+    }
+}
+
 pub(crate) fn every_dial_ends_once_and_for_the_right_reason<S: Subject>() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let to = listener.local_addr().expect("bound");
     // Another address of the same interface, where the listener does not listen.
     let nobody = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 9), to.port()));
-    let options = {
-        let mut options = Options::default();
-        options.policy = Arc::new(
-            |contact: &Contact<'_>| !matches!(contact.kind, ContactKind::Connect(to) if to.port() == 1),
-        );
-        options
-    };
+    let options = LoopOptions::new().policy(AllBut((Ipv4Addr::LOCALHOST, 1).into()));
     let denied = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let first = vec![
         Action::Connect {
@@ -351,7 +358,7 @@ pub(crate) fn a_connection_that_is_refused_sees_its_end<S: Subject>() {
             }
             Wake::Idle
         },
-        Options::default(),
+        LoopOptions::default(),
     );
     let mut stream = dial(running.address);
     assert_eq!(stream.read(&mut [0]).expect("a good end"), 0);
@@ -396,7 +403,7 @@ pub(crate) fn operations_end_once_also_when_cancelled<S: Subject>() {
         Action::Cancel { op: op(0) },
         Action::Cancel { op: op(9) },
     ];
-    let (running, events) = record::<S>(S::Runtime::default(), Options::default(), first);
+    let (running, events) = record::<S>(S::Runtime::default(), LoopOptions::default(), first);
     let mut ends = Vec::new();
     while ends.len() < 4 {
         if let Event::Done { op, result } = wait(&events) {
@@ -440,7 +447,7 @@ pub(crate) fn deadlines_are_kept_and_never_early<S: Subject>() {
                 None => Wake::Idle,
             }
         },
-        Options::default(),
+        LoopOptions::default(),
     );
     for _ in 0..20 {
         assert!(wait(&ticks), "a tick came early");
@@ -468,7 +475,7 @@ pub(crate) fn a_machine_that_is_always_busy_leaves_room_for_the_rest<S: Subject>
             }
             Wake::Now(Reason::Dial)
         },
-        Options::default(),
+        LoopOptions::default(),
     );
     dial(running.address).write_all(&[1]).expect("written");
     wait(&received);
@@ -487,7 +494,7 @@ pub(crate) fn packets_go_both_ways_from_the_port_that_listens<S: Subject>() {
             }
             Wake::Idle
         },
-        Options::default(),
+        LoopOptions::default(),
     );
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     socket.set_read_timeout(Some(PATIENCE)).expect("set");
@@ -514,9 +521,7 @@ pub(crate) fn packets_that_do_not_arrive_are_reported<S: Subject>() {
         data: pattern(10).into(),
         torrent: None,
     };
-    let mut options = Options::default();
-    options.policy =
-        Arc::new(move |contact: &Contact<'_>| contact.kind != ContactKind::Datagram(refused));
+    let options = LoopOptions::new().policy(AllBut(refused));
     let last = listens.local_addr().expect("bound");
     let actions = [refused, v6, free, free, last].map(packet);
     let (running, events) = record::<S>(S::Runtime::default(), options, actions.into());
@@ -547,7 +552,7 @@ pub(crate) fn packets_that_do_not_arrive_are_reported<S: Subject>() {
 }
 
 pub(crate) fn the_end_frees_the_port_and_answers_later_calls_with_an_error<S: Subject>() {
-    let (running, _events) = record::<S>(S::Runtime::default(), Options::default(), Vec::new());
+    let (running, _events) = record::<S>(S::Runtime::default(), LoopOptions::default(), Vec::new());
     let mut notices = running.remote.notices();
     running.stop();
     let _rebound = TcpListener::bind(running.address).expect("free again");
@@ -562,7 +567,7 @@ pub(crate) fn the_end_frees_the_port_and_answers_later_calls_with_an_error<S: Su
 }
 
 pub(crate) fn the_last_handle_ends_the_loop_in_good_order<S: Subject>() {
-    let (running, events) = record::<S>(S::Runtime::default(), Options::default(), Vec::new());
+    let (running, events) = record::<S>(S::Runtime::default(), LoopOptions::default(), Vec::new());
     let address = running.address;
     drop(running);
     wait_for(&events, |event| match event {

@@ -4,13 +4,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use anabranch_driver::core::id::{ConnId, OpId, TorrentId};
-use anabranch_driver::core::{Action, Event, Instant, Wake};
-use anabranch_driver::{Clock, Loop, Machine, Options, Remote, Runtime as _};
+use anabranch_driver::engine::id::{ConnId, OpId, TorrentId};
+use anabranch_driver::engine::{Action, Event, Instant, Wake};
+use anabranch_driver::{Clock, Loop, LoopOptions, Machine, Remote, Runtime as _};
 use anabranch_tests::net::free_port;
 use anabranch_tests::subject::Subject;
-use serde::Deserialize;
-use serde::de::value::{Error, MapDeserializer};
 
 /// How long anything may take before it counts as lost.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,11 +26,11 @@ where
     fn handle(&mut self, now: Instant, event: Event) -> Wake {
         // A script is told of its end like an engine, and has nothing to end.
         if let Event::Command { request, command } = &event
-            && matches!(**command, anabranch_driver::core::Command::Shutdown)
+            && matches!(**command, anabranch_driver::engine::Command::Shutdown)
         {
             self.actions.push(Action::Reply {
                 request: *request,
-                result: Ok(anabranch_driver::core::command::Reply::Done),
+                result: Ok(anabranch_driver::engine::command::Reply::Done),
             });
         }
         (self.step)(now, event, &mut self.actions)
@@ -43,22 +41,16 @@ where
     }
 }
 
-fn id<T: for<'a> Deserialize<'a>>(slot: u32) -> T {
-    let fields = [("slot", slot), ("generation", 1)];
-    T::deserialize(MapDeserializer::<_, Error>::new(fields.into_iter()))
-        .expect("the fields of an id")
-}
-
 pub(crate) fn conn(slot: u32) -> ConnId {
-    id(slot)
+    ConnId::new(slot, 1)
 }
 
 pub(crate) fn torrent() -> TorrentId {
-    id(0)
+    TorrentId::new(0, 1)
 }
 
 pub(crate) fn op(slot: u32) -> OpId {
-    id(slot)
+    OpId::new(slot, 1)
 }
 
 /// A loop that runs a script and listens on loopback.
@@ -67,14 +59,14 @@ pub(crate) struct Running<F> {
     pub(crate) remote: Remote<Script<F>>,
 }
 
-pub(crate) fn start<S: Subject, F>(step: F, options: Options) -> Running<F>
+pub(crate) fn start<S: Subject, F>(step: F, options: LoopOptions) -> Running<F>
 where
     F: FnMut(Instant, Event, &mut Vec<Action>) -> Wake + Send + 'static,
 {
     start_on::<S, F>(S::Runtime::default(), step, options)
 }
 
-fn start_on<S: Subject, F>(runtime: S::Runtime, step: F, options: Options) -> Running<F>
+fn start_on<S: Subject, F>(runtime: S::Runtime, step: F, options: LoopOptions) -> Running<F>
 where
     F: FnMut(Instant, Event, &mut Vec<Action>) -> Wake + Send + 'static,
 {
@@ -112,7 +104,7 @@ impl<F: FnMut(Instant, Event, &mut Vec<Action>) -> Wake + Send + 'static> Step f
 /// Runs a script that begins with `first` and hands every event to the test.
 pub(crate) fn record<S: Subject>(
     runtime: S::Runtime,
-    options: Options,
+    options: LoopOptions,
     first: Vec<Action>,
 ) -> (Running<impl Step + use<S>>, Receiver<Event>) {
     let (seen, events) = mpsc::channel();

@@ -14,6 +14,7 @@ use smol::net::{TcpListener, TcpStream};
 use smol::{Task, Timer};
 
 use crate::exit::Failure;
+use crate::output::text::reason;
 
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 16 << 10;
@@ -33,7 +34,8 @@ pub(super) struct Tracker {
 
 /// Starts a tracker.
 pub(super) async fn start(address: SocketAddr) -> Result<Tracker, Failure> {
-    let failed = |error: io::Error| Failure::new(format!("cannot start a tracker: {error}"));
+    let failed =
+        |error: io::Error| Failure::new(format!("cannot start a tracker: {}", reason(&error)));
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let state = Arc::new(State {

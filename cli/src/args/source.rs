@@ -1,0 +1,174 @@
+//! Where torrents come from: files, URLs, links, hashes.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anabranch_core::metainfo::magnet::{Surplus, is_magnet};
+use anabranch_core::metainfo::{InfoHash, Magnet as Link, ParseMagnetError};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
+/// Where a torrent file is, as typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Path(PathBuf),
+    /// On the web.
+    Url(String),
+    /// On standard input.
+    Stdin,
+}
+
+impl Source {
+    /// What is typed is a path, unless it is something else. Paths are bytes where the system has them so.
+    fn read(text: OsString) -> Result<Self, String> {
+        let Some(known) = text.to_str() else {
+            return Ok(Self::Path(text.into()));
+        };
+        if is_magnet(known) {
+            return Err(
+                "this needs the .torrent file; `anabranch show --save-torrent` fetches that of a magnet \
+                 link"
+                    .to_owned(),
+            );
+        }
+        let is = |scheme: &str| {
+            let start = known.get(..scheme.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+        };
+        if is("http://") || is("https://") {
+            return Ok(Self::Url(known.to_owned()));
+        }
+        match known {
+            "" => Err("give the path of a .torrent file".to_owned()),
+            "-" => Ok(Self::Stdin),
+            _ if is_cut_hash(known) && !Path::new(known).exists() => {
+                let digits = known.len();
+                Err(format!(
+                    "an info-hash has 40 hexadecimal digits, and this has {digits}; nor is it a file"
+                ))
+            }
+            _ => Ok(Self::Path(text.into())),
+        }
+    }
+}
+
+/// Whether it looks like an info-hash with some digits too few or too many.
+pub(super) fn is_cut_hash(text: &str) -> bool {
+    matches!(text.len(), 36..=39 | 41..=44) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Url(url) => f.write_str(url),
+            Self::Stdin => f.write_str("standard input"),
+        }
+    }
+}
+
+/// Where a torrent comes from, as typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    File(Source),
+    /// A magnet link, or what is as good as one, and what of it was left out.
+    Magnet(Box<Link>, Surplus),
+}
+
+impl Origin {
+    fn read(text: OsString) -> Result<Self, String> {
+        let Some(known) = text.to_str() else {
+            return Source::read(text).map(Self::File);
+        };
+        match Link::parse_counted(known) {
+            Ok((link, surplus)) => Ok(Self::Magnet(Box::new(link), surplus)),
+            Err(ParseMagnetError::NotMagnet) => match parse_info_hash(known) {
+                // A file of such a name was given by who has it.
+                Some(info_hash) if !Path::new(known).exists() => Ok(Self::Magnet(
+                    Box::new(Link::new(info_hash)),
+                    Surplus::default(),
+                )),
+                Some(_) | None => Source::read(text).map(Self::File),
+            },
+            Err(ParseMagnetError::Version2) => Err(ParseMagnetError::Version2.to_string()),
+            Err(error) => Err(format!("{error}; quote the whole link")),
+        }
+    }
+}
+
+pub(super) fn source() -> impl TypedValueParser<Value = Source> {
+    OsStringValueParser::new().try_map(Source::read)
+}
+
+pub(super) fn origin() -> impl TypedValueParser<Value = Origin> {
+    OsStringValueParser::new().try_map(Origin::read)
+}
+
+/// Reads an info-hash or a magnet link.
+pub(super) fn parse_torrent_id(text: &str) -> Result<InfoHash, String> {
+    match text.parse::<Link>() {
+        Ok(link) => Ok(link.info_hash),
+        Err(ParseMagnetError::NotMagnet) => parse_info_hash(text).ok_or_else(|| {
+            "neither 40 hexadecimal digits nor a magnet link; `anabranch magnet TORRENT` prints that of \
+             a torrent file"
+                .to_owned()
+        }),
+        Err(error) => Err(format!("{error}; quote the whole link")),
+    }
+}
+
+/// Reads an info-hash alone, in the two ways in which magnet links have it.
+pub(super) fn parse_info_hash(text: &str) -> Option<InfoHash> {
+    let text = text.trim();
+    let plain = matches!(text.len(), 32 | 40) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    let link = plain.then(|| format!("magnet:?xt=urn:btih:{text}"))?;
+    Some(link.parse::<Link>().ok()?.info_hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_with_a_digit_too_few_is_no_path() {
+        for digits in [39, 41] {
+            let refused = Origin::read("a".repeat(digits).into()).unwrap_err();
+            assert!(refused.contains("40 hexadecimal digits"), "{refused}");
+        }
+        let short = Origin::read("abc".into());
+        assert_eq!(short, Ok(Origin::File(Source::Path("abc".into()))));
+    }
+
+    #[test]
+    fn sources_are_told_apart_by_what_they_look_like() {
+        let hash = "0123456789abcdef0123456789ABCDEF01234567";
+        let link = Link::new(hash.parse().unwrap());
+        let magnet = || Ok(Origin::Magnet(Box::new(link.clone()), Surplus::default()));
+        let base32 = "AERUKZ4JVPG66AJDIVTYTK6N54ASGRLH";
+        for text in [
+            hash.to_owned(),
+            format!(" {hash} "),
+            base32.to_owned(),
+            base32.to_lowercase(),
+            format!("<magnet:?xt=urn:btih:{hash}>"),
+            format!("'MAGNET:/?XT=urn:btih:{base32}#x'"),
+            format!("magnet%3A%3Fxt%3Durn%3Abtih%3A{hash}"),
+        ] {
+            assert_eq!(Origin::read(text.clone().into()), magnet(), "{text}");
+            assert_eq!(parse_torrent_id(&text), Ok(link.info_hash), "{text}");
+        }
+        let file = |text: &str| Origin::read(text.into());
+        let url = "HTTPS://example.org/a.torrent?x=1&y=2";
+        assert_eq!(file(url), Ok(Origin::File(Source::Url(url.into()))));
+        assert_eq!(file("-"), Ok(Origin::File(Source::Stdin)));
+        for path in ["a", "./-", "http:", "ftp://a/b", "xmagnet:?xt=1"] {
+            assert_eq!(file(path), Ok(Origin::File(Source::Path(path.into()))));
+        }
+        let version2 = file("magnet:?xt=urn:btmh:1220aa").unwrap_err();
+        assert!(version2.contains("version 2"), "{version2}");
+        assert!(file("").is_err());
+        // All that a link could do, and a file is needed.
+        assert!(Source::read(format!("'magnet:?xt=urn:btih:{hash}'").into()).is_err());
+        assert!(Source::read(hash.into()).is_ok());
+    }
+}
