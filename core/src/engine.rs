@@ -686,7 +686,6 @@ impl Engine {
             self.shared.signal(Signal::Admitted(Lane::Udp, torrent));
             self.hear();
         }
-        self.call_lookups();
     }
 
     fn run_timers(&mut self) {

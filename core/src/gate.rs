@@ -112,9 +112,9 @@ impl Gate {
         Some(next)
     }
 
-    /// Whether anybody waits.
-    pub(crate) fn has_waiting(&self, lane: Lane) -> bool {
-        !self.lanes[lane as usize].waiting.is_empty()
+    /// How many wait.
+    pub(crate) fn waiting(&self, lane: Lane) -> usize {
+        self.lanes[lane as usize].waiting.len()
     }
 
     /// A torrent does not want it any more.

@@ -53,6 +53,7 @@ impl Engine {
         if let Some(dht) = &mut self.dht {
             let outcomes = dht.on_datagram(&mut self.shared.ctx(), from, data);
             self.on_dht_outcomes(outcomes);
+            self.call_lookups();
         }
     }
 
@@ -86,6 +87,7 @@ impl Engine {
         if let Some(dht) = &mut self.dht {
             let outcomes = dht.on_timer(&mut self.shared.ctx());
             self.on_dht_outcomes(outcomes);
+            self.call_lookups();
         }
     }
 
@@ -140,13 +142,19 @@ impl Engine {
     }
 
     /// Looks up torrents as far as there is room: those that wait, and when the DHT has become ready all others, too.
-    pub(super) fn call_lookups(&mut self) {
-        if !self.shared.gate.has_waiting(Lane::LookUp) && self.lookup_round.is_none() {
+    fn call_lookups(&mut self) {
+        let waiting = self.shared.gate.waiting(Lane::LookUp);
+        if waiting == 0 && self.lookup_round.is_none() {
             return;
         }
         let room = self.dht.as_ref().map_or(0, |dht| dht.room());
         let mut begun = 0;
-        for _ in 0..limits::LOOKUPS_PER_CALL {
+        // Who finds nobody to ask waits again, and is not asked twice in one call.
+        let most = match self.lookup_round {
+            Some(_) => limits::LOOKUPS_PER_CALL,
+            None => waiting.min(limits::LOOKUPS_PER_CALL),
+        };
+        for _ in 0..most {
             if begun == room {
                 return;
             }

@@ -336,7 +336,7 @@ impl Transfer<'_> {
     /// Its turn has come to open its storage, or to verify a piece.
     pub(super) fn on_admitted(&mut self, ctx: &mut Shared, lane: Lane) -> AfterDisk {
         match (lane, self.storage.stage) {
-            (Lane::Open, Stage::Waiting) if self.course.is_paused() => {
+            (Lane::Open, Stage::Waiting) if self.course.activity() == Activity::Paused => {
                 self.storage.stage = Stage::Closed;
                 self.storage.answer_all_saved(ctx);
                 AfterDisk::Nothing
