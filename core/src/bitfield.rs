@@ -33,6 +33,12 @@ pub enum BitfieldError {
 }
 
 impl Bitfield {
+    /// The empty set of no indices.
+    pub(crate) const EMPTY: Self = Self {
+        bits: BitVec::EMPTY,
+        ones: 0,
+    };
+
     /// The empty set of indices below `len`.
     #[must_use]
     pub fn new(len: u32) -> Self {

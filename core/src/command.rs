@@ -9,7 +9,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::dht::{DhtCommand, DhtReply};
+use crate::dht::command::{DhtCommand, DhtReply};
 #[cfg(doc)]
 use crate::error::CommandError;
 use crate::id::{StorageKey, TorrentId};

@@ -5,7 +5,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::command::RateLimits;
-use crate::dht::DhtConfig;
+use crate::dht::config::DhtConfig;
 use crate::limits;
 use crate::metainfo::Names;
 
@@ -123,7 +123,7 @@ pub struct Config {
     ///
     /// Memory: itself, or [`READ_LEN`](crate::limits::READ_LEN) if that is more.
     pub read_budget: u32,
-    /// Pieces of a torrent verified at a time when what is on the disk is checked. Default 64, at
+    /// Pieces of all torrents that are verified at a time when what is on the disk is checked. Default 64, at
     /// least 1.
     ///
     /// Memory: none here; the embedder's disk needs that of as many jobs, a piece each if it reads

@@ -1,6 +1,7 @@
 //! Every connection of an engine, from the first contact until `Closed`, and how many there may be.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
@@ -269,6 +270,18 @@ impl Connections {
         })
     }
 
+    /// Connections that are in the middle of their handshake.
+    pub(crate) fn greetings(&self) -> Vec<ConnId> {
+        let greetings =
+            |(id, conn): (ConnId, &Conn)| matches!(conn, Conn::Greeting(_)).then_some(id);
+        self.slab.iter().filter_map(greetings).collect()
+    }
+
+    /// Whether there are any.
+    pub(crate) fn has_greetings(&self) -> bool {
+        self.half_open > 0 || self.strangers.len() > 0
+    }
+
     /// Connections with an address, whatever the port.
     pub(crate) fn with(&self, address: IpAddr) -> impl Iterator<Item = ConnId> + '_ {
         let address = address.to_canonical();
@@ -276,10 +289,6 @@ impl Connections {
         self.slab
             .iter()
             .filter_map(move |(id, conn)| same(conn).then_some(id))
-    }
-
-    pub(crate) fn ids(&self) -> impl Iterator<Item = ConnId> + '_ {
-        self.slab.keys()
     }
 
     /// Checks what must hold.

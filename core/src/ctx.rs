@@ -2,43 +2,37 @@
 
 use core::net::SocketAddr;
 
-use crate::action::{Action, Actions, DiskJob};
+use crate::action::{Action, Actions};
 use crate::config::Config;
-use crate::connections::Connections;
-use crate::dht::contacts::Contacts;
+use crate::gate::Gate;
 use crate::id::{ConnId, OpId, TorrentId};
-use crate::lsd::Lsd;
 use crate::metainfo::FileIndex;
 use crate::notice::Notice;
-use crate::rate::Traffic;
 use crate::rng::Rng;
 use crate::slab::Slab;
 use crate::stats::Stats;
-use crate::throttle::Throttle;
 use crate::time::Instant;
 use crate::timer::Timers;
-use crate::torrent::candidates::Banned;
 use crate::wire::handshake::PeerId;
 
-/// The engine's shared parts, lent to whatever handles an event. Children append to `actions`, set
-/// timers and return verdicts; they keep no queue that somebody must remember to drain.
+/// What parts of the engine are lent that know nothing of peers. They append to `actions`, set timers and return
+/// verdicts; they keep no queue that somebody must remember to drain.
 pub(crate) struct Ctx<'a> {
     pub(crate) now: Instant,
     pub(crate) config: &'a Config,
+    pub(crate) identity: &'a Identity,
     pub(crate) rng: &'a mut Rng,
     pub(crate) actions: &'a mut Actions,
     pub(crate) timers: &'a mut Timers<Timer>,
     pub(crate) ops: &'a mut Slab<OpId, Op>,
     pub(crate) stats: &'a mut Stats,
-    /// Payload of all torrents together.
-    pub(crate) traffic: &'a mut Traffic,
-    pub(crate) connections: &'a mut Connections,
-    pub(crate) throttle: &'a mut Throttle,
-    pub(crate) banned: &'a mut Banned,
-    pub(crate) lsd: &'a mut Lsd,
-    /// What peers told that is of use to the DHT.
-    pub(crate) dht_nodes: &'a mut Contacts,
-    pub(crate) identity: &'a Identity,
+    pub(crate) gate: &'a mut Gate,
+}
+
+/// Where messages go, and when.
+pub(crate) struct Out<'a> {
+    pub(crate) now: Instant,
+    pub(crate) actions: &'a mut Actions,
 }
 
 /// Who we are towards others.
@@ -63,13 +57,6 @@ impl Ctx<'_> {
 
     pub(crate) fn notify(&mut self, notice: Notice) {
         self.actions.push(Action::Notify(notice));
-    }
-
-    /// Starts a disk job, and remembers whose it is.
-    pub(crate) fn disk(&mut self, torrent: TorrentId, about: DiskOp, job: DiskJob) -> OpId {
-        let op = self.ops.insert(Op::Disk(torrent, about));
-        self.actions.push(Action::Disk { op, torrent, job });
-        op
     }
 }
 
@@ -104,7 +91,7 @@ pub(crate) enum Timer {
     Pex(TorrentId),
     /// The local network is told which torrents there are.
     Lsd,
-    /// The DHT node's deadlines, and contacts that wait for it.
+    /// The DHT node's deadlines.
     Dht,
     /// A torrent is to be looked up in the DHT.
     DhtTorrent(TorrentId),

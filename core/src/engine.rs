@@ -1,25 +1,33 @@
 //! The engine: one mutator, which hands every event to whom it concerns.
 
+mod commands;
+mod contacts;
+mod dht;
+
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::ops::Bound;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::action::Actions;
+use crate::bans::Banned;
+use crate::budget::Budgets;
 use crate::command::Reply;
 use crate::config::Config;
 use crate::connections::{Conn, Connections};
-use crate::ctx::{Ctx, Identity, Op, Timer};
-use crate::dht::contacts::Contacts;
+use crate::ctx::{DiskOp, Identity, Op, Timer};
 use crate::dht::{Dht, DhtView};
 use crate::error::CommandError;
 use crate::event::{CloseReason, ContactError, Event, OpResult, Undelivered};
 use crate::eviction::Evictor;
+use crate::gate::{Gate, Lane};
 use crate::id::{ConnId, OpId, RequestId, TorrentId};
 use crate::limits;
 use crate::lsd::Lsd;
@@ -28,15 +36,16 @@ use crate::notice::{Notice, PeerError};
 use crate::peer::handshake::Greeting;
 use crate::rate;
 use crate::rng::{Rng, Seed};
+use crate::shared::Shared;
+use crate::signal::{Signal, Signals};
 use crate::slab::Slab;
 use crate::stats::Stats;
 use crate::status::{PeerSource, Traffic};
 use crate::throttle::{Cause, Throttle};
 use crate::time::{Instant, UnixTime};
 use crate::timer::Timers;
-use crate::torrent::candidates::Banned;
 use crate::torrent::{Fate, Torrent, TorrentView};
-use crate::tracker::{UdpOutcome, UdpTrackers};
+use crate::tracker::{Means, UdpOutcome, UdpTrackers};
 use crate::wire::handshake::PeerId;
 
 /// When the engine wants to be called again if no event comes before.
@@ -110,61 +119,25 @@ pub enum Reason {
 /// A BitTorrent client without I/O. See the crate's documentation for how to drive it.
 #[derive(Debug)]
 pub struct Engine {
-    config: Config,
-    rng: Rng,
-    now: Instant,
+    shared: Shared,
     wall: UnixTime,
-    identity: Identity,
-    stats: Stats,
-    traffic: rate::Traffic,
-    timers: Timers<Timer>,
-    ops: Slab<OpId, Op>,
-    connections: Connections,
     /// Who of all torrents' peers may have to go.
     evictor: Evictor,
     torrents: Slab<TorrentId, Torrent>,
     by_hash: BTreeMap<InfoHash, TorrentId>,
     /// The names of peers that are being looked up: one for each such operation under way.
     peer_hosts: BTreeMap<OpId, String>,
-    throttle: Throttle,
-    banned: Banned,
-    dht_nodes: Contacts,
     dht: Option<Box<Dht>>,
-    udp: UdpTrackers,
-    lsd: Lsd,
     /// Torrents that may have somebody to dial, and which of them is next.
     dialers: BTreeSet<TorrentId>,
     last_dialer: Option<TorrentId>,
+    /// After which torrent the DHT is asked for the next of all, if it is.
+    lookup_round: Option<Bound<InfoHash>>,
+    /// Torrents that the engine has not taken leave of, the next one last.
+    leaving: Vec<TorrentId>,
     shutdown: Option<RequestId>,
     is_down: bool,
 }
-
-/// Lends the shared parts, next to the tables that a handler works on.
-macro_rules! ctx {
-    ($engine:expr, $actions:expr) => {
-        Ctx {
-            now: $engine.now,
-            config: &$engine.config,
-            rng: &mut $engine.rng,
-            actions: $actions,
-            timers: &mut $engine.timers,
-            ops: &mut $engine.ops,
-            stats: &mut $engine.stats,
-            traffic: &mut $engine.traffic,
-            connections: &mut $engine.connections,
-            throttle: &mut $engine.throttle,
-            banned: &mut $engine.banned,
-            lsd: &mut $engine.lsd,
-            dht_nodes: &mut $engine.dht_nodes,
-            identity: &$engine.identity,
-        }
-    };
-}
-
-// After the macro, which they use.
-mod commands;
-mod contacts;
-mod dht;
 
 impl Engine {
     /// Makes an engine. All its choices follow from the seed; see [`Seed`] on where to take it from.
@@ -181,34 +154,48 @@ impl Engine {
         let peer_id = PeerId::with_prefix(config.peer_id_prefix, random);
         let dht = config.dht.enabled;
         let dht = dht.then(|| Box::new(Dht::new(config.dht.clone(), now, &mut rng)));
+        let lsd = Lsd::new(rng.u32(), now);
+        let gate = Gate::new(
+            limits::MAX_OPENING,
+            config.check_depth,
+            limits::MAX_HTTP_ANNOUNCES,
+        );
+        let identity = Identity {
+            peer_id,
+            listen: None,
+        };
         Self {
-            throttle: Throttle::new(config.limits, now),
-            udp: UdpTrackers::default(),
-            lsd: Lsd::new(rng.u32(), now),
-            rng,
-            now,
-            wall,
-            identity: Identity {
-                peer_id,
-                listen: None,
+            shared: Shared {
+                now,
+                throttle: Throttle::new(config.limits, now),
+                config,
+                identity,
+                rng,
+                actions: Actions::new(),
+                timers: Timers::default(),
+                ops: Slab::default(),
+                stats: Stats::default(),
+                budgets: Budgets::default(),
+                gate,
+                traffic: rate::Traffic::default(),
+                connections: Connections::default(),
+                banned: Banned::default(),
+                udp: UdpTrackers::default(),
+                lsd,
+                signals: Signals::default(),
             },
-            stats: Stats::default(),
-            traffic: rate::Traffic::default(),
-            timers: Timers::default(),
-            ops: Slab::default(),
-            connections: Connections::default(),
+            wall,
             evictor: Evictor::default(),
             torrents: Slab::default(),
             by_hash: BTreeMap::new(),
             peer_hosts: BTreeMap::new(),
-            banned: Banned::default(),
-            dht_nodes: Contacts::default(),
             dht,
             dialers: BTreeSet::new(),
             last_dialer: None,
+            lookup_round: None,
+            leaving: Vec::new(),
             shutdown: None,
             is_down: false,
-            config,
         }
     }
 
@@ -218,30 +205,36 @@ impl Engine {
     /// the time at which the caller looked at its clock; one before that of an earlier call counts as
     /// that earlier time, and one after [`Instant::LATEST`] as that.
     pub fn handle(&mut self, now: Instant, event: Event, actions: &mut Actions) -> Wake {
-        if now < self.now {
-            self.stats.clock_went_back += 1;
+        if now < self.shared.now {
+            self.shared.stats.clock_went_back += 1;
         }
         if now > Instant::LATEST {
-            self.stats.clock_ran_out += 1;
+            self.shared.stats.clock_ran_out += 1;
         }
-        self.now = self.now.max(now.min(Instant::LATEST));
-        self.stats.events += 1;
+        self.shared.now = self.shared.now.max(now.min(Instant::LATEST));
+        self.shared.stats.events += 1;
+        core::mem::swap(&mut self.shared.actions, actions);
         match event {
             Event::Tick => {}
             Event::Wall(wall) => self.wall = wall,
-            Event::Command { request, command } => self.on_command(request, *command, actions),
-            Event::Incoming { ticket, from } => self.on_incoming(ticket, from, actions),
-            Event::Connected { conn } => self.on_connected(conn, actions),
-            Event::Received { conn, data } => self.on_received(conn, data, actions),
-            Event::Sent { conn, len } => self.on_sent(conn, len, actions),
-            Event::Closed { conn, reason } => self.on_closed(conn, reason, actions),
-            Event::Datagram { from, data } => self.on_datagram(from, &data, actions),
-            Event::Undelivered { to, reason } => self.on_undelivered(to, reason, actions),
-            Event::Multicast { from, data } => self.on_multicast(from, &data, actions),
-            Event::Done { op, result } => self.on_done(op, result, actions),
+            Event::Command { request, command } => self.on_command(request, *command),
+            Event::Incoming { ticket, from } => self.on_incoming(ticket, from),
+            Event::Connected { conn } => self.on_connected(conn),
+            Event::Received { conn, data } => self.on_received(conn, data),
+            Event::Sent { conn, len } => self.on_sent(conn, len),
+            Event::Closed { conn, reason } => self.on_closed(conn, reason),
+            Event::Datagram { from, data } => self.on_datagram(from, &data),
+            Event::Undelivered { to, reason } => self.on_undelivered(to, reason),
+            Event::Multicast { from, data } => self.on_multicast(from, &data),
+            Event::Done { op, result } => self.on_done(op, result),
         }
-        self.run_timers(actions);
-        actions.seal();
+        self.hear();
+        self.run_timers();
+        self.call_waiting();
+        self.take_leave();
+        self.tell_budgets();
+        self.shared.actions.seal();
+        core::mem::swap(&mut self.shared.actions, actions);
         self.wake()
     }
 
@@ -251,8 +244,8 @@ impl Engine {
         let torrent = self.torrents.get(id)?;
         Some(TorrentView {
             torrent,
-            config: &self.config,
-            stats: &self.stats,
+            config: &self.shared.config,
+            budgets: &self.shared.budgets,
             dht: self.dht.as_deref(),
         })
     }
@@ -271,43 +264,43 @@ impl Engine {
     /// A look at the DHT node; none if there is none.
     #[must_use]
     pub fn dht(&self) -> Option<DhtView<'_>> {
-        let (dht, now) = (self.dht.as_deref()?, self.now);
+        let (dht, now) = (self.dht.as_deref()?, self.shared.now);
         Some(DhtView { dht, now })
     }
 
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> &Stats {
-        &self.stats
+        &self.shared.stats
     }
 
     /// What all torrents transfer together, as of `now`.
     #[must_use]
     pub fn traffic(&self, now: Instant) -> Traffic {
         Traffic {
-            downloaded: self.stats.payload_received,
-            uploaded: self.stats.payload_sent,
-            download_rate: self.traffic.down.per_second(now),
-            upload_rate: self.traffic.up.per_second(now),
+            downloaded: self.shared.stats.payload_received,
+            uploaded: self.shared.stats.payload_sent,
+            download_rate: self.shared.traffic.down.per_second(now),
+            upload_rate: self.shared.traffic.up.per_second(now),
         }
     }
 
     /// What the engine was told when it was made, with limits as they are now.
     #[must_use]
     pub fn config(&self) -> &Config {
-        &self.config
+        &self.shared.config
     }
 
     /// The id by which peers and trackers know this engine (BEP 20).
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
-        self.identity.peer_id
+        self.shared.identity.peer_id
     }
 
     /// Connections that are open, being made or being closed.
     #[must_use]
     pub fn connection_count(&self) -> u32 {
-        self.connections.len()
+        self.shared.connections.len()
     }
 
     /// Whether a shutdown has come to its end.
@@ -323,95 +316,143 @@ impl Engine {
     ///
     /// When one does not hold, which is a defect of the engine.
     pub fn check(&self) {
-        assert!(self.timers.is_consistent(), "timers are consistent");
-        self.connections.check();
+        assert!(self.shared.timers.is_consistent(), "timers are consistent");
+        self.shared.connections.check();
         if let Some(dht) = &self.dht {
             dht.check();
         }
+        let mut budgets = Budgets::default();
+        let mut jobs = BTreeMap::<TorrentId, Vec<(OpId, DiskOp)>>::new();
+        let mut lookups = 0;
+        let (mut opening, mut verifying, mut http) = (0, 0, 0);
+        for (op, owner) in self.shared.ops.iter() {
+            match owner {
+                Op::Disk(id, about) => {
+                    budgets.begin(*about);
+                    opening += u32::from(*about == DiskOp::Open);
+                    verifying += u32::from(matches!(about, DiskOp::Verify { .. }));
+                    jobs.entry(*id).or_default().push((op, *about));
+                }
+                Op::PeerResolve(..) => {
+                    lookups += 1;
+                    assert!(self.peer_hosts.contains_key(&op), "a lookup is of a name");
+                }
+                Op::TrackerHttp(_) => http += 1,
+                Op::TrackerResolve | Op::DhtResolve | Op::TrackerPeerResolve(..) => {}
+            }
+        }
+        assert_eq!(lookups, self.peer_hosts.len(), "a name is being looked up");
+        for (lane, under_way) in [
+            (Lane::Open, opening),
+            (Lane::Verify, verifying),
+            (Lane::Http, http),
+        ] {
+            self.shared.gate.check(lane, under_way);
+        }
+        let mut waiting = 0;
         for (id, torrent) in self.torrents.iter() {
-            assert_eq!(id, torrent.id, "a torrent is found under its id");
+            assert_eq!(id, torrent.id(), "a torrent is found under its id");
             assert_eq!(
                 self.by_hash.get(&torrent.info_hash()),
                 Some(&id),
                 "and under its info-hash"
             );
-            torrent.check();
+            torrent.check(jobs.get(&id).map_or(&[], Vec::as_slice));
+            budgets.partial += torrent.in_memory();
+            waiting += torrent.waiting();
         }
         assert_eq!(
             self.torrents.len(),
             self.by_hash.len(),
             "every info-hash is a torrent's"
         );
-        assert!(
-            self.throttle.total() <= 2 * self.connections.len() as usize + 2,
-            "the queue is bounded"
+        assert_eq!(
+            self.shared.budgets, budgets,
+            "budgets are what they stand for"
         );
+        assert_eq!(
+            self.shared.throttle.total(),
+            waiting,
+            "who waits is in the queue, once"
+        );
+        for id in &self.dialers {
+            assert!(self.torrents.contains(*id), "who is dialled for is there");
+        }
+    }
+
+    /// Tells of what decides.
+    fn tell_budgets(&mut self) {
+        let Budgets {
+            partial,
+            writing,
+            reading,
+        } = self.shared.budgets;
+        let stats = &mut self.shared.stats;
+        stats.partial_backlog = partial;
+        stats.write_backlog = writing;
+        stats.read_backlog = reading;
     }
 
     /// Lets a handler work on a torrent, then sees whether the torrent still is.
     fn with(
         &mut self,
         id: TorrentId,
-        actions: &mut Actions,
-        work: impl FnOnce(&mut Torrent, &mut Ctx<'_>, &mut UdpTrackers),
+        work: impl FnOnce(&mut Torrent, &mut Shared),
     ) -> Result<Reply, CommandError> {
-        let mut ctx = ctx!(self, actions);
         let torrent = self
             .torrents
             .get_mut(id)
             .ok_or(CommandError::NoSuchTorrent(id))?;
-        work(torrent, &mut ctx, &mut self.udp);
-        self.settle(id, actions);
+        work(torrent, &mut self.shared);
+        self.settle(id);
         Ok(Reply::Done)
     }
 
     /// Forgets a torrent that has done all that it owed.
-    fn settle(&mut self, id: TorrentId, actions: &mut Actions) {
-        let mut ctx = ctx!(self, actions);
+    fn settle(&mut self, id: TorrentId) {
         let Some(torrent) = self.torrents.get_mut(id) else {
             return;
         };
-        if torrent.fate(&mut ctx) == Fate::Gone {
+        if torrent.fate(&mut self.shared) == Fate::Gone {
             self.by_hash.remove(&torrent.info_hash());
             self.torrents.remove(id);
-            self.udp.forget(&mut ctx, id);
+            let Means { mut ctx, udp } = self.shared.trackers();
+            udp.forget(&mut ctx, id);
             self.dialers.remove(&id);
             if let Some(dht) = &mut self.dht {
                 dht.forget_torrent(id);
             }
-            self.finish_shutdown(actions);
+            self.finish_shutdown();
         }
     }
 
-    fn on_received(&mut self, conn: ConnId, data: Bytes, actions: &mut Actions) {
-        self.stats.received = self.stats.received.saturating_add(data.len() as u64);
-        match self.connections.get_mut(conn) {
+    fn on_received(&mut self, conn: ConnId, data: Bytes) {
+        self.shared.stats.received = self.shared.stats.received.saturating_add(data.len() as u64);
+        match self.shared.connections.get_mut(conn) {
             Some(Conn::Peer { torrent, .. }) => {
                 let torrent = *torrent;
-                let mut ctx = ctx!(self, actions);
                 if let Some(torrent) = self.torrents.get_mut(torrent) {
-                    torrent.receive(&mut ctx, conn, data);
+                    torrent.receive(&mut self.shared, conn, data);
                 }
             }
             Some(Conn::Greeting(greeting)) => {
                 let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
-                self.stats.uncredited += u64::from(len.saturating_sub(greeting.credit));
+                self.shared.stats.uncredited += u64::from(len.saturating_sub(greeting.credit));
                 greeting.credit = greeting.credit.saturating_sub(len);
-                self.greet(conn, data, actions);
+                self.greet(conn, data);
             }
             // What was on its way when we closed.
             Some(Conn::Closing { .. }) => {}
-            None => self.stats.stale_conns += 1,
+            None => self.shared.stats.stale_conns += 1,
         }
     }
 
-    fn on_sent(&mut self, conn: ConnId, len: u64, actions: &mut Actions) {
-        let counted = match self.connections.get_mut(conn) {
+    fn on_sent(&mut self, conn: ConnId, len: u64) {
+        let counted = match self.shared.connections.get_mut(conn) {
             Some(Conn::Peer { torrent, .. }) => {
                 let torrent = *torrent;
-                let mut ctx = ctx!(self, actions);
                 let torrent = self.torrents.get_mut(torrent);
-                torrent.map_or(0, |torrent| torrent.sent(&mut ctx, conn, len))
+                torrent.map_or(0, |torrent| torrent.sent(&mut self.shared, conn, len))
             }
             Some(Conn::Greeting(Greeting { unsent, .. }) | Conn::Closing { unsent, .. }) => {
                 let counted = len.min(*unsent);
@@ -419,109 +460,114 @@ impl Engine {
                 counted
             }
             None => {
-                self.stats.stale_conns += 1;
+                self.shared.stats.stale_conns += 1;
                 return;
             }
         };
-        self.stats.sent += counted;
-        self.stats.oversent = self.stats.oversent.saturating_add(len - counted);
+        self.shared.stats.sent += counted;
+        self.shared.stats.oversent = self.shared.stats.oversent.saturating_add(len - counted);
     }
 
-    fn on_closed(&mut self, conn: ConnId, reason: CloseReason, actions: &mut Actions) {
-        match self.connections.closed(conn) {
+    fn on_closed(&mut self, conn: ConnId, reason: CloseReason) {
+        match self.shared.connections.closed(conn) {
             None => {
-                self.stats.stale_conns += 1;
+                self.shared.stats.stale_conns += 1;
                 return;
             }
             Some(Conn::Peer { torrent, .. }) => {
-                let mut ctx = ctx!(self, actions);
                 if let Some(torrent) = self.torrents.get_mut(torrent) {
-                    torrent.closed(&mut ctx, conn, reason);
+                    torrent.closed(&mut self.shared, conn, reason);
                 }
             }
             Some(Conn::Greeting(greeting)) => {
-                self.timers.cancel(Timer::Conn(conn));
+                self.shared.timers.cancel(Timer::Conn(conn));
                 if !greeting.is_incoming()
                     && let Some(torrent) = greeting.torrent()
                 {
-                    let mut ctx = ctx!(self, actions);
                     if let Some(torrent) = self.torrents.get_mut(torrent) {
-                        torrent.dial_ended(&mut ctx, greeting.address, reason);
+                        torrent.dial_ended(&mut self.shared, greeting.address, reason);
                     }
                 }
             }
             Some(Conn::Closing { .. }) => {}
         }
-        self.finish_shutdown(actions);
+        self.finish_shutdown();
         self.dial_soon();
     }
 
-    fn on_datagram(&mut self, from: SocketAddr, data: &Bytes, actions: &mut Actions) {
+    fn on_datagram(&mut self, from: SocketAddr, data: &Bytes) {
         // What begins with a `d` is a dictionary, which no other protocol of this port begins with.
         if data.first() == Some(&b'd') && self.dht.is_some() {
-            self.on_dht_datagram(from, data, actions);
+            self.on_dht_datagram(from, data);
             return;
         }
-        let mut ctx = ctx!(self, actions);
-        match self.udp.on_datagram(&mut ctx, from, data) {
+        let Means { mut ctx, udp } = self.shared.trackers();
+        match udp.on_datagram(&mut ctx, from, data) {
             Some(outcomes) => {
                 for outcome in outcomes {
-                    self.on_udp_outcome(outcome, actions);
+                    self.on_udp_outcome(outcome);
                 }
             }
-            None => self.stats.stray_datagrams += 1,
+            None => self.shared.stats.stray_datagrams += 1,
         }
     }
 
     /// Only trackers are waited for so long that it matters.
-    fn on_undelivered(&mut self, to: SocketAddr, reason: Undelivered, actions: &mut Actions) {
-        let mut ctx = ctx!(self, actions);
-        for outcome in self.udp.on_undelivered(&mut ctx, to, reason) {
-            self.on_udp_outcome(outcome, actions);
+    fn on_undelivered(&mut self, to: SocketAddr, reason: Undelivered) {
+        let Means { mut ctx, udp } = self.shared.trackers();
+        for outcome in udp.on_undelivered(&mut ctx, to, reason) {
+            self.on_udp_outcome(outcome);
         }
     }
 
     /// Somebody in the local network takes part in torrents (BEP 14).
-    fn on_multicast(&mut self, from: SocketAddr, data: &Bytes, actions: &mut Actions) {
-        if !self.config.local_discovery {
+    fn on_multicast(&mut self, from: SocketAddr, data: &Bytes) {
+        if !self.shared.config.local_discovery {
             return;
         }
-        let Some((peer, info_hashes)) = self.lsd.hear(self.now, from, data) else {
+        let Some((peer, info_hashes)) = self.shared.lsd.hear(self.shared.now, from, data) else {
             return;
         };
         for info_hash in info_hashes {
             let found = self.by_hash.get(&info_hash).copied();
-            let mut ctx = ctx!(self, actions);
             if let Some(torrent) = found.and_then(|id| self.torrents.get_mut(id))
                 && torrent.takes_peers()
             {
-                torrent.add_candidates(&mut ctx, [peer], PeerSource::Lsd);
+                torrent.add_candidates(&mut self.shared, [peer], PeerSource::Lsd);
             }
         }
     }
 
-    fn on_udp_outcome(&mut self, outcome: UdpOutcome, actions: &mut Actions) {
+    fn on_udp_outcome(&mut self, outcome: UdpOutcome) {
         let id = outcome.torrent;
-        let mut ctx = ctx!(self, actions);
         let Some(torrent) = self.torrents.get_mut(id) else {
             return;
         };
-        let facts = torrent.facts(&ctx);
-        let peers = torrent
-            .announcer()
-            .on_udp_done(&mut ctx, &mut self.udp, &facts, outcome);
-        torrent.add_candidates(&mut ctx, peers, PeerSource::Tracker);
-        self.settle(id, actions);
+        torrent.on_udp_done(&mut self.shared, outcome);
+        self.settle(id);
     }
 
-    fn on_done(&mut self, op: OpId, result: OpResult, actions: &mut Actions) {
-        let Some(owner) = self.ops.remove(op) else {
-            self.stats.stale_ops += 1;
+    fn on_done(&mut self, op: OpId, result: OpResult) {
+        let Some(owner) = self.shared.ops.remove(op) else {
+            self.shared.stats.stale_ops += 1;
             return;
         };
-        let mut ctx = ctx!(self, actions);
         match owner {
             Op::Disk(id, about) => {
+                self.shared.budgets.end(about);
+                match about {
+                    DiskOp::Open => self.shared.leave(Lane::Open),
+                    DiskOp::Verify { .. } => self.shared.leave(Lane::Verify),
+                    DiskOp::Store { .. }
+                    | DiskOp::Write { .. }
+                    | DiskOp::Read { .. }
+                    | DiskOp::Select
+                    | DiskOp::Trim { .. }
+                    | DiskOp::Checkpoint
+                    | DiskOp::Probe
+                    | DiskOp::Close
+                    | DiskOp::Remove => {}
+                }
                 let Some(torrent) = self.torrents.get_mut(id) else {
                     return;
                 };
@@ -535,20 +581,18 @@ impl Engine {
                         })
                     }
                 };
-                torrent.on_disk(&mut ctx, &mut self.udp, op, about, result);
+                torrent.on_disk(&mut self.shared, op, about, result);
                 // The disk has caught up somewhat: whoever waited for it may go on.
-                self.release_waiting(Cause::Disk, actions);
-                self.settle(id, actions);
+                self.release_waiting(Cause::Disk);
+                self.settle(id);
             }
             Op::TrackerHttp(id) => {
+                self.shared.leave(Lane::Http);
                 let Some(torrent) = self.torrents.get_mut(id) else {
                     return;
                 };
-                let facts = torrent.facts(&ctx);
-                let announcer = torrent.announcer();
-                let peers = announcer.on_http_done(&mut ctx, &mut self.udp, &facts, op, result);
-                torrent.add_candidates(&mut ctx, peers, PeerSource::Tracker);
-                self.settle(id, actions);
+                torrent.on_http_done(&mut self.shared, op, result);
+                self.settle(id);
             }
             Op::TrackerResolve => {
                 let result = match result {
@@ -557,15 +601,15 @@ impl Engine {
                         Err(ContactError::TimedOut)
                     }
                 };
-                for outcome in self.udp.on_resolved(&mut ctx, op, result) {
-                    self.on_udp_outcome(outcome, actions);
+                let Means { mut ctx, udp } = self.shared.trackers();
+                for outcome in udp.on_resolved(&mut ctx, op, result) {
+                    self.on_udp_outcome(outcome);
                 }
             }
-            Op::DhtResolve => self.on_dht_resolved(op, result, actions),
+            Op::DhtResolve => self.on_dht_resolved(op, result),
             Op::TrackerPeerResolve(id, port) => {
                 if let Some(torrent) = self.torrents.get_mut(id) {
-                    let peers = torrent.announcer().on_peer_resolved(&ctx, port, result);
-                    torrent.add_candidates(&mut ctx, peers, PeerSource::Tracker);
+                    torrent.on_peer_resolved(&mut self.shared, port, result);
                 }
             }
             Op::PeerResolve(id, port) => {
@@ -582,9 +626,9 @@ impl Engine {
                 match found {
                     Ok(addresses) if !addresses.is_empty() => {
                         let peers = addresses.into_iter().map(|ip| SocketAddr::new(ip, port));
-                        torrent.add_candidates(&mut ctx, peers, PeerSource::User);
+                        torrent.add_candidates(&mut self.shared, peers, PeerSource::User);
                     }
-                    nobody => ctx.notify(Notice::PeerFailed {
+                    nobody => self.shared.notify(Notice::PeerFailed {
                         torrent: id,
                         peer: format!("{host}:{port}"),
                         error: PeerError::Name(nobody.err().unwrap_or(ContactError::NoSuchHost)),
@@ -594,118 +638,164 @@ impl Engine {
         }
     }
 
-    fn run_timers(&mut self, actions: &mut Actions) {
-        for _ in 0..limits::TIMERS_PER_CALL {
-            let Some(timer) = self.timers.pop_due(self.now) else {
+    /// Tells what parts have to say to each other, until nobody has anything to say.
+    fn hear(&mut self) {
+        for _ in 0..limits::SIGNALS_PER_CALL {
+            let Some(signal) = self.shared.signals.pop() else {
                 return;
             };
-            self.on_timer(timer, actions);
+            self.on_signal(signal);
         }
     }
 
-    fn on_timer(&mut self, timer: Timer, actions: &mut Actions) {
-        let mut ctx = ctx!(self, actions);
+    fn on_signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Started(id) => self.visit(id, Torrent::on_started),
+            Signal::Completed(id) => self.visit(id, Torrent::on_completed),
+            Signal::Lonely(id) => self.visit(id, Torrent::on_lonely),
+            Signal::Done(id) => self.visit(id, Torrent::on_done),
+            Signal::Admitted(lane, id) => {
+                self.visit(id, |torrent, shared| torrent.on_admitted(shared, lane));
+                if self.shared.gate.is_unused(lane, id) {
+                    self.shared.leave(lane);
+                }
+            }
+            Signal::Goal(id) => self.visit(id, Torrent::on_goal),
+            Signal::LookUp(id) => self.on_dht_torrent(id),
+            Signal::Seek(id) => self.dial_for(id),
+            Signal::Place => self.dial(),
+            Signal::Unthrottled => self.release_waiting(Cause::Rate),
+            Signal::Node(address) => self.on_dht_contact(address),
+            Signal::OwnAddress { peer, own } => self.on_own_address(peer, own),
+        }
+    }
+
+    /// Lends a torrent what it needs, if it still is.
+    fn visit(&mut self, id: TorrentId, work: impl FnOnce(&mut Torrent, &mut Shared)) {
+        if let Some(torrent) = self.torrents.get_mut(id) {
+            work(torrent, &mut self.shared);
+        }
+    }
+
+    /// Calls those who wait for room in a table that somebody else keeps.
+    fn call_waiting(&mut self) {
+        let gate = &mut self.shared.gate;
+        if !self.shared.udp.is_full()
+            && let Some(torrent) = gate.next(Lane::Udp)
+        {
+            self.shared.signal(Signal::Admitted(Lane::Udp, torrent));
+            self.hear();
+        }
+    }
+
+    fn run_timers(&mut self) {
+        for _ in 0..limits::TIMERS_PER_CALL {
+            let Some(timer) = self.shared.timers.pop_due(self.shared.now) else {
+                return;
+            };
+            self.on_timer(timer);
+            self.hear();
+        }
+    }
+
+    fn on_timer(&mut self, timer: Timer) {
         match timer {
-            Timer::Conn(conn) => match ctx.connections.get(conn) {
+            Timer::Conn(conn) => match self.shared.connections.get(conn) {
                 Some(Conn::Peer { torrent, .. }) => {
                     let torrent = *torrent;
                     if let Some(torrent) = self.torrents.get_mut(torrent) {
-                        torrent.look_after(&mut ctx, conn);
+                        torrent.look_after(&mut self.shared, conn);
                     }
                 }
-                Some(Conn::Greeting(_)) => self.hang_up(conn, PeerError::Silent, actions),
+                Some(Conn::Greeting(_)) => self.hang_up(conn, PeerError::Silent),
                 Some(Conn::Closing { .. }) | None => {}
             },
-            Timer::Choke(id) => {
-                if let Some(torrent) = self.torrents.get_mut(id) {
-                    torrent.choke_round(&mut ctx);
-                }
-            }
-            Timer::Have(id) => {
-                if let Some(torrent) = self.torrents.get_mut(id) {
-                    torrent.tell_all(&mut ctx);
-                }
-            }
-            Timer::Dial => self.dial(actions),
-            Timer::Candidates(id) => {
-                self.dialers.insert(id);
-                self.dial(actions);
-            }
+            Timer::Choke(id) => self.visit(id, Torrent::choke_round),
+            Timer::Have(id) => self.visit(id, Torrent::tell_all),
+            Timer::Dial => self.dial(),
+            Timer::Candidates(id) => self.dial_for(id),
             Timer::Tracker(id) => {
                 if let Some(torrent) = self.torrents.get_mut(id) {
-                    torrent.on_tracker_timer(&mut ctx, &mut self.udp);
+                    torrent.on_tracker_timer(&mut self.shared);
                 }
-                self.settle(id, actions);
+                self.settle(id);
             }
             Timer::UdpTracker => {
-                for outcome in self.udp.on_timer(&mut ctx) {
-                    self.on_udp_outcome(outcome, actions);
+                let Means { mut ctx, udp } = self.shared.trackers();
+                for outcome in udp.on_timer(&mut ctx) {
+                    self.on_udp_outcome(outcome);
                 }
             }
-            Timer::Checkpoint(id) => {
-                if let Some(torrent) = self.torrents.get_mut(id) {
-                    torrent.on_checkpoint_timer(&mut ctx);
-                }
-            }
-            Timer::Probe(id) => {
-                if let Some(torrent) = self.torrents.get_mut(id) {
-                    torrent.probe(&mut ctx);
-                }
-            }
-            Timer::Goal(id) => {
-                if let Some(torrent) = self.torrents.get_mut(id) {
-                    torrent.on_goal_timer(&mut ctx, &mut self.udp);
-                }
-            }
-            Timer::Metadata(id) => {
-                if let Some(torrent) = self.torrents.get_mut(id) {
-                    torrent.on_metadata_timer(&mut ctx, &mut self.udp);
-                }
-            }
-            Timer::Pex(id) => {
-                if let Some(torrent) = self.torrents.get_mut(id) {
-                    torrent.exchange_peers(&mut ctx);
-                }
-            }
+            Timer::Checkpoint(id) => self.visit(id, Torrent::on_checkpoint_timer),
+            Timer::Probe(id) => self.visit(id, Torrent::probe),
+            Timer::Goal(id) => self.visit(id, Torrent::on_goal),
+            Timer::Metadata(id) => self.visit(id, Torrent::fetch_more),
+            Timer::Pex(id) => self.visit(id, Torrent::exchange_peers),
             Timer::Lsd => {
                 let torrents = &self.torrents;
-                let port = self.identity.port();
+                let port = self.shared.identity.port();
                 let hash = |id| torrents.get(id).map(Torrent::info_hash);
-                self.lsd
-                    .announce(self.now, port, hash, &mut self.timers, actions);
+                self.shared.lsd.announce(
+                    self.shared.now,
+                    port,
+                    hash,
+                    &mut self.shared.timers,
+                    &mut self.shared.actions,
+                );
             }
-            Timer::Throttle => self.release_waiting(Cause::Rate, actions),
-            Timer::Dht => self.on_dht_timer(actions),
-            Timer::DhtTorrent(id) => self.on_dht_torrent(id, actions),
-            Timer::Goodbye(id) => self.settle(id, actions),
+            Timer::Throttle => self.release_waiting(Cause::Rate),
+            Timer::Dht => self.on_dht_timer(),
+            Timer::DhtTorrent(id) => self.on_dht_torrent(id),
+            Timer::Goodbye(id) => self.settle(id),
         }
     }
 
     /// Lets every connection that waits for a cause try again, once.
-    fn release_waiting(&mut self, cause: Cause, actions: &mut Actions) {
-        for _ in 0..self.throttle.len(cause) {
-            let Some((torrent, conn, direction)) = self.throttle.next(cause) else {
+    fn release_waiting(&mut self, cause: Cause) {
+        for _ in 0..self.shared.throttle.len(cause) {
+            let Some((torrent, conn, direction)) = self.shared.throttle.next(cause) else {
                 return;
             };
-            let mut ctx = ctx!(self, actions);
             if let Some(torrent) = self.torrents.get_mut(torrent) {
-                torrent.unthrottle(&mut ctx, conn, direction);
+                torrent.unthrottle(&mut self.shared, conn, direction);
             }
         }
     }
 
     fn wake(&self) -> Wake {
-        match self.timers.next() {
+        if let Some(signal) = self.shared.signals.first() {
+            return Wake::Now(reason_of(signal));
+        }
+        if !self.leaving.is_empty() {
+            return Wake::Now(Reason::Goodbye);
+        }
+        match self.shared.timers.next() {
             None => Wake::Idle,
             Some((at, timer)) => {
                 let reason = reason(timer);
-                if at <= self.now {
+                if at <= self.shared.now {
                     Wake::Now(reason)
                 } else {
                     Wake::At(at, reason)
                 }
             }
         }
+    }
+}
+
+fn reason_of(signal: Signal) -> Reason {
+    match signal {
+        Signal::Started(_)
+        | Signal::Completed(_)
+        | Signal::Lonely(_)
+        | Signal::Admitted(Lane::Http | Lane::Udp, _) => Reason::Tracker,
+        Signal::Admitted(Lane::Open | Lane::Verify, _) => Reason::Checkpoint,
+        Signal::Admitted(Lane::LookUp, _) => Reason::Dht,
+        Signal::LookUp(_) | Signal::Node(_) | Signal::OwnAddress { .. } => Reason::Dht,
+        Signal::Done(_) => Reason::Metadata,
+        Signal::Goal(_) => Reason::Goal,
+        Signal::Seek(_) | Signal::Place => Reason::Dial,
+        Signal::Unthrottled => Reason::RateLimit,
     }
 }
 

@@ -59,7 +59,7 @@ pub enum CommandError {
     ShuttingDown,
     /// The disk failed while the command was carried out.
     #[error(transparent)]
-    Disk(#[from] crate::event::DiskError),
+    Disk(#[from] DiskError),
     /// The torrent is private (BEP 27).
     #[error("the torrent is private")]
     Private,
@@ -176,4 +176,54 @@ impl Blame {
             },
         }
     }
+}
+
+/// A disk job failed. The torrent pauses and says so; the engine probes until the cause is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[error("{kind}: {file}: {message}")]
+pub struct DiskError {
+    /// What went wrong, as far as it can be told apart.
+    pub kind: DiskErrorKind,
+    /// The file or folder, as the user knows it.
+    pub file: String,
+    /// The operating system's words.
+    pub message: String,
+}
+
+/// The kinds of disk failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Error)]
+#[non_exhaustive]
+pub enum DiskErrorKind {
+    /// The disk or the quota is full.
+    #[error("no space left")]
+    NoSpace,
+    /// A file or folder is gone.
+    #[error("not found")]
+    NotFound,
+    /// The user may not do this.
+    #[error("permission denied")]
+    Permission,
+    /// The file system is read-only.
+    #[error("read-only file system")]
+    ReadOnly,
+    /// No more files may be open.
+    #[error("too many open files")]
+    TooManyFiles,
+    /// The path leads outside of the download folder, or through something that is not a folder.
+    #[error("unsafe path")]
+    UnsafePath,
+    /// A file of this name is there and has nothing of this torrent: it belongs to somebody else. The
+    /// torrent does not go on by itself; it can be added with
+    /// [`overwrite`](crate::command::AddTorrent::overwrite), or to another folder.
+    #[error("another file has this name")]
+    Foreign,
+    /// The device failed, or anything else.
+    #[error("input/output error")]
+    Io,
+    /// A file has become shorter than what was written to it.
+    #[error("file too short")]
+    Truncated,
+    /// Another process works on the same files.
+    #[error("in use")]
+    InUse,
 }

@@ -119,6 +119,22 @@ pub const REQUEST_TIMEOUT: core::ops::RangeInclusive<Duration> =
 /// [`Wake::Now`](crate::Wake::Now).
 pub const TIMERS_PER_CALL: u32 = 64;
 
+/// What parts of an engine tell each other in one go; the rest is told after the next timer, or in the next call, for
+/// which [`Wake::Now`](crate::Wake::Now) asks.
+pub const SIGNALS_PER_CALL: u32 = 256;
+
+/// Storages that are opened at a time; other torrents wait for their turn.
+pub const MAX_OPENING: u32 = 64;
+
+/// Exchanges with trackers by HTTP at a time; other torrents wait for their turn. Goodbyes do not wait.
+pub const MAX_HTTP_ANNOUNCES: u32 = 64;
+
+/// Torrents that an engine takes leave of in one go when it shuts down; the next go follows at once.
+pub const REMOVALS_PER_CALL: usize = 64;
+
+/// Torrents that are looked at in one go when the DHT can be asked; the next go follows when lookups have ended.
+pub const LOOKUPS_PER_CALL: usize = 64;
+
 /// Requests to UDP trackers that wait or are under way, of all torrents: 4,096 × some 300 bytes.
 pub const MAX_UDP_TRACKER_REQUESTS: usize = 4_096;
 

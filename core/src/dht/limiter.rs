@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use super::address::party;
+use crate::address::party;
 use crate::limits::{DHT_SOURCE_BURST, DHT_SOURCE_RATE, MAX_DHT_SOURCES};
 use crate::ratelimit::Bucket;
 use crate::time::Instant;

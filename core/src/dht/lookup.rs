@@ -6,9 +6,9 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::address::{network, party};
 use super::node_id::is_valid;
 use super::rpc::LONG;
+use crate::address::{network, party};
 use crate::limits::{DHT_BUCKET, DHT_PARALLEL, MAX_DHT_CANDIDATES, MAX_DHT_LOOKUP_QUERIES};
 use crate::wire::krpc::{NodeId, NodeInfo};
 

@@ -10,14 +10,12 @@
 //! | `rpc` | queries of ours: transactions, time-outs, answers |
 //! | `serve` | queries of others |
 //! | `task` | what lookups are for: torrents, users, the table itself |
-//! | `table`, `lookup`, `store`, `token`, `limiter`, `node_id`, `bloom`, `address` | the decisions, without I/O |
+//! | `table`, `lookup`, `store`, `token`, `limiter`, `node_id`, `bloom` | the decisions, without I/O |
 //! | `item`, `command`, `config`, `state` | what users have to do with |
 
-mod address;
 mod bloom;
-mod command;
-mod config;
-pub(crate) mod contacts;
+pub(crate) mod command;
+pub(crate) mod config;
 mod item;
 mod limiter;
 mod lookup;
@@ -52,6 +50,7 @@ pub use self::state::{BadDhtState, DhtState};
 pub use crate::wire::krpc::{NodeId, NodeInfo, ParseNodeIdError};
 
 use crate::action::Action;
+use crate::address::canonical;
 use crate::ctx::{Ctx, Op, Timer};
 use crate::error::CommandError;
 use crate::event::ContactError;
@@ -61,7 +60,6 @@ use crate::metainfo::Node;
 use crate::rng::Rng;
 use crate::time::Instant;
 use crate::timer::Timers;
-use crate::torrent::candidates::address::canonical;
 use crate::wire::krpc::Method;
 
 use self::limiter::Limiter;
@@ -310,17 +308,9 @@ impl Dht {
         }
     }
 
-    /// [`Timer::Dht`] fired: a deadline has come, or there are new contacts.
+    /// [`Timer::Dht`] fired: a deadline has come.
     pub(crate) fn on_timer(&mut self, ctx: &mut Ctx<'_>) -> Vec<DhtOutcome> {
         let mut outcomes = Vec::new();
-        while let Some(address) = ctx.dht_nodes.pop() {
-            self.contact(ctx, address, None);
-        }
-        while let Some((peer, own)) = ctx.dht_nodes.pop_vote() {
-            if self.listening {
-                self.on_vote(ctx, canonical(peer), None, own);
-            }
-        }
         for _ in 0..limits::TIMERS_PER_CALL {
             match self.timers.pop_due(ctx.now) {
                 Some(Due::Query(transaction)) => self.query_due(ctx, transaction, &mut outcomes),
@@ -333,6 +323,20 @@ impl Dht {
         }
         self.arm(ctx);
         outcomes
+    }
+
+    /// A peer says that a node is at an address.
+    pub(crate) fn on_contact(&mut self, ctx: &mut Ctx<'_>, address: SocketAddr) {
+        self.contact(ctx, address, None);
+        self.arm(ctx);
+    }
+
+    /// A peer says what our address is.
+    pub(crate) fn on_own_address(&mut self, ctx: &mut Ctx<'_>, peer: SocketAddr, own: IpAddr) {
+        if self.listening {
+            self.on_vote(ctx, canonical(peer), None, own);
+            self.arm(ctx);
+        }
     }
 
     /// Gets to know a node that the user, or a torrent, names.

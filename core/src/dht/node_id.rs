@@ -3,10 +3,10 @@
 use alloc::collections::VecDeque;
 use core::net::{IpAddr, SocketAddr};
 
-use super::address::{is_local, party};
+use crate::address::{crc32c, is_dialable};
+use crate::address::{is_local, party};
 use crate::limits::DHT_ADDRESS_VOTES;
 use crate::rng::Rng;
-use crate::torrent::candidates::address::{crc32c, is_dialable};
 use crate::wire::krpc::NodeId;
 
 /// So many nodes must agree on our address before it is believed, and they must be the majority of those that were

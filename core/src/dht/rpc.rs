@@ -7,20 +7,20 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::address::is_believable;
 use super::command::{DhtPong, DhtReply};
 use super::lookup::Ask;
 use super::table::is_v6;
 use super::task::TaskId;
 use super::{Dht, DhtOutcome, Due};
 use crate::action::Action;
+use crate::address::is_believable;
+use crate::address::is_dialable;
 use crate::command::Reply;
 use crate::ctx::Ctx;
 use crate::error::CommandError;
 use crate::id::RequestId;
 use crate::limits;
 use crate::time::Instant;
-use crate::torrent::candidates::address::is_dialable;
 use crate::wire::krpc::{Body, Fault, Message, Method, NodeId, NodeInfo, Query, Response};
 
 /// After this time a lookup goes on without the answer.

@@ -6,17 +6,17 @@ use core::net::SocketAddr;
 use bytes::Bytes;
 
 use super::Dht;
-use super::address::is_believable;
 use super::bloom::Bloom;
 use super::item::{Item, ItemError, MutableItem, Value};
 use super::rpc::VERSION;
 use super::table::{Standing, is_v6};
 use super::token::TOKEN_LEN;
 use crate::action::Action;
+use crate::address::is_believable;
+use crate::address::is_dialable;
 use crate::ctx::Ctx;
 use crate::limits::DHT_BUCKET;
 use crate::metainfo::InfoHash;
-use crate::torrent::candidates::address::is_dialable;
 use crate::wire::krpc::{
     Body, Fault, MAX_ITEM_LEN, MAX_SALT_LEN, Message, Method, NodeId, NodeInfo, PutMutable, Query,
     Response, Want, code,

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use super::address::{is_local, party};
 use super::bloom::Bloom;
 use super::item::Item;
+use crate::address::{is_local, party};
 use crate::limits::{
     MAX_DHT_ITEMS, MAX_DHT_ITEMS_PER_SOURCE, MAX_DHT_PEERS, MAX_DHT_PEERS_PER_SOURCE,
     MAX_DHT_TORRENT_PEERS, MAX_DHT_TORRENTS,

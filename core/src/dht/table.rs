@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use super::address::{is_local, network, party};
 use super::node_id::is_valid;
+use crate::address::{is_local, network, party};
 use crate::limits::DHT_BUCKET;
 use crate::rng::Rng;
 use crate::time::Instant;

@@ -10,7 +10,6 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::address::is_believable;
 use super::bloom::Bloom;
 use super::command::{DhtCommand, DhtPath, DhtPeers, DhtReply, DhtScrape, DhtStored};
 use super::item::{Item, MutableItem, Value, mutable_target};
@@ -19,6 +18,8 @@ use super::rpc::{LONG, Why};
 use super::table::{Standing, is_v6};
 use super::{Dht, DhtOutcome, Due};
 use crate::action::Action;
+use crate::address::is_believable;
+use crate::address::is_dialable;
 use crate::command::Reply;
 use crate::ctx::Ctx;
 use crate::error::CommandError;
@@ -26,7 +27,6 @@ use crate::id::{RequestId, TorrentId};
 use crate::limits;
 use crate::metainfo::InfoHash;
 use crate::time::Instant;
-use crate::torrent::candidates::address::is_dialable;
 use crate::wire::krpc::{MAX_SALT_LEN, Method, NodeId, NodeInfo, PutMutable, Response, Want};
 
 /// How long a user's wish waits for nodes to become known.
@@ -177,6 +177,9 @@ impl Task {
     }
 }
 
+/// With so many lookups under way, torrents wait.
+const TORRENT_LOOKUPS: usize = limits::MAX_DHT_LOOKUPS * 3 / 4;
+
 impl Dht {
     /// Carries out a user's wish. It is answered now or later.
     pub(crate) fn command(
@@ -260,6 +263,14 @@ impl Dht {
         outcomes
     }
 
+    /// How many more torrents can be looked up. A few places are left to users, who wait for their answers.
+    pub(crate) fn room(&self) -> usize {
+        if !self.listening || !(self.v4.ready || self.v6.ready) {
+            return 0;
+        }
+        TORRENT_LOOKUPS.saturating_sub(self.tasks.len())
+    }
+
     /// Looks for peers of a torrent, and announces it.
     pub(crate) fn announce_torrent(
         &mut self,
@@ -272,8 +283,7 @@ impl Dht {
         if !self.listening || !(self.v4.ready || self.v6.ready) {
             return (Attempt::NoNodes, outcomes);
         }
-        // A few places are left to users, who wait for their answers.
-        if self.tasks.len() >= limits::MAX_DHT_LOOKUPS * 3 / 4 {
+        if self.room() == 0 {
             return (Attempt::Busy, outcomes);
         }
         let id = self.fresh_id();

@@ -5,10 +5,10 @@ use core::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
-use crate::action::{Action, Actions};
+use crate::action::Action;
 use crate::command::Reply;
 use crate::connections::Conn;
-use crate::ctx::{Ctx, Timer};
+use crate::ctx::Timer;
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::id::{ConnId, Ticket, TorrentId};
@@ -16,6 +16,7 @@ use crate::limits;
 use crate::notice::{DisconnectReason, PeerError};
 use crate::peer::Introduction;
 use crate::peer::handshake::Progress;
+use crate::signal::Signal;
 use crate::torrent::Torrent;
 use crate::wire::handshake::{Handshake, PeerId, Reserved};
 
@@ -23,56 +24,61 @@ use crate::wire::handshake::{Handshake, PeerId, Reserved};
 const STRANGERS_SHARE: u32 = 16;
 
 impl Engine {
-    pub(super) fn on_incoming(&mut self, ticket: Ticket, from: SocketAddr, actions: &mut Actions) {
+    pub(super) fn on_incoming(&mut self, ticket: Ticket, from: SocketAddr) {
         let welcome = self.shutdown.is_none()
             && !self.is_down
             && self.torrents.len() > 0
-            && !self.banned.contains(from.ip())
-            && self.connections.has_room_for(from.ip(), &self.config)
-            && self.make_room(from.ip(), actions);
+            && !self.shared.banned.contains(from.ip())
+            && self
+                .shared
+                .connections
+                .has_room_for(from.ip(), &self.shared.config)
+            && self.make_room(from.ip());
         if !welcome {
-            self.stats.refused += 1;
-            actions.push(Action::Refuse { ticket });
+            self.shared.stats.refused += 1;
+            self.shared.push(Action::Refuse { ticket });
             return;
         }
-        let conn = self.connections.accept(from);
-        self.stats.connections += 1;
-        actions.push(Action::Accept { ticket, conn });
-        self.begin_greeting(conn, actions);
+        let conn = self.shared.connections.accept(from);
+        self.shared.stats.connections += 1;
+        self.shared.push(Action::Accept { ticket, conn });
+        self.begin_greeting(conn);
     }
 
     /// Sees to it that one more connection can come in from this address. Says whether it can.
-    fn make_room(&mut self, from: IpAddr, actions: &mut Actions) -> bool {
-        let strangers = self.connections.strangers();
-        let is_full = self.connections.is_full(&self.config);
-        if self.config.max_connections == 0 || self.connections.is_over(&self.config) {
+    fn make_room(&mut self, from: IpAddr) -> bool {
+        let strangers = self.shared.connections.strangers();
+        let is_full = self.shared.connections.is_full(&self.shared.config);
+        if self.shared.config.max_connections == 0
+            || self.shared.connections.is_over(&self.shared.config)
+        {
             return false;
         }
-        let most = self.config.max_incoming_handshakes;
-        if strangers < most.max(self.config.max_connections / 4) {
+        let most = self.shared.config.max_incoming_handshakes;
+        if strangers < most.max(self.shared.config.max_connections / 4) {
             if !is_full {
                 return true;
             }
             // Who has not said what it wants takes few places of those who have.
-            let few = self.config.max_connections / STRANGERS_SHARE;
-            if strangers <= few && self.replace_peer(Some(from), actions) {
+            let few = self.shared.config.max_connections / STRANGERS_SHARE;
+            if strangers <= few && self.replace_peer(Some(from)) {
                 return true;
             }
         }
-        let Some(displaced) = self.connections.displaced_by(from) else {
+        let Some(displaced) = self.shared.connections.displaced_by(from) else {
             return false;
         };
-        self.stats.displaced += 1;
+        self.shared.stats.displaced += 1;
         // It came in, so nobody waits to hear why.
         let error = PeerError::Unwanted(DisconnectReason::Replaced);
-        self.hang_up(displaced, error, actions);
+        self.hang_up(displaced, error);
         true
     }
 
     /// Lets the peer that is of least use in all torrents go, in favour of somebody at this address; or, if
     /// it is we who want to dial somebody, one that is of no use at all. Says whether there was one.
-    fn replace_peer(&mut self, newcomer: Option<IpAddr>, actions: &mut Actions) -> bool {
-        let (now, places) = (self.now, self.config.max_connections);
+    fn replace_peer(&mut self, newcomer: Option<IpAddr>) -> bool {
+        let (now, places) = (self.shared.now, self.shared.config.max_connections);
         let torrents = &self.torrents;
         self.evictor.look(now, places, || {
             let torrents = torrents.iter();
@@ -80,7 +86,7 @@ impl Engine {
                 .flat_map(|(_, torrent)| torrent.facts_of_peers(now))
                 .collect()
         });
-        let connections = &self.connections;
+        let connections = &self.shared.connections;
         let torrent_of = |conn| match connections.get(conn) {
             Some(Conn::Peer { torrent, .. }) => Some(*torrent),
             Some(Conn::Greeting(_) | Conn::Closing { .. }) | None => None,
@@ -96,38 +102,39 @@ impl Engine {
         let Some((conn, torrent)) = victim.and_then(|conn| Some((conn, torrent_of(conn)?))) else {
             return false;
         };
-        let mut ctx = ctx!(self, actions);
         if let Some(torrent) = self.torrents.get_mut(torrent) {
-            torrent.replace(&mut ctx, conn);
+            torrent.replace(&mut self.shared, conn);
         }
         true
     }
 
-    pub(super) fn on_connected(&mut self, conn: ConnId, actions: &mut Actions) {
-        let Some(greeting) = self.connections.connected(conn) else {
-            self.stats.stale_conns += 1;
+    pub(super) fn on_connected(&mut self, conn: ConnId) {
+        let Some(greeting) = self.shared.connections.connected(conn) else {
+            self.shared.stats.stale_conns += 1;
             return;
         };
         let torrent = greeting.torrent();
-        self.send_handshake(conn, torrent, actions);
-        self.begin_greeting(conn, actions);
+        self.send_handshake(conn, torrent);
+        self.begin_greeting(conn);
         self.dial_soon();
     }
 
     /// Allows a handshake to be received, and bounds the time that it may take.
-    fn begin_greeting(&mut self, conn: ConnId, actions: &mut Actions) {
-        let Some(Conn::Greeting(greeting)) = self.connections.get_mut(conn) else {
+    fn begin_greeting(&mut self, conn: ConnId) {
+        let Some(Conn::Greeting(greeting)) = self.shared.connections.get_mut(conn) else {
             return;
         };
         // Room for the handshake and the piece map behind it.
         let credit = limits::READ_WINDOW / 16;
         greeting.credit += credit;
-        actions.push(Action::Read { conn, credit });
-        self.timers
-            .set(Timer::Conn(conn), self.now + self.config.handshake_timeout);
+        self.shared.push(Action::Read { conn, credit });
+        self.shared.timers.set(
+            Timer::Conn(conn),
+            self.shared.now + self.shared.config.handshake_timeout,
+        );
     }
 
-    fn send_handshake(&mut self, conn: ConnId, torrent: Option<TorrentId>, actions: &mut Actions) {
+    fn send_handshake(&mut self, conn: ConnId, torrent: Option<TorrentId>) {
         let Some(torrent) = torrent.and_then(|torrent| self.torrents.get(torrent)) else {
             return;
         };
@@ -137,17 +144,20 @@ impl Engine {
                 .with_extended(true)
                 .with_dht(self.dht.is_some() && !torrent.is_private()),
             info_hash: *torrent.info_hash().as_bytes(),
-            peer_id: self.identity.peer_id,
+            peer_id: self.shared.identity.peer_id,
         };
-        let sent = actions.send_with(conn, |buffer| buffer.extend_from_slice(&handshake.encode()));
-        if let Some(Conn::Greeting(greeting)) = self.connections.get_mut(conn) {
+        let sent = self
+            .shared
+            .actions
+            .send_with(conn, |buffer| buffer.extend_from_slice(&handshake.encode()));
+        if let Some(Conn::Greeting(greeting)) = self.shared.connections.get_mut(conn) {
             greeting.unsent = greeting.unsent.saturating_add(sent as u64);
         }
     }
 
     /// Bytes of a handshake.
-    pub(super) fn greet(&mut self, conn: ConnId, mut data: Bytes, actions: &mut Actions) {
-        let Some(Conn::Greeting(greeting)) = self.connections.get_mut(conn) else {
+    pub(super) fn greet(&mut self, conn: ConnId, mut data: Bytes) {
+        let Some(Conn::Greeting(greeting)) = self.shared.connections.get_mut(conn) else {
             return;
         };
         let expected = greeting
@@ -160,12 +170,12 @@ impl Engine {
             let running =
                 found.filter(|id| self.torrents.get(*id).is_some_and(Torrent::takes_peers));
             let Some(torrent) = running else {
-                self.stats.refused += 1;
-                self.hang_up(conn, PeerError::Stranger, actions);
+                self.shared.stats.refused += 1;
+                self.hang_up(conn, PeerError::Stranger);
                 return;
             };
-            self.send_handshake(conn, Some(torrent), actions);
-            let Some(Conn::Greeting(greeting)) = self.connections.get_mut(conn) else {
+            self.send_handshake(conn, Some(torrent));
+            let Some(Conn::Greeting(greeting)) = self.shared.connections.get_mut(conn) else {
                 return;
             };
             progress = greeting.answer(torrent, &mut data);
@@ -177,9 +187,9 @@ impl Engine {
                 id,
                 reserved,
             }) => {
-                self.introduce(conn, torrent, id, reserved, data, actions);
+                self.introduce(conn, torrent, id, reserved, data);
             }
-            Err(_) => self.hang_up(conn, PeerError::Stranger, actions),
+            Err(_) => self.hang_up(conn, PeerError::Stranger),
         }
     }
 
@@ -190,9 +200,8 @@ impl Engine {
         id: PeerId,
         reserved: Reserved,
         rest: Bytes,
-        actions: &mut Actions,
     ) {
-        let Some(Conn::Greeting(greeting)) = self.connections.get(conn) else {
+        let Some(Conn::Greeting(greeting)) = self.shared.connections.get(conn) else {
             return;
         };
         let introduction = Introduction {
@@ -207,57 +216,54 @@ impl Engine {
                 .saturating_add(u32::try_from(rest.len()).unwrap_or(u32::MAX)),
             unsent: greeting.unsent,
         };
-        self.timers.cancel(Timer::Conn(conn));
-        let mut ctx = ctx!(self, actions);
+        self.shared.timers.cancel(Timer::Conn(conn));
         let Some(torrent) = self.torrents.get_mut(torrent) else {
-            self.connections.close(conn, actions);
+            self.shared
+                .connections
+                .close(conn, &mut self.shared.actions);
             return;
         };
-        if torrent.join(&mut ctx, introduction) {
-            torrent.receive(&mut ctx, conn, rest);
+        if torrent.join(&mut self.shared, introduction) {
+            torrent.receive(&mut self.shared, conn, rest);
         }
     }
 
     /// Ends a connection that has not become a peer's.
-    pub(super) fn hang_up(&mut self, conn: ConnId, error: PeerError, actions: &mut Actions) {
-        self.timers.cancel(Timer::Conn(conn));
-        if let Some(Conn::Greeting(greeting)) = self.connections.get(conn)
+    pub(super) fn hang_up(&mut self, conn: ConnId, error: PeerError) {
+        self.shared.timers.cancel(Timer::Conn(conn));
+        if let Some(Conn::Greeting(greeting)) = self.shared.connections.get(conn)
             && !greeting.is_incoming()
             && let Some(torrent) = greeting.torrent()
         {
             let address = greeting.address;
-            let mut ctx = ctx!(self, actions);
             if let Some(torrent) = self.torrents.get_mut(torrent) {
-                torrent.dial_failed(&mut ctx, address, error);
+                torrent.dial_failed(&mut self.shared, address, error);
             }
         }
-        self.connections.close(conn, actions);
+        self.shared
+            .connections
+            .close(conn, &mut self.shared.actions);
         self.dial_soon();
     }
 
     /// Ends all that there is with an address, and has nothing to do with it until it is pardoned.
-    pub(super) fn ban(
-        &mut self,
-        address: IpAddr,
-        actions: &mut Actions,
-    ) -> Result<Reply, CommandError> {
-        if !self.banned.insert_by_user(address) {
+    pub(super) fn ban(&mut self, address: IpAddr) -> Result<Reply, CommandError> {
+        if !self.shared.banned.insert_by_user(address) {
             let limit = limits::MAX_BANNED as u32;
             return Err(CommandError::TooManyBans { limit });
         }
-        let conns: Vec<ConnId> = self.connections.with(address).collect();
+        let conns: Vec<ConnId> = self.shared.connections.with(address).collect();
         for conn in conns {
-            match self.connections.get(conn) {
+            match self.shared.connections.get(conn) {
                 Some(Conn::Peer { torrent, .. }) => {
                     let torrent = *torrent;
-                    let mut ctx = ctx!(self, actions);
                     if let Some(torrent) = self.torrents.get_mut(torrent) {
-                        torrent.disconnect(&mut ctx, conn, DisconnectReason::Banned);
+                        torrent.disconnect(&mut self.shared, conn, DisconnectReason::Banned);
                     }
                 }
                 Some(Conn::Greeting(_)) => {
                     let error = PeerError::Unwanted(DisconnectReason::Banned);
-                    self.hang_up(conn, error, actions);
+                    self.hang_up(conn, error);
                 }
                 Some(Conn::Closing { .. }) | None => {}
             }
@@ -268,20 +274,32 @@ impl Engine {
     /// Sees to it that torrents that wait for a free place are asked again.
     pub(super) fn dial_soon(&mut self) {
         if !self.dialers.is_empty() {
-            self.timers.set_no_later(Timer::Dial, self.now);
+            self.shared.signal(Signal::Place);
+        }
+    }
+
+    /// A torrent has somebody to dial.
+    pub(super) fn dial_for(&mut self, id: TorrentId) {
+        if self.torrents.contains(id) {
+            self.dialers.insert(id);
+            self.dial();
         }
     }
 
     /// Dials for the torrents that want peers, in turn, as far as the limits allow.
-    pub(super) fn dial(&mut self, actions: &mut Actions) {
+    pub(super) fn dial(&mut self) {
         while !self.dialers.is_empty() && self.shutdown.is_none() {
-            if let Err(later) = self.connections.may_dial(&self.config, self.now) {
+            if let Err(later) = self
+                .shared
+                .connections
+                .may_dial(&self.shared.config, self.shared.now)
+            {
                 if let Some(at) = later {
-                    self.timers.set_no_later(Timer::Dial, at);
+                    self.shared.timers.set_no_later(Timer::Dial, at);
                 }
                 return;
             }
-            if self.connections.is_full(&self.config) && !self.replace_peer(None, actions) {
+            if self.shared.connections.is_full(&self.shared.config) && !self.replace_peer(None) {
                 // The end of another connection is the occasion.
                 return;
             }
@@ -297,20 +315,24 @@ impl Engine {
                 return;
             };
             self.last_dialer = Some(id);
-            let mut ctx = ctx!(self, actions);
             let Some(torrent) = self.torrents.get_mut(id) else {
                 self.dialers.remove(&id);
                 continue;
             };
-            match torrent.next_candidate(&mut ctx) {
+            match torrent.next_candidate(&mut self.shared) {
                 Some(address) => {
-                    let conn = self.connections.dial(id, address, actions);
-                    self.stats.connections += 1;
-                    self.timers
-                        .set(Timer::Conn(conn), self.now + self.config.connect_timeout);
+                    let conn = self
+                        .shared
+                        .connections
+                        .dial(id, address, &mut self.shared.actions);
+                    self.shared.stats.connections += 1;
+                    self.shared.timers.set(
+                        Timer::Conn(conn),
+                        self.shared.now + self.shared.config.connect_timeout,
+                    );
                 }
                 None => {
-                    torrent.seek_peers(&mut ctx);
+                    torrent.seek_peers(&mut self.shared);
                     self.dialers.remove(&id);
                 }
             }

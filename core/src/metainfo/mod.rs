@@ -26,6 +26,7 @@ pub use fetched::torrent_file;
 pub use info_hash::{InfoHash, ParseInfoHashError};
 pub use layout::{FileIndex, FileSpan, Layout, PieceIndex};
 pub use magnet::{Magnet, ParseMagnetError};
+pub(crate) use names::placeholder_name;
 pub use oddity::{OddFiles, Oddity};
 pub use path::{Names, SafePath, UnsafePathError};
 pub use torrent::{File, FileKind, Metainfo, Node};

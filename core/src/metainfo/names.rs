@@ -1,8 +1,14 @@
 //! The names of a torrent's files for the system at hand.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
 
-use super::{FileIndex, FileKind, Metainfo, Names, SafePath, limits, path::resolve_collisions};
+use super::{
+    FileIndex, FileKind, InfoHash, Metainfo, Names, SafePath, limits,
+    path::{resolve_collisions, safe_component},
+};
 
 impl Metainfo {
     /// The same torrent with another name of its one file, or of the folder of its files. The info-hash stays, and
@@ -10,12 +16,6 @@ impl Metainfo {
     #[must_use]
     pub fn with_name(mut self, name: &str, names: Names) -> Self {
         self.given_name = Some(name.into());
-        self.with_names(names)
-    }
-
-    /// As [`with_names`](Self::with_names), and with the name that the user gave another torrent, if any.
-    pub(crate) fn named_as(mut self, other: &Self, names: Names) -> Self {
-        self.given_name.clone_from(&other.given_name);
         self.with_names(names)
     }
 
@@ -52,6 +52,26 @@ impl Metainfo {
         }
         self
     }
+}
+
+/// What a torrent is called of which only a link is known: as the user says, as the link says, or else by its info-hash.
+pub(crate) fn placeholder_name(
+    info_hash: InfoHash,
+    link: Option<&str>,
+    given: Option<&str>,
+    names: Names,
+) -> String {
+    let name = link
+        .and_then(safe_component)
+        .unwrap_or_else(|| info_hash.to_string());
+    let path = match given {
+        Some(given) if names.component(given).is_some() => {
+            SafePath::with_names([given.as_bytes()], names)
+        }
+        Some(_) => SafePath::with_names([name.as_bytes()], names),
+        None => SafePath::from_untrusted([name.as_bytes()]),
+    };
+    path.to_string()
 }
 
 #[cfg(test)]

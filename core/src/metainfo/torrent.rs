@@ -11,11 +11,7 @@ mod beside;
 mod files;
 mod read;
 
-use alloc::{
-    boxed::Box,
-    string::{String, ToString},
-    vec::Vec,
-};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{fmt, ops::Range};
 
 use bytes::Bytes;
@@ -25,7 +21,6 @@ use super::{
     FileIndex, InfoHash, Oddity, PieceIndex, SafePath,
     fields::{Str, decode},
     layout::piece_size,
-    path::safe_component,
 };
 
 /// A torrent: what there is to be downloaded, and where peers may be found.
@@ -96,35 +91,6 @@ pub struct Node {
 }
 
 impl Metainfo {
-    /// What stands in for a torrent whose info dictionary is yet to be fetched: no files and no pieces.
-    /// It never leaves the engine.
-    pub(crate) fn unknown(info_hash: InfoHash, name: Option<&str>) -> Self {
-        let hash = info_hash.to_string();
-        let name = name.and_then(safe_component).unwrap_or(hash);
-        Self {
-            info_hash,
-            info: Bytes::new(),
-            pieces: Bytes::new(),
-            name: SafePath::from_untrusted([name.as_bytes()]),
-            original_name: 0..0,
-            given_name: None,
-            multi_file: false,
-            piece_length: 1,
-            total_length: 0,
-            files: Vec::new(),
-            private: false,
-            source: None,
-            trackers: Vec::new(),
-            web_seeds: Vec::new(),
-            http_seeds: Vec::new(),
-            nodes: Vec::new(),
-            comment: None,
-            created_by: None,
-            creation_date: None,
-            oddities: Vec::new(),
-        }
-    }
-
     /// The identity of the torrent, taken over the info dictionary as it stood in the file.
     #[must_use]
     pub fn info_hash(&self) -> InfoHash {

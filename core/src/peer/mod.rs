@@ -2,6 +2,7 @@
 
 pub(crate) mod allowed_fast;
 pub(crate) mod early;
+pub(crate) mod exchange;
 pub(crate) mod extensions;
 pub(crate) mod handshake;
 pub(crate) mod pipeline;
@@ -13,19 +14,26 @@ use core::net::SocketAddr;
 
 use crate::action::Action;
 use crate::bitfield::Bitfield;
-use crate::ctx::Ctx;
+use crate::ctx::Out;
+use crate::error::{Blame, Misbehaviour};
 use crate::id::ConnId;
 use crate::limits;
 use crate::peer::early::EarlyMap;
+use crate::peer::exchange::Exchange;
 use crate::peer::extensions::Extensions;
 use crate::peer::pipeline::Pipeline;
 use crate::peer::upload::UploadQueue;
 use crate::rate::Rate;
 use crate::status::{PeerSource, PeerStatus};
 use crate::time::Instant;
-use crate::torrent::pex::Exchange;
 use crate::wire::handshake::{PeerId, Reserved};
 use crate::wire::{Decoder, Message};
+
+/// Messages that lead to nothing, which a peer may send in a burst; one more is forgiven each second.
+const CHATTER: u32 = 2_000;
+
+/// Blocks that nobody asked for, after which a peer is not listened to any more.
+const MAX_UNREQUESTED: u32 = 64;
 
 /// A peer of a torrent.
 #[derive(Debug)]
@@ -63,8 +71,6 @@ pub(crate) struct Peer {
     pub(crate) decoder: Decoder,
     /// How many of the torrent's news it has been told.
     pub(crate) told: u32,
-    /// Whether any message has come: a piece map must be the first (BEP 3).
-    pub(crate) spoken: bool,
     /// Whether the peer has said what it has. Until then it has nothing.
     pub(crate) mapped: bool,
     pub(crate) have: Bitfield,
@@ -73,7 +79,7 @@ pub(crate) struct Peer {
 
     pub(crate) am_choking: bool,
     /// Whether it was told that we want something of it. While it chokes us it is not told at once that
-    /// this is over: see `Torrent::show_interest`.
+    /// this is over: see `Peer::show_interest`.
     pub(crate) am_interested: bool,
     pub(crate) peer_choking: bool,
     pub(crate) peer_interested: bool,
@@ -88,7 +94,7 @@ pub(crate) struct Peer {
     pub(crate) offered: Vec<u32>,
 
     pub(crate) pipeline: Pipeline,
-    /// Whether it is asked for nothing because others finish sooner: see `Torrent::share_of_rest`.
+    /// Whether it is asked for nothing because others finish sooner: see `Transfer::share_of_rest`.
     pub(crate) waits_for_rest: bool,
     pub(crate) uploads: UploadQueue,
     /// How many requests the peer takes from us.
@@ -190,7 +196,6 @@ impl Peer {
             client: id.client(),
             decoder,
             told: 0,
-            spoken: false,
             mapped: false,
             have: Bitfield::new(pieces.unwrap_or(0)),
             interesting: 0,
@@ -232,12 +237,62 @@ impl Peer {
         }
     }
 
+    /// Counts a message that led to nothing.
+    ///
+    /// # Errors
+    ///
+    /// There were too many of them.
+    pub(crate) fn count_chatter(&mut self) -> Result<(), Blame> {
+        self.chatter += 1;
+        if self.chatter > CHATTER {
+            return Err(Blame::Misbehaved(Misbehaviour::MessageFlood));
+        }
+        Ok(())
+    }
+
+    /// Counts a block that nobody had asked for.
+    ///
+    /// # Errors
+    ///
+    /// There were too many of them.
+    pub(crate) fn count_unrequested(&mut self) -> Result<(), Blame> {
+        self.unrequested += 1;
+        if self.unrequested > MAX_UNREQUESTED {
+            return Err(Blame::Misbehaved(Misbehaviour::UnrequestedData));
+        }
+        Ok(())
+    }
+
+    /// It allows us to ask for a piece while it chokes us; so many are remembered.
+    pub(crate) fn allow(&mut self, piece: u32, most: usize) {
+        if self.allowed_to_us.len() < most && !self.allowed_to_us.contains(&piece) {
+            self.allowed_to_us.push(piece);
+        }
+    }
+
+    /// Tells it whether we want something of it, if that changed. Among peers that all have about as
+    /// much, this changes with almost every piece; so who chokes us learns that we want nothing when it
+    /// would matter: as it serves us, with the next round of the choker, or when we want nothing at all.
+    /// `wants` says whether we want something of anybody.
+    pub(crate) fn show_interest(&mut self, out: &mut Out<'_>, wants: bool) {
+        let interested = self.interesting > 0;
+        if interested != self.am_interested && (interested || !self.peer_choking || !wants) {
+            self.am_interested = interested;
+            self.last_useful = out.now;
+            let message = match interested {
+                true => Message::Interested,
+                false => Message::NotInterested,
+            };
+            self.send(out, &message);
+        }
+    }
+
     /// Sends a message.
-    pub(crate) fn send(&mut self, ctx: &mut Ctx<'_>, message: &Message) {
-        let written = ctx
+    pub(crate) fn send(&mut self, out: &mut Out<'_>, message: &Message) {
+        let written = out
             .actions
             .send_with(self.conn, |buffer| message.encode(buffer));
-        self.hand_over(written as u64, ctx.now);
+        self.hand_over(written as u64, out.now);
     }
 
     /// Bytes were handed to the driver.
@@ -262,9 +317,9 @@ impl Peer {
     }
 
     /// Tells the peer which pieces have come that it has not been told of.
-    pub(crate) fn tell(&mut self, ctx: &mut Ctx<'_>, news: &[u32]) {
+    pub(crate) fn tell(&mut self, out: &mut Out<'_>, news: &[u32]) {
         for piece in news.iter().skip(self.told as usize) {
-            self.send(ctx, &Message::Have(*piece));
+            self.send(out, &Message::Have(*piece));
         }
         self.told = news.len() as u32;
     }
@@ -280,9 +335,9 @@ impl Peer {
     }
 
     /// Sends bytes as they are.
-    pub(crate) fn send_bytes(&mut self, ctx: &mut Ctx<'_>, data: bytes::Bytes) {
-        self.hand_over(data.len() as u64, ctx.now);
-        ctx.push(Action::Send {
+    pub(crate) fn send_bytes(&mut self, out: &mut Out<'_>, data: bytes::Bytes) {
+        self.hand_over(data.len() as u64, out.now);
+        out.actions.push(Action::Send {
             conn: self.conn,
             data,
         });

@@ -1,17 +1,13 @@
 //! Whom to dial: addresses known and not connected, in order of canonical priority (BEP 40), and
 //! addresses that are not talked to any more.
 
-pub(crate) mod address;
-mod banned;
-
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use core::time::Duration;
 
-use self::address::{canonical, canonical_priority, is_dialable, ports_of};
-pub(crate) use self::banned::Banned;
+use crate::address::{canonical, canonical_priority, is_dialable, ports_of};
 use crate::id::ConnId;
 use crate::limits::MAX_CANDIDATES;
 use crate::status::PeerSource;

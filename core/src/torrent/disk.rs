@@ -1,6 +1,7 @@
 //! The storage of a torrent: opening, checking, checkpoints, failures and the way back.
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -9,21 +10,23 @@ use sha1::{Digest, Sha1};
 use crate::action::{Action, DiskJob, OpenStorage};
 use crate::bitfield::Bitfield;
 use crate::command::{Priority, Reply};
-use crate::ctx::{Ctx, DiskOp, Timer};
+use crate::ctx::{DiskOp, Timer};
 use crate::error::CommandError;
 use crate::event::{DiskDone, DiskError, DiskErrorKind, ForeignFile, Opened, PartialPiece};
-use crate::id::{OpId, RequestId, StorageKey};
+use crate::gate::Lane;
+use crate::id::{OpId, RequestId, StorageKey, TorrentId};
 use crate::metainfo::{FileIndex, FileKind, PieceIndex};
 use crate::notice::{Notice, TorrentState};
+use crate::shared::Shared;
 use crate::time::Instant;
-use crate::torrent::Torrent;
-use crate::tracker::UdpTrackers;
+use crate::torrent::phase::Activity;
+use crate::torrent::transfer::Transfer;
 
 /// How soon a disk that failed is looked at again, at first and at most.
 const PROBE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
 /// By which part of the wait, at most, a disk is looked at earlier.
-const PROBE_JITTER: u32 = 4;
+pub(super) const PROBE_JITTER: u32 = 4;
 
 /// A disk that fails again before it went well for so long was not mended: the next look is later still.
 const STEADY: Duration = Duration::from_secs(300);
@@ -85,6 +88,8 @@ pub(super) struct Storage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Closed,
+    /// To be opened when its turn has come.
+    Waiting,
     Opening,
     Checking,
     Open,
@@ -98,6 +103,15 @@ enum Stage {
         reopen: bool,
     },
     Released,
+}
+
+/// What a driver did that answers another question than was asked.
+fn misanswered(file: String, about: DiskOp, done: &DiskDone) -> DiskError {
+    DiskError {
+        kind: DiskErrorKind::Io,
+        file,
+        message: alloc::format!("{about:?} was answered with {done:?}"),
+    }
 }
 
 /// The SHA-1 of so many zeros.
@@ -173,16 +187,177 @@ impl Storage {
     pub(super) fn take_error(&mut self) -> Option<DiskError> {
         self.error.take()
     }
+
+    /// Gives it up for good, with its files if told so.
+    pub(super) fn release(
+        &mut self,
+        ctx: &mut Shared,
+        torrent: TorrentId,
+        remove: Option<RemoveFiles>,
+    ) {
+        self.stage = Stage::Closing { reopen: false };
+        match remove {
+            Some(RemoveFiles { data }) => {
+                ctx.disk(torrent, DiskOp::Remove, DiskJob::Remove { data })
+            }
+            None => ctx.disk(torrent, DiskOp::Close, DiskJob::Close),
+        };
+    }
+
+    /// It was closed. Says whether it is to be opened again at once.
+    fn on_closed(&mut self, ctx: &mut Shared, checking: bool) -> bool {
+        match self.stage {
+            Stage::Closing { reopen: true } => {
+                self.stage = Stage::Closed;
+                self.verifying = 0;
+                if !checking {
+                    self.answer_all_saved(ctx);
+                }
+                return checking;
+            }
+            Stage::Closing { reopen: false } => {
+                self.stage = Stage::Released;
+                self.answer_all_saved(ctx);
+            }
+            Stage::Closed
+            | Stage::Waiting
+            | Stage::Opening
+            | Stage::Checking
+            | Stage::Open
+            | Stage::Keeping { .. }
+            | Stage::Released => {}
+        }
+        false
+    }
+
+    /// A job of a torrent ended of which nothing is known but a link: there is nothing to do but to close.
+    pub(super) fn on_bare_disk(
+        &mut self,
+        ctx: &mut Shared,
+        about: DiskOp,
+        result: Result<DiskDone, DiskError>,
+    ) {
+        self.error = match result {
+            Ok(DiskDone::Closed) => self.error.take(),
+            Ok(done) => Some(misanswered(String::new(), about, &done)),
+            Err(error) => Some(error),
+        };
+        self.on_closed(ctx, false);
+    }
+
+    /// The user wants resume data to be saved of a torrent that has none yet.
+    pub(super) fn save_nothing(&mut self, ctx: &mut Shared, request: RequestId) {
+        self.to_save.push(request);
+        match self.stage {
+            // Who waits is answered when it is closed.
+            Stage::Closing { .. } | Stage::Keeping { .. } => {}
+            Stage::Closed
+            | Stage::Waiting
+            | Stage::Opening
+            | Stage::Checking
+            | Stage::Open
+            | Stage::Released => {
+                self.answer_all_saved(ctx);
+            }
+        }
+    }
+
+    /// The disk failed. Says whether that is news, and when to look at it again.
+    pub(super) fn note_failure(
+        &mut self,
+        now: Instant,
+        about: DiskOp,
+        error: &DiskError,
+        again: bool,
+    ) -> (bool, Option<Duration>) {
+        // Many jobs fail at once, and for one reason: only looking again in vain makes the next look
+        // later, and failing again soon after it seemed to be well.
+        let relapse = !again && self.recovered.is_some_and(|at| now.since(at) < STEADY);
+        if matches!(about, DiskOp::Probe | DiskOp::Open) || relapse {
+            self.probe_after = (self.probe_after * 2).min(PROBE.1);
+        } else if !again {
+            self.probe_after = PROBE.0;
+        }
+        let news = self.error.as_ref() != Some(error);
+        self.error = Some(error.clone());
+        let mends_itself = error.kind != DiskErrorKind::Foreign;
+        (news, mends_itself.then_some(self.probe_after))
+    }
+
+    /// Answers everybody who waits for a checkpoint when there will be none, or none any more.
+    pub(super) fn answer_all_saved(&mut self, ctx: &mut Shared) {
+        self.saving.append(&mut self.to_save);
+        let error = self.error.clone();
+        self.answer_saved(ctx, error);
+    }
+
+    /// Answers those who waited for the checkpoint that has ended.
+    pub(super) fn answer_saved(&mut self, ctx: &mut Shared, error: Option<DiskError>) {
+        for request in self.saving.drain(..) {
+            let result = match error.clone() {
+                Some(error) => Err(CommandError::Disk(error)),
+                None => Ok(Reply::Done),
+            };
+            ctx.push(Action::Reply { request, result });
+        }
+    }
 }
 
-impl Torrent {
-    pub(super) fn open_storage(&mut self, ctx: &mut Ctx<'_>) {
+/// What is removed with a torrent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RemoveFiles {
+    /// Its data, beside what is known of it.
+    pub(super) data: bool,
+}
+
+/// What a torrent must do after its disk has done something.
+#[derive(Debug)]
+#[must_use]
+pub(super) enum AfterDisk {
+    /// Nothing.
+    Nothing,
+    /// All is checked: it starts, or goes on.
+    Checked,
+    /// What had failed is well again: it goes on.
+    Usable,
+    /// Everything stops, and the disk is looked at again later.
+    Failed(DiskOp, DiskError),
+}
+
+impl Transfer<'_> {
+    pub(super) fn open_storage(&mut self, ctx: &mut Shared) {
+        self.storage.stage = Stage::Waiting;
+        self.check_again(ctx);
+        if ctx.gate.enter(Lane::Open, self.id) {
+            self.begin_opening(ctx);
+        }
+    }
+
+    /// Its turn has come to open its storage, or to verify a piece.
+    pub(super) fn on_admitted(&mut self, ctx: &mut Shared, lane: Lane) -> AfterDisk {
+        match (lane, self.storage.stage) {
+            (Lane::Open, Stage::Waiting) if self.course.activity() == Activity::Paused => {
+                self.storage.stage = Stage::Closed;
+                self.storage.answer_all_saved(ctx);
+                AfterDisk::Nothing
+            }
+            (Lane::Open, Stage::Waiting) if ctx.gate.enter(Lane::Open, self.id) => {
+                self.begin_opening(ctx);
+                AfterDisk::Nothing
+            }
+            (Lane::Verify, Stage::Checking) => self.verify_more(ctx),
+            (Lane::Open | Lane::Verify | Lane::Http | Lane::Udp | Lane::LookUp, _) => {
+                AfterDisk::Nothing
+            }
+        }
+    }
+
+    fn begin_opening(&mut self, ctx: &mut Shared) {
         self.storage.stage = Stage::Opening;
-        self.set_state(ctx, TorrentState::Checking);
         let open = OpenStorage {
             key: self.storage.key,
-            metainfo: self.metainfo.clone(),
-            wanted: self.wanted_files(),
+            metainfo: self.content.metainfo.clone(),
+            wanted: self.content.wanted_files(),
             recheck: core::mem::take(&mut self.storage.recheck),
             overwrite: self.storage.overwrite,
             fetched: self.storage.fetched,
@@ -195,11 +370,13 @@ impl Torrent {
     }
 
     /// Closes the storage and opens it anew.
-    pub(super) fn reopen_storage(&mut self, ctx: &mut Ctx<'_>, recheck: bool) {
+    pub(super) fn reopen_storage(&mut self, ctx: &mut Shared, recheck: bool) {
         self.storage.recheck |= recheck;
-        self.set_state(ctx, TorrentState::Checking);
+        self.check_again(ctx);
         match self.storage.stage {
             Stage::Closed => self.open_storage(ctx),
+            // It is opened when its turn has come.
+            Stage::Waiting => {}
             Stage::Closing { .. } => self.storage.stage = Stage::Closing { reopen: true },
             Stage::Opening | Stage::Checking | Stage::Open => {
                 self.storage.stage = Stage::Closing { reopen: true };
@@ -209,14 +386,19 @@ impl Torrent {
         }
     }
 
+    /// The storage is looked at, and after that the torrent pauses if it was paused.
+    fn check_again(&mut self, ctx: &mut Shared) {
+        let pause = self.course.is_paused();
+        self.course
+            .enter(ctx, self.id, Activity::Checking { pause });
+    }
+
     /// Closes the storage for good. Unless the torrent is removed, what came of incomplete pieces is written
     /// first, and recorded with the rest, so that the next run goes on with it.
-    pub(super) fn release_storage(&mut self, ctx: &mut Ctx<'_>) {
-        if !self.removal.is_empty() {
+    pub(super) fn release_storage(&mut self, ctx: &mut Shared, remove: Option<RemoveFiles>) {
+        if let Some(remove) = remove {
             self.drop_all_partials(ctx);
-            self.storage.stage = Stage::Closing { reopen: false };
-            let data = self.delete_data;
-            ctx.disk(self.id, DiskOp::Remove, DiskJob::Remove { data });
+            self.storage.release(ctx, self.id, Some(remove));
         } else if self.storage.stage == Stage::Open {
             self.storage.stage = Stage::Keeping { recording: false };
             self.flush_partials(ctx);
@@ -226,19 +408,18 @@ impl Torrent {
         }
     }
 
-    fn close_for_good(&mut self, ctx: &mut Ctx<'_>) {
+    fn close_for_good(&mut self, ctx: &mut Shared) {
         self.drop_all_partials(ctx);
-        self.storage.stage = Stage::Closing { reopen: false };
-        ctx.disk(self.id, DiskOp::Close, DiskJob::Close);
+        self.storage.release(ctx, self.id, None);
     }
 
     /// Something ended that closing for good may have waited for.
-    fn keep_on(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn keep_on(&mut self, ctx: &mut Shared) {
         let Stage::Keeping { recording } = self.storage.stage else {
             return;
         };
-        let waits = self.partials.is_writing()
-            || !self.storing.is_empty()
+        let waits = self.content.partials.is_writing()
+            || !self.content.storing.is_empty()
             || self.storage.selecting > 0
             || self.storage.checkpointing;
         if waits {
@@ -253,36 +434,25 @@ impl Torrent {
     }
 
     /// A disk job ended.
-    pub(crate) fn on_disk(
+    pub(super) fn on_disk(
         &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
+        ctx: &mut Shared,
         op: OpId,
         about: DiskOp,
         result: Result<DiskDone, DiskError>,
-    ) {
-        self.settle_disk(ctx, udp, op, about, result);
-        self.keep_on(ctx);
-    }
-
-    fn settle_disk(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
-        op: OpId,
-        about: DiskOp,
-        result: Result<DiskDone, DiskError>,
-    ) {
+    ) -> AfterDisk {
         match (about, result) {
-            (DiskOp::Open, Ok(DiskDone::Opened(opened))) => self.on_opened(ctx, udp, *opened),
+            (DiskOp::Open, Ok(DiskDone::Opened(opened))) => {
+                return self.on_opened(ctx, *opened);
+            }
             (DiskOp::Verify { piece }, Ok(DiskDone::Verified { matches })) => {
-                self.on_verified(ctx, udp, piece, matches);
+                return self.on_verified(ctx, piece, matches);
             }
-            (DiskOp::Store { piece, bytes }, Ok(DiskDone::Stored { blocks })) => {
-                self.on_stored(ctx, piece, bytes, blocks.as_deref());
+            (DiskOp::Store { piece, .. }, Ok(DiskDone::Stored { blocks })) => {
+                self.on_stored(ctx, piece, blocks.as_deref());
             }
-            (DiskOp::Store { piece, bytes }, Ok(DiskDone::Mismatched { blocks })) => {
-                self.on_mismatched(ctx, piece, bytes, blocks);
+            (DiskOp::Store { piece, .. }, Ok(DiskDone::Mismatched { blocks })) => {
+                self.on_mismatched(ctx, piece, blocks);
             }
             (DiskOp::Write { piece, begin, len }, Ok(DiskDone::Written)) => {
                 self.on_written(ctx, piece, begin, len, true);
@@ -295,29 +465,25 @@ impl Torrent {
                 self.on_trimmed(ctx, file, found, cut);
             }
             (DiskOp::Checkpoint, Ok(DiskDone::Checkpointed)) => self.on_checkpointed(ctx),
-            (DiskOp::Probe, Ok(DiskDone::Usable)) => self.on_usable(ctx),
+            (DiskOp::Probe, Ok(DiskDone::Usable)) => return self.on_usable(ctx),
             (DiskOp::Close | DiskOp::Remove, Ok(DiskDone::Closed)) => self.on_closed(ctx),
-            (about, Err(error)) => self.on_failed_job(ctx, udp, op, about, error),
+            (about, Err(error)) => return self.on_failed_job(ctx, op, about, error),
             (about, Ok(done)) => {
-                // A driver that answers another question than was asked.
-                let error = DiskError {
-                    kind: DiskErrorKind::Io,
-                    file: self.name(),
-                    message: alloc::format!("{about:?} was answered with {done:?}"),
-                };
-                self.on_failed_job(ctx, udp, op, about, error);
+                let error = misanswered(self.content.name(), about, &done);
+                return self.on_failed_job(ctx, op, about, error);
             }
         }
+        AfterDisk::Nothing
     }
 
     /// The time for resume data has come.
-    pub(crate) fn on_checkpoint_timer(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn on_checkpoint_timer(&mut self, ctx: &mut Shared) {
         // A disk that failed would only fail again; the recovery sets the timer anew.
-        if self.state == TorrentState::Failed {
+        if self.course.state() == TorrentState::Failed {
             return;
         }
         // Smaller pieces are soon complete, and are not worth to be read back for it.
-        let is_large = self.layout.piece_length() >= LARGE_PIECE;
+        let is_large = self.content.layout.piece_length() >= LARGE_PIECE;
         if is_large && self.storage.is_open() && !self.storage.flushed {
             self.storage.flushed = self.flush_partials(ctx);
             if self.storage.flushed {
@@ -332,14 +498,14 @@ impl Torrent {
     }
 
     /// A block of a piece came that is not complete: a large one is recorded before it is.
-    pub(super) fn keep_large(&mut self, ctx: &mut Ctx<'_>) {
-        if self.layout.piece_length() >= LARGE_PIECE && !self.storage.dirty {
+    pub(super) fn keep_large(&mut self, ctx: &mut Shared) {
+        if self.content.layout.piece_length() >= LARGE_PIECE && !self.storage.dirty {
             self.checkpoint_later(ctx);
         }
     }
 
     /// Saves resume data.
-    pub(crate) fn checkpoint(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn checkpoint(&mut self, ctx: &mut Shared) {
         if self.storage.stage != Stage::Open {
             return;
         }
@@ -351,58 +517,42 @@ impl Torrent {
         self.record(ctx);
     }
 
-    fn record(&mut self, ctx: &mut Ctx<'_>) {
+    fn record(&mut self, ctx: &mut Shared) {
         self.storage.dirty = false;
         self.storage.untold = false;
         self.storage.checkpointing = true;
         self.storage.saving.append(&mut self.storage.to_save);
         ctx.timers.cancel(Timer::Checkpoint(self.id));
         let job = DiskJob::Checkpoint {
-            have: self.have().clone(),
-            partial: self.partials.stored(),
-            uploaded: self.earlier_uploaded.saturating_add(self.session_uploaded),
-            downloaded: self
-                .earlier_downloaded
-                .saturating_add(self.session_downloaded),
+            have: self.content.have().clone(),
+            partial: self.content.partials.stored(),
+            uploaded: self.flow.uploaded(),
+            downloaded: self.flow.downloaded(),
         };
         ctx.disk(self.id, DiskOp::Checkpoint, job);
     }
 
     /// The user wants resume data to be saved, and to know when that is done.
-    pub(crate) fn save(&mut self, ctx: &mut Ctx<'_>, request: RequestId) {
+    pub(super) fn save(&mut self, ctx: &mut Shared, request: RequestId) {
         self.storage.to_save.push(request);
         match self.storage.stage {
             Stage::Open if self.storage.checkpointing => {}
             Stage::Open => self.checkpoint(ctx),
             // What will be known then is saved then.
-            Stage::Opening | Stage::Checking | Stage::Keeping { .. } | Stage::Closing { .. } => {}
+            Stage::Waiting
+            | Stage::Opening
+            | Stage::Checking
+            | Stage::Keeping { .. }
+            | Stage::Closing { .. } => {}
             // Nothing was stored since it was closed.
-            Stage::Closed | Stage::Released => self.answer_all_saved(ctx),
-        }
-    }
-
-    /// Answers everybody who waits for a checkpoint when there will be none, or none any more.
-    fn answer_all_saved(&mut self, ctx: &mut Ctx<'_>) {
-        self.storage.saving.append(&mut self.storage.to_save);
-        let error = self.storage.error.clone();
-        self.answer_saved(ctx, error);
-    }
-
-    /// Answers those who waited for the checkpoint that has ended.
-    fn answer_saved(&mut self, ctx: &mut Ctx<'_>, error: Option<DiskError>) {
-        for request in self.storage.saving.drain(..) {
-            let result = match error.clone() {
-                Some(error) => Err(CommandError::Disk(error)),
-                None => Ok(Reply::Done),
-            };
-            ctx.push(Action::Reply { request, result });
+            Stage::Closed | Stage::Released => self.storage.answer_all_saved(ctx),
         }
     }
 
     /// Something was stored: sees to it that it gets into resume data.
-    pub(super) fn checkpoint_later(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn checkpoint_later(&mut self, ctx: &mut Shared) {
         self.storage.dirty = true;
-        if self.state == TorrentState::Removing {
+        if self.course.state() == TorrentState::Removing {
             // The last record is made when all has come to an end.
             return;
         }
@@ -411,36 +561,36 @@ impl Torrent {
     }
 
     /// Something was uploaded, which counts for the goal of the next run as well. Saved now and then, and at the end.
-    pub(super) fn uploaded_since_checkpoint(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn uploaded_since_checkpoint(&mut self, ctx: &mut Shared) {
         self.storage.untold = true;
         ctx.timers
             .set_no_later(Timer::Checkpoint(self.id), ctx.now + UPLOAD_CHECKPOINT);
     }
 
     /// Looks whether a disk that failed can be used again.
-    pub(crate) fn probe(&mut self, ctx: &mut Ctx<'_>) {
-        if self.state != TorrentState::Failed || self.storage.probing {
+    pub(super) fn probe(&mut self, ctx: &mut Shared) {
+        if self.course.state() != TorrentState::Failed || self.storage.probing {
             return;
         }
         self.storage.probing = true;
-        let piece = u64::from(self.layout.piece_length());
-        let missing = self.wanted_bytes() - self.wanted_have_bytes();
+        let piece = u64::from(self.content.layout.piece_length());
+        let missing = self.content.wanted_bytes() - self.content.wanted_have_bytes();
         let job = DiskJob::Probe {
             space: missing.min(PROBE_PIECES * piece),
         };
         ctx.disk(self.id, DiskOp::Probe, job);
     }
 
-    fn on_opened(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, opened: Opened) {
+    fn on_opened(&mut self, ctx: &mut Shared, opened: Opened) -> AfterDisk {
         if self.storage.stage != Stage::Opening {
-            return;
+            return AfterDisk::Nothing;
         }
         self.note_recovery(ctx);
-        let pieces = self.layout.piece_count();
-        self.earlier_uploaded = self.earlier_uploaded.max(opened.uploaded);
-        self.earlier_downloaded = self.earlier_downloaded.max(opened.downloaded);
+        let pieces = self.content.layout.piece_count();
+        self.flow.earlier_uploaded = self.flow.earlier_uploaded.max(opened.uploaded);
+        self.flow.earlier_downloaded = self.flow.earlier_downloaded.max(opened.downloaded);
         for piece in opened.trusted.iter().filter(|piece| *piece < pieces) {
-            self.recover_piece(piece);
+            self.content.picker.set_have(piece);
         }
         let doubtful = opened.doubtful.resized(pieces);
         self.storage.unchecked = doubtful.count();
@@ -452,63 +602,69 @@ impl Torrent {
             .map(|longer| (longer.file, longer.found))
             .collect();
         self.storage.stage = Stage::Checking;
-        self.set_state(ctx, TorrentState::Checking);
-        self.verify_more(ctx, udp);
+        self.check_again(ctx);
+        self.verify_more(ctx)
     }
 
-    fn verify_more(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+    fn verify_more(&mut self, ctx: &mut Shared) -> AfterDisk {
         if self.storage.stage != Stage::Checking {
-            return;
+            return AfterDisk::Nothing;
         }
-        while self.storage.verifying < ctx.config.check_depth {
-            let next = self.storage.next_doubtful;
-            let Some(piece) = (next..self.storage.doubtful.len())
-                .find(|piece| self.storage.doubtful.contains(*piece))
-            else {
-                self.storage.next_doubtful = self.storage.doubtful.len();
-                break;
-            };
-            self.storage.next_doubtful = piece + 1;
-            let Some(digest) = self.metainfo.piece_hash(PieceIndex::new(piece)).copied() else {
+        let doubtful = &self.storage.doubtful;
+        let pieces = doubtful.len();
+        let mut next = self.storage.next_doubtful;
+        while next < pieces {
+            let digest = self.content.metainfo.piece_hash(PieceIndex::new(next));
+            let Some(digest) = digest.filter(|_| doubtful.contains(next)).copied() else {
+                next += 1;
                 continue;
             };
+            if !ctx.gate.enter(Lane::Verify, self.id) {
+                break;
+            }
             self.storage.verifying += 1;
             let job = DiskJob::Verify {
-                piece: PieceIndex::new(piece),
+                piece: PieceIndex::new(next),
                 digest,
             };
-            ctx.disk(self.id, DiskOp::Verify { piece }, job);
+            ctx.disk(self.id, DiskOp::Verify { piece: next }, job);
+            next += 1;
         }
-        if self.storage.verifying == 0 {
-            self.on_checked(ctx, udp);
+        self.storage.next_doubtful = next;
+        if self.storage.verifying == 0 && next >= pieces {
+            self.on_checked(ctx)
+        } else {
+            AfterDisk::Nothing
         }
     }
 
-    fn on_verified(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, piece: u32, matches: bool) {
+    fn on_verified(&mut self, ctx: &mut Shared, piece: u32, matches: bool) -> AfterDisk {
         self.storage.verifying = self.storage.verifying.saturating_sub(1);
         if self.storage.stage != Stage::Checking {
-            return;
+            return AfterDisk::Nothing;
         }
         self.storage.unchecked = self.storage.unchecked.saturating_sub(1);
         if matches {
             self.storage.dirty = true;
-            self.recover_piece(piece);
+            self.content.picker.set_have(piece);
         }
-        self.verify_more(ctx, udp);
+        self.verify_more(ctx)
     }
 
-    fn on_checked(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+    fn on_checked(&mut self, ctx: &mut Shared) -> AfterDisk {
         self.storage.doubtful = Bitfield::default();
         self.storage.unchecked = 0;
-        self.count_missing();
+        self.content.count_missing();
         if let Some(foreign) = self.find_foreign() {
-            self.refuse_foreign(ctx, udp, foreign);
-            return;
+            return self.refuse_foreign(ctx, foreign);
         }
         self.storage.stage = Stage::Open;
         let partial = core::mem::take(&mut self.storage.partial);
         self.restore_partials(ctx, partial);
-        let (have, pieces) = (self.have().count(), self.layout.piece_count());
+        let (have, pieces) = (
+            self.content.have().count(),
+            self.content.layout.piece_count(),
+        );
         ctx.notify(Notice::Checked {
             torrent: self.id,
             have,
@@ -517,8 +673,7 @@ impl Torrent {
         if self.storage.dirty || !self.storage.to_save.is_empty() {
             self.checkpoint(ctx);
         }
-        self.go(ctx);
-        self.trim_complete_files(ctx);
+        AfterDisk::Checked
     }
 
     /// The first file that was there before the torrent and has not one right piece in it: whoever made it
@@ -531,11 +686,11 @@ impl Torrent {
         // There are two lengths of pieces at most.
         let mut zeros = BTreeMap::new();
         foreign.into_iter().find(|foreign| {
-            let pieces = self.layout.pieces_of_file(foreign.file);
+            let pieces = self.content.layout.pieces_of_file(foreign.file);
             !pieces.unwrap_or_default().any(|piece| {
-                let size = self.piece_size(piece);
-                self.have().contains(piece)
-                    && self.metainfo.piece_hash(PieceIndex::new(piece))
+                let size = self.content.piece_size(piece);
+                self.content.have().contains(piece)
+                    && self.content.metainfo.piece_hash(PieceIndex::new(piece))
                         != Some(zeros.entry(size).or_insert_with(|| digest_of_zeros(size)))
             })
         })
@@ -543,7 +698,7 @@ impl Torrent {
 
     /// Stops before anything is written over. The storage is closed, so that whatever comes next looks at
     /// the files anew.
-    fn refuse_foreign(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, foreign: ForeignFile) {
+    fn refuse_foreign(&mut self, ctx: &mut Shared, foreign: ForeignFile) -> AfterDisk {
         let error = DiskError {
             kind: DiskErrorKind::Foreign,
             file: foreign.path,
@@ -551,13 +706,13 @@ impl Torrent {
         };
         self.storage.stage = Stage::Closing { reopen: true };
         self.storage.saving.append(&mut self.storage.to_save);
-        self.answer_saved(ctx, Some(error.clone()));
+        self.storage.answer_saved(ctx, Some(error.clone()));
         ctx.disk(self.id, DiskOp::Close, DiskJob::Close);
-        self.fail(ctx, udp, DiskOp::Open, error);
+        AfterDisk::Failed(DiskOp::Open, error)
     }
 
     /// Has files cut that are longer than they should be, once all their pieces are verified.
-    pub(super) fn trim_complete_files(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn trim_complete_files(&mut self, ctx: &mut Shared) {
         if self.storage.stage != Stage::Open {
             return;
         }
@@ -566,12 +721,13 @@ impl Torrent {
             .filter(|(file, _)| {
                 let index = file.as_usize();
                 let wanted = self
+                    .content
                     .priorities
                     .get(index)
                     .is_some_and(|p| *p != Priority::Skip);
                 wanted
-                    && self.file_missing.get(index) == Some(&0)
-                    && self.layout.file_kind(*file) == Some(FileKind::Data)
+                    && self.content.file_missing.get(index) == Some(&0)
+                    && self.content.layout.file_kind(*file) == Some(FileKind::Data)
             })
             .collect();
         for (file, found) in complete {
@@ -584,8 +740,8 @@ impl Torrent {
         }
     }
 
-    fn on_trimmed(&mut self, ctx: &mut Ctx<'_>, file: FileIndex, found: u64, cut: bool) {
-        let range = self.layout.file_range(file).unwrap_or_default();
+    fn on_trimmed(&mut self, ctx: &mut Shared, file: FileIndex, found: u64, cut: bool) {
+        let range = self.content.layout.file_range(file).unwrap_or_default();
         ctx.notify(Notice::FileLonger {
             torrent: self.id,
             file,
@@ -599,12 +755,7 @@ impl Torrent {
         }
     }
 
-    /// A piece turned out to be on the disk.
-    fn recover_piece(&mut self, piece: u32) {
-        self.picker.set_have(piece);
-    }
-
-    fn on_selected(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_selected(&mut self, ctx: &mut Shared) {
         self.storage.selecting = self.storage.selecting.saturating_sub(1);
         if self.storage.selecting == 0 {
             self.checkpoint_later(ctx);
@@ -613,9 +764,9 @@ impl Torrent {
         }
     }
 
-    fn on_checkpointed(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_checkpointed(&mut self, ctx: &mut Shared) {
         self.storage.checkpointing = false;
-        self.answer_saved(ctx, None);
+        self.storage.answer_saved(ctx, None);
         if !self.storage.to_save.is_empty() {
             self.checkpoint(ctx);
         } else if self.storage.dirty {
@@ -623,10 +774,10 @@ impl Torrent {
         }
     }
 
-    fn on_usable(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_usable(&mut self, ctx: &mut Shared) -> AfterDisk {
         self.storage.probing = false;
-        if self.state != TorrentState::Failed {
-            return;
+        if self.course.state() != TorrentState::Failed {
+            return AfterDisk::Nothing;
         }
         ctx.timers.cancel(Timer::Probe(self.id));
         let error = self.storage.error.as_ref();
@@ -634,15 +785,16 @@ impl Torrent {
         if full && self.storage.stage == Stage::Open {
             // What is there is as good as before.
             self.note_recovery(ctx);
-            self.go(ctx);
+            AfterDisk::Usable
         } else {
             self.forget_pieces(ctx, true);
             self.reopen_storage(ctx, false);
+            AfterDisk::Nothing
         }
     }
 
     /// The disk works: tells so, if it had failed.
-    fn note_recovery(&mut self, ctx: &mut Ctx<'_>) {
+    fn note_recovery(&mut self, ctx: &mut Shared) {
         if self.storage.error.take().is_some() {
             self.storage.recovered = Some(ctx.now);
             ctx.notify(Notice::StorageRecovered { torrent: self.id });
@@ -652,52 +804,33 @@ impl Torrent {
         }
     }
 
-    fn on_closed(&mut self, ctx: &mut Ctx<'_>) {
-        match self.storage.stage {
-            Stage::Closing { reopen: true } => {
-                self.storage.stage = Stage::Closed;
-                self.storage.verifying = 0;
-                if self.state == TorrentState::Checking {
-                    self.open_storage(ctx);
-                } else {
-                    self.answer_all_saved(ctx);
-                }
-            }
-            Stage::Closing { reopen: false } => {
-                self.storage.stage = Stage::Released;
-                self.answer_all_saved(ctx);
-            }
-            Stage::Closed
-            | Stage::Opening
-            | Stage::Checking
-            | Stage::Open
-            | Stage::Keeping { .. }
-            | Stage::Released => {}
+    fn on_closed(&mut self, ctx: &mut Shared) {
+        let checking = self.course.state() == TorrentState::Checking;
+        if self.storage.on_closed(ctx, checking) {
+            self.open_storage(ctx);
         }
     }
 
     fn on_failed_job(
         &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
+        ctx: &mut Shared,
         op: OpId,
         about: DiskOp,
         error: DiskError,
-    ) {
+    ) -> AfterDisk {
         match about {
             DiskOp::Open => {
                 if self.storage.stage == Stage::Opening {
                     self.storage.stage = Stage::Closed;
                     self.storage.saving.append(&mut self.storage.to_save);
-                    self.answer_saved(ctx, Some(error.clone()));
+                    self.storage.answer_saved(ctx, Some(error.clone()));
                 }
             }
             DiskOp::Verify { piece } => {
                 // What can't be read is not there; that the disk fails will show when it is written.
-                self.on_verified(ctx, udp, piece, false);
-                return;
+                return self.on_verified(ctx, piece, false);
             }
-            DiskOp::Store { piece, bytes } => self.on_store_failed(ctx, piece, bytes, &error),
+            DiskOp::Store { piece, .. } => self.on_store_failed(ctx, piece, &error),
             DiskOp::Write { piece, begin, len } => self.on_written(ctx, piece, begin, len, false),
             DiskOp::Read { conn, begin, len } => {
                 self.on_read(ctx, op, conn, begin, len, None);
@@ -706,70 +839,22 @@ impl Torrent {
             DiskOp::Trim { file, found } => {
                 // What is too much does no harm, so it is told and left.
                 self.on_trimmed(ctx, file, found, false);
-                return;
+                return AfterDisk::Nothing;
             }
             DiskOp::Checkpoint => {
                 self.storage.checkpointing = false;
                 self.storage.dirty = true;
                 self.storage.saving.append(&mut self.storage.to_save);
-                self.answer_saved(ctx, Some(error.clone()));
+                self.storage.answer_saved(ctx, Some(error.clone()));
             }
             DiskOp::Probe => self.storage.probing = false,
             DiskOp::Close | DiskOp::Remove => {
                 // There is nothing left to be done about it but to tell.
                 self.storage.error = Some(error);
                 self.on_closed(ctx);
-                return;
+                return AfterDisk::Nothing;
             }
         }
-        self.fail(ctx, udp, about, error);
-    }
-
-    /// The disk failed: everything stops, and the disk is looked at again later.
-    fn fail(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, about: DiskOp, error: DiskError) {
-        if self.state == TorrentState::Removing {
-            return;
-        }
-        let again = self.state == TorrentState::Failed;
-        // Many jobs fail at once, and for one reason: only looking again in vain makes the next look
-        // later, and failing again soon after it seemed to be well.
-        let relapse = !again
-            && self
-                .storage
-                .recovered
-                .is_some_and(|at| ctx.now.since(at) < STEADY);
-        if matches!(about, DiskOp::Probe | DiskOp::Open) || relapse {
-            self.storage.probe_after = (self.storage.probe_after * 2).min(PROBE.1);
-        } else if !again {
-            self.storage.probe_after = PROBE.0;
-        }
-        let news = self.storage.error.as_ref() != Some(&error);
-        let mends_itself = error.kind != DiskErrorKind::Foreign;
-        self.storage.error = Some(error.clone());
-        if !again {
-            self.halt(ctx, udp);
-            self.bound_held(ctx);
-        }
-        if news {
-            ctx.notify(Notice::StorageFailed {
-                torrent: self.id,
-                error,
-            });
-        }
-        if self.paused {
-            self.set_state(ctx, TorrentState::Paused);
-        } else {
-            self.set_state(ctx, TorrentState::Failed);
-            if mends_itself {
-                // Not all torrents of a disk at one moment.
-                let after = self.storage.probe_after;
-                let most = (after / PROBE_JITTER).as_millis() as u32;
-                let early = Duration::from_millis(u64::from(ctx.rng.below(most.max(1))));
-                let at = ctx.now + after.saturating_sub(early);
-                ctx.timers.set_no_later(Timer::Probe(self.id), at);
-            } else {
-                ctx.timers.cancel(Timer::Probe(self.id));
-            }
-        }
+        AfterDisk::Failed(about, error)
     }
 }

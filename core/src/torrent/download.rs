@@ -4,22 +4,20 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use crate::action::DiskJob;
-use crate::ctx::{Ctx, DiskOp, Timer};
-use crate::error::{Blame, Misbehaviour};
+use crate::ctx::{DiskOp, Timer};
+use crate::error::Blame;
 use crate::event::{DiskError, DiskErrorKind, PartialPiece};
 use crate::id::ConnId;
 use crate::limits;
 use crate::metainfo::{FileIndex, PieceIndex};
 use crate::notice::{Notice, TorrentState};
 use crate::peer::pipeline::Arrival;
-use crate::torrent::Torrent;
+use crate::shared::Shared;
 use crate::torrent::blame::{Contributor, Contributors};
 use crate::torrent::partial::{Arrival as Kept, Held, Written};
 use crate::torrent::picker::Order;
+use crate::torrent::transfer::Transfer;
 use crate::wire::{Block, BlockData, BlockRequest, Message};
-
-/// Blocks that nobody asked for, after which a peer is not listened to any more.
-const MAX_UNREQUESTED: u32 = 64;
 
 /// Who can deliver a whole piece in this time gets one for itself.
 const WHOLE_PIECE_SECONDS: u64 = 20;
@@ -43,11 +41,11 @@ pub(crate) struct Storing {
     held: Held<BlockData>,
 }
 
-impl Torrent {
+impl Transfer<'_> {
     /// A block came.
     pub(super) fn on_block(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         conn: ConnId,
         block: Block,
     ) -> Result<(), Blame> {
@@ -57,20 +55,13 @@ impl Torrent {
             len: block.data.len() as u32,
         };
         let bytes = u64::from(request.len);
-        let Some(peer) = self.peers.get_mut(&conn) else {
+        let Some(peer) = self.swarm.peers.get_mut(&conn) else {
             return Ok(());
         };
         let arrival = peer.pipeline.arrived(request, ctx.now);
         if arrival == Arrival::Unrequested {
-            self.waste(ctx, bytes);
-            let Some(peer) = self.peers.get_mut(&conn) else {
-                return Ok(());
-            };
-            peer.unrequested += 1;
-            if peer.unrequested > MAX_UNREQUESTED {
-                return Err(Blame::Misbehaved(Misbehaviour::UnrequestedData));
-            }
-            return Ok(());
+            self.flow.waste(ctx, bytes);
+            return peer.count_unrequested();
         }
         peer.down.add(ctx.now, bytes);
         peer.downloaded += bytes;
@@ -80,12 +71,12 @@ impl Torrent {
             conn,
             address: peer.address.ip(),
         };
-        self.down.add(ctx.now, bytes);
-        self.session_downloaded += bytes;
+        self.flow.down.add(ctx.now, bytes);
+        self.flow.session_downloaded += bytes;
         ctx.traffic.down.add(ctx.now, bytes);
         ctx.stats.payload_received += bytes;
         let late = arrival == Arrival::Withdrawn;
-        let kept = self.partials.receive(
+        let kept = self.content.partials.receive(
             contributor,
             request.piece,
             request.begin,
@@ -95,7 +86,7 @@ impl Torrent {
         );
         match kept {
             Kept::Superfluous | Kept::Unasked | Kept::Misfit => {
-                self.waste(ctx, bytes);
+                self.flow.waste(ctx, bytes);
                 return Ok(());
             }
             Kept::Accepted { cancel, complete } => {
@@ -114,12 +105,13 @@ impl Torrent {
     }
 
     /// The peer does not serve us any more.
-    pub(super) fn on_choke(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) -> Result<(), Blame> {
-        let Some(peer) = self.peers.get_mut(&conn) else {
+    pub(super) fn on_choke(&mut self, ctx: &mut Shared, conn: ConnId) -> Result<(), Blame> {
+        let Some(peer) = self.swarm.peers.get_mut(&conn) else {
             return Ok(());
         };
+        let heard = peer.count_chatter();
         if peer.peer_choking {
-            return self.on_chatter(conn);
+            return heard;
         }
         peer.peer_choking = true;
         // What it would rather give is about what it gives now.
@@ -127,46 +119,48 @@ impl Torrent {
         // With the fast extension each request is rejected by itself (BEP 6); without, all are void.
         if !peer.fast {
             peer.pipeline.withdraw_all().for_each(drop);
-            self.partials.release_all(conn);
+            self.content.partials.release_all(conn);
             self.request_blocks_of_all(ctx);
         }
-        self.on_chatter(conn)
+        heard
     }
 
     /// A request will not be served.
     pub(super) fn on_reject(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         conn: ConnId,
         block: BlockRequest,
     ) -> Result<(), Blame> {
-        let Some(peer) = self.peers.get_mut(&conn) else {
+        let Some(peer) = self.swarm.peers.get_mut(&conn) else {
             return Ok(());
         };
         if !peer.pipeline.rejected(block) {
-            return self.on_chatter(conn);
+            return peer.count_chatter();
         }
         // Who rejects while choking us has taken its leave to ask back; so have single pieces.
         let choking = peer.peer_choking;
         if choking {
             peer.allowed_to_us.retain(|piece| *piece != block.piece);
         }
-        self.partials.release(conn, block.piece, block.begin);
-        self.request_blocks_of_all_but(ctx, conn);
         // An unchoked peer that rejects on and on would be asked on and on.
-        if choking {
-            Ok(())
-        } else {
-            self.on_chatter(conn)
-        }
+        let heard = match choking {
+            true => Ok(()),
+            false => peer.count_chatter(),
+        };
+        self.content
+            .partials
+            .release(conn, block.piece, block.begin);
+        self.request_blocks_of_all_but(ctx, conn);
+        heard
     }
 
     /// Asks a peer for as many blocks as its pipeline has room for.
-    pub(super) fn request_blocks(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
-        if self.state != TorrentState::Downloading || self.storage.is_busy_opening() {
+    pub(super) fn request_blocks(&mut self, ctx: &mut Shared, conn: ConnId) {
+        if self.course.state() != TorrentState::Downloading || self.storage.is_busy_opening() {
             return;
         }
-        let Some(peer) = self.peers.get_mut(&conn) else {
+        let Some(peer) = self.swarm.peers.get_mut(&conn) else {
             return;
         };
         if peer.interesting == 0 || (peer.peer_choking && peer.allowed_to_us.is_empty()) {
@@ -194,11 +188,11 @@ impl Torrent {
             let Some(block) = self.choose_block(ctx, conn) else {
                 break;
             };
-            let Some(peer) = self.peers.get_mut(&conn) else {
+            let Some(peer) = self.swarm.peers.get_mut(&conn) else {
                 return;
             };
             peer.pipeline.push(block, pace, ctx.now);
-            peer.send(ctx, &Message::Request(block));
+            peer.send(&mut ctx.out(), &Message::Request(block));
             room -= 1;
         }
         if was_empty {
@@ -209,8 +203,9 @@ impl Torrent {
     }
 
     /// Something was freed: whoever has room may ask for it.
-    pub(super) fn request_blocks_of_all(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn request_blocks_of_all(&mut self, ctx: &mut Shared) {
         let conns: Vec<ConnId> = self
+            .swarm
             .peers
             .values()
             .filter(|peer| peer.is_open())
@@ -221,8 +216,9 @@ impl Torrent {
         }
     }
 
-    pub(super) fn request_blocks_of_all_but(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    pub(super) fn request_blocks_of_all_but(&mut self, ctx: &mut Shared, conn: ConnId) {
         let conns: Vec<ConnId> = self
+            .swarm
             .peers
             .values()
             .filter(|peer| peer.is_open() && peer.conn != conn)
@@ -234,40 +230,31 @@ impl Torrent {
     }
 
     /// A peer does not deliver in time: its blocks are free for others.
-    pub(super) fn snub(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
-        let Some(peer) = self.peers.get_mut(&conn) else {
+    pub(super) fn snub(&mut self, ctx: &mut Shared, conn: ConnId) {
+        let Some(peer) = self.swarm.peers.get_mut(&conn) else {
             return;
         };
         peer.snubbed = true;
         let fast = peer.fast;
         let blocks: Vec<BlockRequest> = peer.pipeline.withdraw_all().collect();
-        self.partials.release_all(conn);
-        for block in &blocks {
-            if let Some(peer) = self.peers.get_mut(&conn)
-                && fast
-            {
-                peer.send(ctx, &Message::Cancel(*block));
+        self.content.partials.release_all(conn);
+        if fast {
+            for block in &blocks {
+                peer.send(&mut ctx.out(), &Message::Cancel(*block));
             }
         }
         self.request_blocks_of_all_but(ctx, conn);
     }
 
     /// The digest of a piece fitted, and it is written.
-    pub(super) fn on_stored(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        piece: u32,
-        bytes: u32,
-        digests: Option<&[[u8; 20]]>,
-    ) {
-        ctx.stats.write_backlog = ctx.stats.write_backlog.saturating_sub(u64::from(bytes));
-        let Some(storing) = self.storing.remove(&piece) else {
+    pub(super) fn on_stored(&mut self, ctx: &mut Shared, piece: u32, digests: Option<&[[u8; 20]]>) {
+        let Some(storing) = self.content.storing.remove(&piece) else {
             return;
         };
-        self.partials.finish(storing.held);
+        self.content.partials.finish(storing.held);
         ctx.stats.pieces_verified += 1;
         if let Some(digests) = digests {
-            for guilty in self.suspects.passed(piece, digests) {
+            for guilty in self.content.suspects.passed(piece, digests) {
                 self.convict(ctx, guilty);
             }
         }
@@ -277,71 +264,58 @@ impl Torrent {
     }
 
     /// The digest of a piece did not fit.
-    pub(super) fn on_mismatched(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        piece: u32,
-        bytes: u32,
-        digests: Vec<[u8; 20]>,
-    ) {
-        ctx.stats.write_backlog = ctx.stats.write_backlog.saturating_sub(u64::from(bytes));
-        let Some(storing) = self.storing.remove(&piece) else {
+    pub(super) fn on_mismatched(&mut self, ctx: &mut Shared, piece: u32, digests: Vec<[u8; 20]>) {
+        let Some(storing) = self.content.storing.remove(&piece) else {
             return;
         };
         ctx.stats.pieces_failed += 1;
-        let size = u64::from(self.piece_size(piece));
-        self.waste(ctx, size);
+        let size = u64::from(self.content.piece_size(piece));
+        self.flow.waste(ctx, size);
         ctx.notify(Notice::PieceFailed {
             torrent: self.id,
             piece: PieceIndex::new(piece),
         });
-        self.partials.finish(storing.held);
-        self.picker.release(piece);
-        if let Some(guilty) = self.suspects.failed(piece, digests, storing.from) {
+        self.content.partials.finish(storing.held);
+        self.content.picker.release(piece);
+        if let Some(guilty) = self.content.suspects.failed(piece, digests, storing.from) {
             self.convict(ctx, guilty);
         }
         self.request_blocks_of_all(ctx);
     }
 
     /// A piece could not be written: what came of it waits for a disk that works.
-    pub(super) fn on_store_failed(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        piece: u32,
-        bytes: u32,
-        error: &DiskError,
-    ) {
-        ctx.stats.write_backlog = ctx.stats.write_backlog.saturating_sub(u64::from(bytes));
+    pub(super) fn on_store_failed(&mut self, ctx: &mut Shared, piece: u32, error: &DiskError) {
         // What was written early may be what could not be read back, unless there was only no room.
         let trust = error.kind == DiskErrorKind::NoSpace;
         self.hold_back(ctx, piece, trust);
     }
 
     /// Takes back a piece that is on its way to the disk.
-    fn hold_back(&mut self, ctx: &mut Ctx<'_>, piece: u32, trust: bool) {
-        let Some(storing) = self.storing.remove(&piece) else {
+    fn hold_back(&mut self, ctx: &mut Shared, piece: u32, trust: bool) {
+        let Some(storing) = self.content.storing.remove(&piece) else {
             return;
         };
-        let wanted = self.is_wanted(piece);
+        let wanted = self.content.is_wanted(piece);
         let kept = wanted
             && self
+                .content
                 .partials
                 .put_back(piece, storing.held, &storing.from, trust);
         if !kept {
-            self.picker.release(piece);
-            let size = u64::from(self.piece_size(piece));
-            self.waste(ctx, size);
+            self.content.picker.release(piece);
+            let size = u64::from(self.content.piece_size(piece));
+            self.flow.waste(ctx, size);
         }
         self.bound_held(ctx);
     }
 
     /// Lets go of incomplete pieces while the disk is not to be had, until what is left leaves room for
     /// torrents on disks that work: a quarter of the budget for all that wait.
-    pub(super) fn bound_held(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn bound_held(&mut self, ctx: &mut Shared) {
         let most = u64::from(ctx.config.write_budget) / 4;
-        self.account_partials(ctx);
-        while ctx.stats.partial_backlog > most {
-            let Some(piece) = self.partials.largest() else {
+        self.content.account_partials(ctx);
+        while ctx.budgets.partial > most {
+            let Some(piece) = self.content.partials.largest() else {
                 return;
             };
             self.drop_partial(ctx, piece);
@@ -349,33 +323,34 @@ impl Torrent {
     }
 
     /// Tries once more to store what waited for a disk that works.
-    pub(super) fn store_held(&mut self, ctx: &mut Ctx<'_>) {
-        for piece in self.partials.complete() {
+    pub(super) fn store_held(&mut self, ctx: &mut Shared) {
+        for piece in self.content.partials.complete() {
             self.store(ctx, piece);
         }
     }
 
     /// Takes up what is on the disk of incomplete pieces, and gives up what turned out to be there.
-    pub(super) fn restore_partials(&mut self, ctx: &mut Ctx<'_>, found: Vec<PartialPiece>) {
-        let under_way: Vec<u32> = self.partials.iter().collect();
+    pub(super) fn restore_partials(&mut self, ctx: &mut Shared, found: Vec<PartialPiece>) {
+        let under_way: Vec<u32> = self.content.partials.iter().collect();
         for piece in under_way {
-            if self.have().contains(piece) {
+            if self.content.have().contains(piece) {
                 self.drop_partial(ctx, piece);
             }
         }
         for PartialPiece { piece, blocks } in found {
             let piece = piece.get();
-            let size = self.piece_size(piece);
-            let missing = self.picker.is_missing(piece) && !self.storing.contains_key(&piece);
-            if missing && self.partials.restore(piece, size, &blocks) {
-                self.picker.start(piece);
+            let size = self.content.piece_size(piece);
+            let missing =
+                self.content.picker.is_missing(piece) && !self.content.storing.contains_key(&piece);
+            if missing && self.content.partials.restore(piece, size, &blocks) {
+                self.content.picker.start(piece);
             }
         }
     }
 
     /// Writes all that is in memory of incomplete pieces, so that the next run has it.
     /// Says whether there was anything.
-    pub(super) fn flush_partials(&mut self, ctx: &mut Ctx<'_>) -> bool {
+    pub(super) fn flush_partials(&mut self, ctx: &mut Shared) -> bool {
         let mut any = false;
         while self.flush_one(ctx) {
             any = true;
@@ -386,17 +361,16 @@ impl Torrent {
     /// A part of a piece was written early.
     pub(super) fn on_written(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         piece: u32,
         begin: u32,
         len: u32,
         ok: bool,
     ) {
-        ctx.stats.write_backlog = ctx.stats.write_backlog.saturating_sub(u64::from(len));
         let after = if ok {
-            self.partials.written(piece, begin, len)
+            self.content.partials.written(piece, begin, len)
         } else {
-            self.partials.write_failed(piece, begin, len)
+            self.content.partials.write_failed(piece, begin, len)
         };
         match after {
             // What the record says of the piece may be more by now.
@@ -404,14 +378,14 @@ impl Torrent {
             Written::Complete if ok => self.store(ctx, piece),
             // It waits until the disk works.
             Written::Complete => {}
-            Written::Gone => self.picker.release(piece),
+            Written::Gone => self.content.picker.release(piece),
         }
     }
 
     /// A piece is there: everybody is told, and nobody is asked for it.
-    pub(super) fn gain(&mut self, ctx: &mut Ctx<'_>, piece: u32) {
-        let was_wanted = self.picker.is_missing(piece);
-        if !self.picker.set_have(piece) {
+    pub(super) fn gain(&mut self, ctx: &mut Shared, piece: u32) {
+        let was_wanted = self.content.picker.is_missing(piece);
+        if !self.content.picker.set_have(piece) {
             return;
         }
         ctx.notify(Notice::Piece {
@@ -419,17 +393,17 @@ impl Torrent {
             piece: PieceIndex::new(piece),
         });
         self.note_files(ctx, piece);
-        if self.peers.is_empty() {
+        if self.swarm.peers.is_empty() {
             return;
         }
-        self.news.push(piece);
-        let free_slots = self.choker.has_room(self.unchoked as usize);
+        self.swarm.news.push(piece);
+        let free_slots = self.swarm.choker.has_room(self.swarm.unchoked as usize);
         let mut owners = Vec::new();
-        for peer in self.peers.values_mut() {
+        for peer in self.swarm.peers.values_mut() {
             if !peer.have.contains(piece) {
                 // Who has enough to ask for is told later, of several pieces at a time.
                 if peer.is_waiting(free_slots) {
-                    peer.tell(ctx, &self.news);
+                    peer.tell(&mut ctx.out(), &self.swarm.news);
                 }
             } else if was_wanted {
                 peer.interesting = peer.interesting.saturating_sub(1);
@@ -438,38 +412,42 @@ impl Torrent {
                 }
             }
         }
+        let wants = self.content.picker.missing().count() > 0;
         for conn in owners {
-            self.show_interest(ctx, conn);
+            if let Some(peer) = self.swarm.peers.get_mut(&conn) {
+                peer.show_interest(&mut ctx.out(), wants);
+            }
         }
-        if self.peers.len() <= FEW_PEERS {
+        if self.swarm.peers.len() <= FEW_PEERS {
             self.tell_all(ctx);
             return;
         }
-        let peers = self.peers.len().min(HAVE_PEERS as usize) as u32;
+        let peers = self.swarm.peers.len().min(HAVE_PEERS as usize) as u32;
         let delay = limits::HAVE_DELAY / HAVE_PEERS * peers;
         ctx.timers
             .set_no_later(Timer::Have(self.id), ctx.now + delay);
     }
 
     /// Tells all peers what has come.
-    pub(crate) fn tell_all(&mut self, ctx: &mut Ctx<'_>) {
-        for peer in self.peers.values_mut() {
+    pub(super) fn tell_all(&mut self, ctx: &mut Shared) {
+        for peer in self.swarm.peers.values_mut() {
             // Who has everything wants to hear of nothing.
             if !peer.is_seed() {
-                peer.tell(ctx, &self.news);
+                peer.tell(&mut ctx.out(), &self.swarm.news);
             }
             peer.told = 0;
         }
-        self.news.clear();
+        self.swarm.news.clear();
         ctx.timers.cancel(Timer::Have(self.id));
     }
 
     /// Drops pieces under way that are not wanted any more.
-    pub(super) fn drop_unwanted_partials(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn drop_unwanted_partials(&mut self, ctx: &mut Shared) {
         let unwanted: Vec<u32> = self
+            .content
             .partials
             .iter()
-            .filter(|piece| !self.is_wanted(*piece))
+            .filter(|piece| !self.content.is_wanted(*piece))
             .collect();
         for piece in unwanted {
             self.drop_partial(ctx, piece);
@@ -477,29 +455,29 @@ impl Torrent {
     }
 
     /// Forgets all that is under way, as when the disk failed.
-    pub(super) fn drop_all_partials(&mut self, ctx: &mut Ctx<'_>) {
-        let all: Vec<u32> = self.partials.iter().collect();
+    pub(super) fn drop_all_partials(&mut self, ctx: &mut Shared) {
+        let all: Vec<u32> = self.content.partials.iter().collect();
         for piece in all {
             self.drop_partial(ctx, piece);
         }
     }
 
-    fn drop_partial(&mut self, ctx: &mut Ctx<'_>, piece: u32) {
-        let received = u64::from(self.partials.received(piece));
-        let (requested, gone) = self.partials.abandon(piece);
+    fn drop_partial(&mut self, ctx: &mut Shared, piece: u32) {
+        let received = u64::from(self.content.partials.received(piece));
+        let (requested, gone) = self.content.partials.abandon(piece);
         if gone {
-            self.picker.release(piece);
+            self.content.picker.release(piece);
         }
-        self.account_partials(ctx);
-        self.waste(ctx, received);
+        self.content.account_partials(ctx);
+        self.flow.waste(ctx, received);
         for (conn, block) in requested {
             self.cancel_elsewhere(ctx, conn, block);
         }
     }
 
     /// Whoever sent a block that was wrong is not listened to again.
-    fn convict(&mut self, ctx: &mut Ctx<'_>, guilty: Contributor) {
-        let connected = self.peers.get(&guilty.conn).map(|peer| peer.address);
+    fn convict(&mut self, ctx: &mut Shared, guilty: Contributor) {
+        let connected = self.swarm.peers.get(&guilty.conn).map(|peer| peer.address);
         // Of a peer that is gone the port is not known any more; a ban is by address.
         let address = connected.unwrap_or(SocketAddr::new(guilty.address, 0));
         self.ban(ctx, address, Blame::Corrupt);
@@ -507,55 +485,72 @@ impl Torrent {
 
     /// The next block to ask a peer for: one of a piece that is under way, then of a new piece, then
     /// one that others have been asked for.
-    fn choose_block(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) -> Option<BlockRequest> {
-        let piece_length = u64::from(self.layout.piece_length());
-        let peer = self.peers.get_mut(&conn)?;
+    fn choose_block(&mut self, ctx: &mut Shared, conn: ConnId) -> Option<BlockRequest> {
+        let piece_length = u64::from(self.content.layout.piece_length());
+        let peer = self.swarm.peers.get_mut(&conn)?;
         if peer.peer_choking {
             return self.choose_allowed(conn);
         }
         let rate = peer.down.per_second(ctx.now);
         let fast = !peer.snubbed && rate.saturating_mul(WHOLE_PIECE_SECONDS) >= piece_length;
         // What seeds alone have comes before the rest of what others can give as well.
-        let unique = if self.sequential || !peer.is_seed() {
+        let unique = if self.content.sequential || !peer.is_seed() {
             None
         } else {
-            self.picker.unique_priority()
+            self.content.picker.unique_priority()
         };
-        let picker = &self.picker;
-        let block = self.partials.request(conn, &peer.have, fast, |piece| {
-            unique.is_none() || picker.availability(piece) == 0 || picker.priority(piece) > unique
-        });
+        let picker = &self.content.picker;
+        let block = self
+            .content
+            .partials
+            .request(conn, &peer.have, fast, |piece| {
+                unique.is_none()
+                    || picker.availability(piece) == 0
+                    || picker.priority(piece) > unique
+            });
         if block.is_some() {
             return block;
         }
-        if self.partials.has_room(self.layout.piece_length()) {
-            let order = if self.sequential {
+        if self
+            .content
+            .partials
+            .has_room(self.content.layout.piece_length())
+        {
+            let order = if self.content.sequential {
                 Order::Sequential
-            } else if self.picker.have().count() == 0 && self.storing.is_empty() {
+            } else if self.content.picker.have().count() == 0 && self.content.storing.is_empty() {
                 Order::Random
             } else {
                 Order::RarestFirst
             };
-            let picked = self.picker.pick(&peer.have, ctx.rng, order).map(|picked| {
-                let wish = self.wish(conn, picked);
-                wish.unwrap_or(picked)
-            });
+            let picked = self
+                .content
+                .picker
+                .pick(&peer.have, &mut ctx.rng, order)
+                .map(|picked| {
+                    let wish = self.wish(conn, picked);
+                    wish.unwrap_or(picked)
+                });
             if let Some(piece) = picked
                 && self
+                    .content
                     .partials
-                    .start(piece, self.piece_size(piece), conn, fast)
+                    .start(piece, self.content.piece_size(piece), conn, fast)
             {
-                self.picker.start(piece);
-                return self.partials.request_open(conn, piece);
+                self.content.picker.start(piece);
+                return self.content.partials.request_open(conn, piece);
             }
         }
-        let peer = self.peers.get(&conn)?;
+        let peer = self.swarm.peers.get(&conn)?;
         if unique.is_some()
-            && let Some(block) = self.partials.request(conn, &peer.have, fast, |_| true)
+            && let Some(block) = self
+                .content
+                .partials
+                .request(conn, &peer.have, fast, |_| true)
         {
             return Some(block);
         }
-        if let Some(block) = self.partials.request_shared(conn, &peer.have) {
+        if let Some(block) = self.content.partials.request_shared(conn, &peer.have) {
             return Some(block);
         }
         self.take_over(ctx, conn)
@@ -564,13 +559,14 @@ impl Torrent {
     /// The piece that a peer would rather give than the one that was picked, if it serves us as well: it
     /// is as urgent, and no more common.
     fn wish(&mut self, conn: ConnId, picked: u32) -> Option<u32> {
-        let peer = self.peers.get_mut(&conn)?;
+        let peer = self.swarm.peers.get_mut(&conn)?;
         while let Some(piece) = peer.suggested.pop() {
             let as_good = peer.have.contains(piece)
-                && self.picker.is_open(piece)
-                && self.picker.priority(piece) == self.picker.priority(picked)
-                && self.picker.availability(piece) <= self.picker.availability(picked);
-            if as_good && !self.sequential {
+                && self.content.picker.is_open(piece)
+                && self.content.picker.priority(piece) == self.content.picker.priority(picked)
+                && self.content.picker.availability(piece)
+                    <= self.content.picker.availability(picked);
+            if as_good && !self.content.sequential {
                 return Some(piece);
             }
         }
@@ -579,42 +575,47 @@ impl Torrent {
 
     /// The next block of a piece that a choking peer gives all the same (BEP 6).
     fn choose_allowed(&mut self, conn: ConnId) -> Option<BlockRequest> {
-        let peer = self.peers.get(&conn)?;
+        let peer = self.swarm.peers.get(&conn)?;
         let mut fresh = None;
         for piece in peer
             .allowed_to_us
             .iter()
             .filter(|piece| peer.have.contains(**piece))
         {
-            if self.partials.contains(*piece) {
-                if let Some(block) = self.partials.request_open(conn, *piece) {
+            if self.content.partials.contains(*piece) {
+                if let Some(block) = self.content.partials.request_open(conn, *piece) {
                     return Some(block);
                 }
-            } else if fresh.is_none() && self.picker.is_open(*piece) {
+            } else if fresh.is_none() && self.content.picker.is_open(*piece) {
                 fresh = Some(*piece);
             }
         }
         let piece = fresh?;
         if !self
+            .content
             .partials
-            .start(piece, self.piece_size(piece), conn, false)
+            .start(piece, self.content.piece_size(piece), conn, false)
         {
             return None;
         }
-        self.picker.start(piece);
-        self.partials.request_open(conn, piece)
+        self.content.picker.start(piece);
+        self.content.partials.request_open(conn, piece)
     }
 
     /// All blocks of a piece are there: off to the digest and the disk.
-    fn store(&mut self, ctx: &mut Ctx<'_>, piece: u32) {
-        let Some(digest) = self.metainfo.piece_hash(PieceIndex::new(piece)).copied() else {
+    fn store(&mut self, ctx: &mut Shared, piece: u32) {
+        let Some(digest) = self
+            .content
+            .metainfo
+            .piece_hash(PieceIndex::new(piece))
+            .copied()
+        else {
             return;
         };
-        let Some(taken) = self.partials.take(piece) else {
+        let Some(taken) = self.content.partials.take(piece) else {
             return;
         };
-        let blocks = self.suspects.is_suspect(piece);
-        ctx.stats.write_backlog += taken.in_memory;
+        let blocks = self.content.suspects.is_suspect(piece);
         // A piece is shorter than 4 GiB.
         let about = DiskOp::Store {
             piece,
@@ -624,7 +625,7 @@ impl Torrent {
             from: taken.from,
             held: taken.held,
         };
-        self.storing.insert(piece, storing);
+        self.content.storing.insert(piece, storing);
         let job = DiskJob::Store {
             piece: PieceIndex::new(piece),
             digest,
@@ -632,14 +633,14 @@ impl Torrent {
             blocks,
         };
         ctx.disk(self.id, about, job);
-        self.account_partials(ctx);
+        self.content.account_partials(ctx);
     }
 
     /// Writes blocks of incomplete pieces when they take too much memory.
-    fn relieve_memory(&mut self, ctx: &mut Ctx<'_>) {
+    fn relieve_memory(&mut self, ctx: &mut Shared) {
         let budget = u64::from(ctx.config.write_budget) / 2;
-        self.account_partials(ctx);
-        while ctx.stats.partial_backlog > budget {
+        self.content.account_partials(ctx);
+        while ctx.budgets.partial > budget {
             if !self.flush_one(ctx) {
                 return;
             }
@@ -647,12 +648,11 @@ impl Torrent {
     }
 
     /// Writes some blocks of an incomplete piece; says whether there were any.
-    fn flush_one(&mut self, ctx: &mut Ctx<'_>) -> bool {
-        let Some(flush) = self.partials.flush() else {
+    fn flush_one(&mut self, ctx: &mut Shared) -> bool {
+        let Some(flush) = self.content.partials.flush() else {
             return false;
         };
-        self.account_partials(ctx);
-        ctx.stats.write_backlog += u64::from(flush.len);
+        self.content.account_partials(ctx);
         let about = DiskOp::Write {
             piece: flush.piece,
             begin: flush.begin,
@@ -667,55 +667,35 @@ impl Torrent {
         true
     }
 
-    /// Brings the engine's sum of what incomplete pieces hold up to date.
-    pub(super) fn account_partials(&mut self, ctx: &mut Ctx<'_>) {
-        let memory = self.partials.in_memory();
-        ctx.stats.partial_backlog = ctx
-            .stats
-            .partial_backlog
-            .saturating_sub(self.accounted)
-            .saturating_add(memory);
-        self.accounted = memory;
-    }
-
     /// A block came that was asked of another peer as well.
-    pub(super) fn cancel_elsewhere(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        conn: ConnId,
-        block: BlockRequest,
-    ) {
-        if let Some(peer) = self.peers.get_mut(&conn)
+    pub(super) fn cancel_elsewhere(&mut self, ctx: &mut Shared, conn: ConnId, block: BlockRequest) {
+        if let Some(peer) = self.swarm.peers.get_mut(&conn)
             && peer.pipeline.withdraw(block)
         {
-            peer.send(ctx, &Message::Cancel(block));
+            peer.send(&mut ctx.out(), &Message::Cancel(block));
         }
     }
 
-    fn waste(&mut self, ctx: &mut Ctx<'_>, bytes: u64) {
-        self.wasted += bytes;
-        ctx.stats.wasted += bytes;
-    }
-
     /// Tells which files a new piece completes.
-    fn note_files(&mut self, ctx: &mut Ctx<'_>, piece: u32) {
-        let size = self.piece_size(piece);
-        let Some(spans) = self.layout.spans(PieceIndex::new(piece), 0, size) else {
+    fn note_files(&mut self, ctx: &mut Shared, piece: u32) {
+        let size = self.content.piece_size(piece);
+        let Some(spans) = self.content.layout.spans(PieceIndex::new(piece), 0, size) else {
             return;
         };
         let files: Vec<FileIndex> = spans.map(|span| span.file).collect();
         for file in files {
             let index = file.as_usize();
-            let Some(missing) = self.file_missing.get_mut(index) else {
+            let Some(missing) = self.content.file_missing.get_mut(index) else {
                 continue;
             };
             *missing = missing.saturating_sub(1);
             let wanted = self
+                .content
                 .priorities
                 .get(index)
                 .is_some_and(|priority| *priority != crate::command::Priority::Skip);
-            let data = self.layout.file_kind(file) == Some(crate::metainfo::FileKind::Data);
-            if *missing == 0 && wanted && data && self.is_running() {
+            let data = self.content.layout.file_kind(file) == Some(crate::metainfo::FileKind::Data);
+            if *missing == 0 && wanted && data && self.course.is_running() {
                 ctx.notify(Notice::FileCompleted {
                     torrent: self.id,
                     file,
@@ -727,21 +707,21 @@ impl Torrent {
 
     /// Nothing is there any more, as far as is known. What is in memory of pieces under way stays if told
     /// so.
-    pub(super) fn forget_pieces(&mut self, ctx: &mut Ctx<'_>, hold: bool) {
-        let storing: Vec<u32> = self.storing.keys().copied().collect();
+    pub(super) fn forget_pieces(&mut self, ctx: &mut Shared, hold: bool) {
+        let storing: Vec<u32> = self.content.storing.keys().copied().collect();
         for piece in storing {
             self.hold_back(ctx, piece, false);
         }
         if hold {
-            self.partials.forget_stored();
+            self.content.partials.forget_stored();
         } else {
             self.drop_all_partials(ctx);
         }
         self.tell_all(ctx);
-        for piece in 0..self.layout.piece_count() {
-            self.suspects.forget(piece);
-            self.picker.set_lost(piece);
+        for piece in 0..self.content.layout.piece_count() {
+            self.content.suspects.forget(piece);
+            self.content.picker.set_lost(piece);
         }
-        self.count_missing();
+        self.content.count_missing();
     }
 }

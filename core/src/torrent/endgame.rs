@@ -6,7 +6,7 @@
 //! bottleneck the second copy takes the place of a block that is missing. So the end is not a matter of
 //! asking everybody for everything, but of nobody having too much to do:
 //!
-//! 1. Peers are asked for less and less ahead ([`Torrent::share_of_rest`]): for half of the time that the
+//! 1. Peers are asked for less and less ahead ([`Transfer::share_of_rest`]): for half of the time that the
 //!    rest takes, at the pace of each. Who turns out faster than was thought finds something left to do.
 //! 2. The very last blocks go to those who will have delivered them soonest. A peer that would hold up
 //!    the others is left out.
@@ -17,12 +17,12 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::ctx::Ctx;
 use crate::id::ConnId;
 use crate::limits;
 use crate::peer::Peer;
+use crate::shared::Shared;
 use crate::time::Instant;
-use crate::torrent::Torrent;
+use crate::torrent::transfer::Transfer;
 use crate::wire::BlockRequest;
 
 /// What is left is shared out with care once it takes no longer than this: twice what the deepest
@@ -32,12 +32,12 @@ const END: Duration = Duration::from_secs(12);
 /// A peer is asked for so many blocks whatever its share: one is on its way and one is next.
 const LEAST: u32 = 2;
 
-impl Torrent {
+impl Transfer<'_> {
     /// How many requests a peer may have outstanding, now that little is left; none while there is enough
     /// for everybody.
     pub(super) fn share_of_rest(&mut self, now: Instant, conn: ConnId) -> Option<u32> {
         let share = self.left(now).map(|left| self.share(now, conn, left));
-        if let Some(peer) = self.peers.get_mut(&conn) {
+        if let Some(peer) = self.swarm.peers.get_mut(&conn) {
             peer.waits_for_rest = share == Some(0);
         }
         share
@@ -46,18 +46,18 @@ impl Torrent {
     /// Bytes a second that a peer can be expected to deliver: by what it has shown, or as much as the
     /// others do on average.
     pub(super) fn pace(&self, now: Instant, conn: ConnId) -> Option<u64> {
-        let peer = self.peers.get(&conn)?;
+        let peer = self.swarm.peers.get(&conn)?;
         peer.pipeline.pace(peer.down.per_second(now), now)
     }
 
     /// A block that another peer is late with, for a peer that has nothing else to do. It counts as asked
     /// for.
-    pub(super) fn take_over(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) -> Option<BlockRequest> {
-        if !self.is_all_asked() {
+    pub(super) fn take_over(&mut self, ctx: &mut Shared, conn: ConnId) -> Option<BlockRequest> {
+        if !self.content.is_all_asked() {
             return None;
         }
         let now = ctx.now;
-        let peer = self.peers.get(&conn)?;
+        let peer = self.swarm.peers.get(&conn)?;
         if peer.is_late(now) {
             return None;
         }
@@ -68,6 +68,7 @@ impl Torrent {
             None => return None,
         };
         let mut late: Vec<(Duration, ConnId)> = self
+            .swarm
             .peers
             .values()
             .filter(|other| other.conn != conn && other.is_late(now))
@@ -76,17 +77,19 @@ impl Torrent {
             .collect();
         late.sort_unstable();
         while let Some((_, from)) = late.pop() {
-            let Some(other) = self.peers.get(&from) else {
+            let Some(other) = self.swarm.peers.get(&from) else {
                 continue;
             };
             let first = other.pipeline.blocks().next();
             // Answers come in order: what was asked last is least likely to be on its way.
             let copy = other.pipeline.blocks().rev().find_map(|block| {
-                let peer = self.peers.get(&conn)?;
+                let peer = self.swarm.peers.get(&conn)?;
                 if !peer.have.contains(block.piece) {
                     return None;
                 }
-                self.partials.request_copy(conn, block.piece, block.begin)
+                self.content
+                    .partials
+                    .request_copy(conn, block.piece, block.begin)
             });
             let Some(block) = copy else {
                 continue;
@@ -94,7 +97,9 @@ impl Torrent {
             // What the late one sends next is probably on its way, and it is given the chance. The rest
             // it need not send any more.
             if first != Some(block) {
-                self.partials.release(from, block.piece, block.begin);
+                self.content
+                    .partials
+                    .release(from, block.piece, block.begin);
                 self.cancel_elsewhere(ctx, from, block);
             }
             return Some(block);
@@ -103,34 +108,30 @@ impl Torrent {
     }
 
     /// Lets others take over what a peer is late with.
-    pub(super) fn offer_late(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    pub(super) fn offer_late(&mut self, ctx: &mut Shared, conn: ConnId) {
         let is_late = self
+            .swarm
             .peers
             .get(&conn)
             .is_some_and(|peer| peer.is_late(ctx.now));
-        if is_late && self.is_all_asked() {
+        if is_late && self.content.is_all_asked() {
             self.request_blocks_of_all_but(ctx, conn);
         }
     }
 
-    /// Whether everything that anybody could be asked for is asked of somebody. Before that, a peer that
-    /// has nothing for us but what others are asked for is no reason to ask twice.
-    pub(super) fn is_all_asked(&self) -> bool {
-        !self.partials.has_open() && !self.picker.has_obtainable()
-    }
-
     /// How long what is missing takes at the rate there is; none as long as that is not known, or long.
     fn left(&self, now: Instant) -> Option<Duration> {
-        let pieces = u128::from(self.picker.open_pieces()) * u128::from(self.layout.piece_length());
-        let blocks = self.partials.missing() as u128 * u128::from(limits::BLOCK_LEN);
-        let rate = u128::from(self.down.per_second(now));
+        let pieces = u128::from(self.content.picker.open_pieces())
+            * u128::from(self.content.layout.piece_length());
+        let blocks = self.content.partials.missing() as u128 * u128::from(limits::BLOCK_LEN);
+        let rate = u128::from(self.flow.down.per_second(now));
         let nanos = ((pieces + blocks) * 1_000_000_000).checked_div(rate)?;
         let left = Duration::from_nanos(u64::try_from(nanos).ok()?);
         (left < END).then_some(left)
     }
 
     fn share(&self, now: Instant, conn: ConnId, left: Duration) -> u32 {
-        let Some(peer) = self.peers.get(&conn) else {
+        let Some(peer) = self.swarm.peers.get(&conn) else {
             return 0;
         };
         let Some(pace) = self.pace(now, conn).or_else(|| self.usual_pace(now)) else {
@@ -156,8 +157,9 @@ impl Torrent {
 
     /// How soon a block would come that was asked of another peer that has all that is missing.
     fn quickest(&self, now: Instant, but: ConnId) -> Option<Duration> {
-        let missing = self.picker.missing().count();
-        self.peers
+        let missing = self.content.picker.missing().count();
+        self.swarm
+            .peers
             .values()
             .filter(|peer| peer.conn != but && peer.is_open() && !peer.snubbed)
             .filter(|peer| peer.interesting == missing && !peer.is_late(now))
@@ -171,10 +173,12 @@ impl Torrent {
     /// What a peer delivers that delivers something, on average.
     fn usual_pace(&self, now: Instant) -> Option<u64> {
         let delivering = self
+            .swarm
             .peers
             .values()
             .filter(|peer| peer.down.per_second(now) > 0);
-        self.down
+        self.flow
+            .down
             .per_second(now)
             .checked_div(delivering.count() as u64)
     }

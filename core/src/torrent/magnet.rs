@@ -2,11 +2,10 @@
 //! fetches its metadata from them, and becomes an ordinary torrent without letting go of them.
 //!
 //! What peers say that they have is kept as it came and judged when the storage is open and checked: a
-//! torrent is `early` until then.
+//! torrent is `unjudged` until then.
 
 use alloc::boxed::Box;
 use alloc::string::ToString;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -15,85 +14,72 @@ use bytes::Bytes;
 
 use crate::bencode;
 use crate::command::Priority;
-use crate::ctx::{Ctx, Timer};
+use crate::ctx::Timer;
 use crate::error::Blame;
 use crate::id::ConnId;
 use crate::limits;
-use crate::metainfo::{
-    self, FileIndex, FileKind, Layout, Magnet, Metainfo, MetainfoError, torrent_file,
-};
-use crate::notice::{DisconnectReason, Notice, TorrentState};
-use crate::torrent::Torrent;
-use crate::torrent::metadata::{Arrival, Fetch};
-use crate::torrent::picker::Picker;
-use crate::tracker::UdpTrackers;
-use crate::wire::{BlockRequest, Message, MetadataMessage};
-
-/// What trackers are told to be missing while nobody knows how much it is: enough not to be taken for a
-/// seed, and what others tell, too.
-pub(super) const UNKNOWN_LEFT: u64 = 16 * 1024;
+use crate::metainfo::{self, FileIndex, FileKind, Magnet, Metainfo, MetainfoError, torrent_file};
+use crate::notice::{DisconnectReason, Notice};
+use crate::shared::Shared;
+use crate::signal::Signal;
+use crate::torrent::content::Content;
+use crate::torrent::metadata::Arrival;
+use crate::torrent::phase::{Activity, Phase};
+use crate::torrent::trade::Trade;
+use crate::torrent::transfer::Transfer;
+use crate::wire::{Message, MetadataMessage};
 
 /// More pieces than this are not told one by one: the peers are connected anew instead.
 const MAX_HAVES: u32 = 4_096;
 
-impl Torrent {
-    /// Looks for the metadata. Connections that there are stay.
-    pub(super) fn fetch_metadata(&mut self, ctx: &mut Ctx<'_>) {
-        self.set_state(ctx, TorrentState::FetchingMetadata);
-        ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
-        ctx.lsd.join(self.id, ctx.now, ctx.timers);
-        self.start_dht(ctx);
-        self.seek_peers(ctx);
-    }
-
+impl Trade {
     /// Asks for what is missing of the metadata.
-    pub(super) fn fetch_more(&mut self, ctx: &mut Ctx<'_>) {
-        if self.state != TorrentState::FetchingMetadata {
-            return;
-        }
-        let Some(fetch) = &mut self.fetch else {
+    pub(super) fn fetch_more(&mut self, ctx: &mut Shared) {
+        let Phase::Fetching(fetching) = &mut self.phase else {
             return;
         };
-        for (conn, piece) in fetch.requests(ctx.now) {
-            if let Some(peer) = self.peers.get_mut(&conn) {
+        if self.course.activity() != Activity::Fetching || fetching.unusable.is_some() {
+            return;
+        }
+        for (conn, piece) in fetching.fetch.requests(ctx.now) {
+            if let Some(peer) = self.swarm.peers.get_mut(&conn) {
                 let id = peer.extensions.metadata;
                 let payload = MetadataMessage::Request { piece }.encode();
-                peer.send(ctx, &Message::Extended { id, payload });
+                peer.send(&mut ctx.out(), &Message::Extended { id, payload });
             }
         }
-        match fetch.deadline(ctx.now) {
+        match fetching.fetch.deadline(ctx.now) {
             Some(at) => ctx.timers.set(Timer::Metadata(self.id), at),
             None => ctx.timers.cancel(Timer::Metadata(self.id)),
         }
     }
 
-    /// Somebody is late with the metadata; or it is all that was wanted, or of no use.
-    pub(crate) fn on_metadata_timer(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
-        let at_end = self.unusable.is_some() || self.fetch.is_none();
-        if at_end && self.state == TorrentState::FetchingMetadata {
-            self.pause(ctx, udp);
-            return;
-        }
-        self.fetch_more(ctx);
+    /// Whether the metadata is all that was wanted, or of no use.
+    pub(super) fn is_done(&self) -> bool {
+        let at_end = match &self.phase {
+            Phase::Fetching(fetching) => fetching.unusable.is_some(),
+            Phase::Loaded(_) => true,
+        };
+        at_end && self.course.activity() == Activity::Fetching
     }
 
     /// A piece of the metadata came.
     pub(super) fn on_metadata(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         conn: ConnId,
         piece: u32,
         total_size: Option<u32>,
         data: &[u8],
     ) -> Result<(), Blame> {
-        let Some(fetch) = &mut self.fetch else {
+        let Phase::Fetching(fetching) = &mut self.phase else {
             return Ok(());
         };
-        if let Some(peer) = self.peers.get_mut(&conn) {
+        if let Some(peer) = self.swarm.peers.get_mut(&conn) {
             peer.last_useful = ctx.now;
             peer.last_moved = Some(ctx.now);
         }
-        match fetch.received(conn, piece, total_size, data)? {
+        match fetching.fetch.received(conn, piece, total_size, data)? {
             Arrival::Waiting | Arrival::Spoilt => {}
             Arrival::Lied { by } => self.ban(ctx, SocketAddr::new(by, 0), Blame::Corrupt),
             Arrival::Complete { info, liars } => {
@@ -109,18 +95,24 @@ impl Torrent {
     }
 
     /// The metadata is there, and matches the info-hash.
-    fn adopt(&mut self, ctx: &mut Ctx<'_>, info: &[u8]) {
-        let magnet = self.magnet.take();
-        let trackers = magnet.as_ref().map_or(&[][..], |magnet| &magnet.trackers);
+    fn adopt(&mut self, ctx: &mut Shared, info: &[u8]) {
+        let Phase::Fetching(fetching) = &mut self.phase else {
+            return;
+        };
+        let magnet = fetching.magnet.as_ref();
+        let trackers = magnet.map_or(&[][..], |magnet| &magnet.trackers);
         let tiers: Vec<_> = trackers.iter().map(|url| [url.clone()].into()).collect();
-        let web_seeds = magnet.as_ref().map_or(&[][..], |magnet| &magnet.web_seeds);
+        let web_seeds = magnet.map_or(&[][..], |magnet| &magnet.web_seeds);
         let bytes = torrent_file(info, &tiers, web_seeds);
         let names = ctx.config.names;
         let read = parse_fetched(info, &bytes)
-            .map(|metainfo| metainfo.named_as(&self.metainfo, names))
+            .map(|metainfo| match &fetching.given_name {
+                Some(name) => metainfo.with_name(name, names),
+                None => metainfo.with_names(names),
+            })
             .map_err(|error| error.to_string())
-            .and_then(|metainfo| match &magnet {
-                Some(magnet) if self.priorities.is_empty() => {
+            .and_then(|metainfo| match magnet {
+                Some(magnet) if fetching.priorities.is_empty() => {
                     let selection =
                         selection(magnet, &metainfo).map_err(|error| error.to_string())?;
                     Ok((metainfo, selection))
@@ -135,25 +127,21 @@ impl Torrent {
                     torrent: self.id,
                     error: error.clone(),
                 });
-                self.unusable = Some(error);
-                self.magnet = magnet;
-                ctx.timers.set(Timer::Metadata(self.id), ctx.now);
+                fetching.unusable = Some(error);
+                ctx.timers.cancel(Timer::Metadata(self.id));
+                ctx.signal(Signal::Done(self.id));
                 return;
             }
         };
-        self.fetch = None;
-        if self.priorities.is_empty() {
-            self.priorities = selection;
-        }
-        self.priorities
-            .resize(metainfo.files().len(), Priority::Normal);
-        self.layout = Layout::new(&metainfo);
-        self.picker = Picker::new(self.layout.piece_count());
-        self.metainfo = Arc::new(metainfo);
-        self.apply_priorities();
-        self.count_missing();
-        let map = self.layout.piece_count().div_ceil(8);
-        for peer in self.peers.values_mut() {
+        let priorities = match fetching.priorities.is_empty() {
+            true => selection,
+            false => core::mem::take(&mut fetching.priorities),
+        };
+        let metadata_only = fetching.metadata_only;
+        let content = Content::new(metainfo, priorities, fetching.sequential, true);
+        let map = content.layout.piece_count().div_ceil(8);
+        self.phase = Phase::Loaded(Box::new(content));
+        for peer in self.swarm.peers.values_mut() {
             peer.decoder.set_max_bitfield(map);
         }
         ctx.timers.cancel(Timer::Metadata(self.id));
@@ -161,24 +149,28 @@ impl Torrent {
             torrent: self.id,
             metainfo: bytes,
         });
-        if self.metainfo.is_private() {
+        if self.phase.is_private() {
             self.become_private(ctx);
         }
         self.storage.note_fetched();
-        if self.metadata_only {
-            ctx.timers.set(Timer::Metadata(self.id), ctx.now);
-        } else {
-            self.open_storage(ctx);
+        if metadata_only {
+            ctx.signal(Signal::Done(self.id));
+        } else if let Some(mut transfer) = self.transfer() {
+            transfer.open_storage(ctx);
         }
     }
 
     /// It turned out to be private (BEP 27): whoever was found otherwise than by its trackers goes.
-    fn become_private(&mut self, ctx: &mut Ctx<'_>) {
-        self.candidates.forget_hearsay();
+    fn become_private(&mut self, ctx: &mut Shared) {
+        self.swarm.candidates.forget_hearsay();
         ctx.lsd.leave(self.id);
-        self.quit_dht(ctx);
+        // The DHT forgets it when it is asked what it knows.
+        if ctx.config.dht.enabled {
+            ctx.timers.cancel(Timer::DhtTorrent(self.id));
+            ctx.signal(Signal::LookUp(self.id));
+        }
         ctx.timers.cancel(Timer::Pex(self.id));
-        let peers = self.peers.values();
+        let peers = self.swarm.peers.values();
         let strangers: Vec<ConnId> = peers
             .filter(|peer| peer.source.is_hearsay())
             .map(|peer| peer.conn)
@@ -186,111 +178,62 @@ impl Torrent {
         for conn in strangers {
             self.disconnect(ctx, conn, DisconnectReason::Stopped);
         }
-        self.candidates.forget_hearsay();
+        self.swarm.candidates.forget_hearsay();
     }
+}
 
-    /// What a peer says while nobody knows what it means.
-    pub(super) fn on_early_message(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        conn: ConnId,
-        message: Message,
-    ) -> Result<(), Blame> {
-        let Some(peer) = self.peers.get_mut(&conn) else {
-            return Ok(());
-        };
-        match message {
-            Message::Choke => peer.peer_choking = true,
-            Message::Unchoke => peer.peer_choking = false,
-            Message::Interested => peer.peer_interested = true,
-            Message::NotInterested => peer.peer_interested = false,
-            Message::Have(piece) => {
-                peer.early.insert(piece)?;
-                // They come as fast as the peer downloads.
-                return Ok(());
-            }
-            Message::Bitfield(bits) => peer.early.set(&bits),
-            Message::HaveAll => peer.early.set_all(),
-            Message::HaveNone => peer.early.set_none(),
-            Message::Request(block) => reject(ctx, peer, block),
-            Message::AllowedFast(piece) => {
-                if peer.allowed_to_us.len() < super::swarm::MAX_ALLOWED
-                    && !peer.allowed_to_us.contains(&piece)
-                {
-                    peer.allowed_to_us.push(piece);
-                }
-            }
-            Message::Extended { id, payload } => {
-                return self.on_extended(ctx, conn, id, &payload);
-            }
-            Message::KeepAlive
-            | Message::Cancel(_)
-            | Message::Port(_)
-            | Message::Suggest(_)
-            | Message::Reject(_) => {}
-        }
-        self.on_chatter(conn)
-    }
-
+impl Transfer<'_> {
     /// The storage is open and checked for the first time: what peers have said is judged, and they hear
     /// what there is.
-    pub(super) fn end_early(&mut self, ctx: &mut Ctx<'_>) {
-        if !core::mem::take(&mut self.early) {
+    pub(super) fn judge_maps(&mut self, ctx: &mut Shared) {
+        if !core::mem::take(&mut self.content.unjudged) {
             return;
         }
-        let pieces = self.layout.piece_count();
-        let have: Vec<u32> = match self.have().count() {
-            count if count <= MAX_HAVES => self.have().iter().collect(),
+        let pieces = self.content.layout.piece_count();
+        let have: Vec<u32> = match self.content.have().count() {
+            count if count <= MAX_HAVES => self.content.have().iter().collect(),
             _ => {
                 self.disconnect_all(ctx);
                 return;
             }
         };
-        let conns: Vec<ConnId> = self.peers.keys().copied().collect();
-        for conn in conns {
-            let Some(peer) = self.peers.get_mut(&conn) else {
+        for conn in self.swarm.conns() {
+            let Some(peer) = self.swarm.peers.get_mut(&conn) else {
                 continue;
             };
             peer.have = crate::bitfield::Bitfield::new(pieces);
             peer.allowed_to_us.retain(|piece| *piece < pieces);
             for piece in &have {
-                peer.send(ctx, &Message::Have(*piece));
+                peer.send(&mut ctx.out(), &Message::Have(*piece));
             }
             match core::mem::take(&mut peer.early).resolve(pieces) {
                 Ok(None) => {}
                 Ok(Some(map)) => {
                     peer.mapped = true;
                     peer.have = map;
-                    self.picker.peer_joined(&peer.have);
-                    peer.interesting = self.picker.count_missing(&peer.have);
-                    self.show_interest(ctx, conn);
+                    self.content.picker.peer_joined(&peer.have);
+                    peer.interesting = self.content.picker.count_missing(&peer.have);
+                    let wants = self.content.picker.missing().count() > 0;
+                    peer.show_interest(&mut ctx.out(), wants);
                 }
                 Err(blame) => self.punish(ctx, conn, blame),
             }
         }
         self.refresh_extended_handshakes(ctx);
-        if !self.peers.is_empty() {
+        if !self.swarm.peers.is_empty() {
             let soon = ctx.now + Duration::from_secs(1);
             ctx.timers.set_no_later(Timer::Choke(self.id), soon);
         }
     }
 
-    /// After `end_early`, in the state that follows: the first requests, and the first to go.
-    pub(super) fn greet_early_peers(&mut self, ctx: &mut Ctx<'_>) {
+    /// After `judge_maps`, in the state that follows: the first requests, and the first to go.
+    pub(super) fn greet_early_peers(&mut self, ctx: &mut Shared) {
         self.disconnect_useless(ctx);
-        let conns: Vec<ConnId> = self.peers.keys().copied().collect();
-        for conn in conns {
+        for conn in self.swarm.conns() {
             self.request_blocks(ctx, conn);
             ctx.timers
                 .set_no_later(Timer::Conn(conn), ctx.now + limits::CHOKE_INTERVAL);
         }
-    }
-
-    /// The fetch for a magnet link, if there is no metadata.
-    pub(super) fn new_fetch(metainfo: &Metainfo, ctx: &Ctx<'_>) -> Option<Box<Fetch>> {
-        let unknown = metainfo.info_bytes().is_empty();
-        let fetch = || Fetch::new(metainfo.info_hash(), ctx.config.max_metadata_size);
-        unknown.then(fetch).map(Box::new)
     }
 }
 
@@ -299,13 +242,6 @@ impl Torrent {
 fn parse_fetched(info: &[u8], torrent: &Bytes) -> Result<Metainfo, MetainfoError> {
     bencode::scan_all(info, metainfo::limits::BENCODE)?;
     Metainfo::parse(torrent.clone())
-}
-
-/// Says no to a request, where there is a way to say so.
-fn reject(ctx: &mut Ctx<'_>, peer: &mut crate::peer::Peer, block: BlockRequest) {
-    if peer.fast {
-        peer.send(ctx, &Message::Reject(block));
-    }
 }
 
 /// A link selects files of which the torrent has none. It is of another torrent, or was written wrong; to

@@ -1,161 +1,119 @@
-//! One torrent: its state, and what leads from one state to the next.
+//! One torrent: its parts, and what leads from one state to the next.
+//!
+//! A [`Torrent`] is two halves. [`trade`](self::trade) is all that goes on with peers and the disk; `discovery` is who
+//! tells of peers. Neither half reaches the other: what the first has to tell the second is a
+//! [`Signal`], and what they do together is in this file.
 //!
 //! | file | subject |
 //! |---|---|
-//! | `swarm` | peers come, talk, and go |
-//! | `places` | who gets a place, and who gives one up for it |
+//! | `phase` | what is known of it, and what it is doing |
+//! | `trade` | connections, from the handshake to the end, whether the metadata is known or not |
+//! | `transfer` | what transfers data once it is: the parts below, lent together |
+//! | `content` | part: what it consists of and what of that is there |
+//! | `disk` | part: the storage: opening, checking, checkpoints, failures |
+//! | `swarm`, `places` | part: the peers; who gets a place, and who gives one up for it |
+//! | `flow`, `goal` | part: rates, limits, sums; when it has been seeded enough |
+//! | `discovery` | part: its trackers, and when it is looked up in the DHT |
+//! | `messages`, `download`, `endgame`, `upload` | which pieces peers have, which blocks are asked of whom, and served to whom |
 //! | `extended`, `metadata`, `magnet`, `pex` | extension messages: metadata given and fetched, peers exchanged |
-//! | `download` | which blocks are asked of whom, and what becomes of them |
-//! | `trackerless` | when it is looked up in the DHT |
-//! | `upload` | serving requests, and whom to unchoke |
-//! | `disk` | the storage: opening, checking, checkpoints, failures |
-//! | `goal` | when it has been seeded enough |
 //! | `picker`, `partial`, `blame`, `choker`, `handout`, `roster`, `candidates` | the decisions, without I/O or peers' state |
 //! | `view` | what users see |
 
 pub(crate) mod blame;
 pub(crate) mod candidates;
 pub(crate) mod choker;
+mod content;
+mod discovery;
 mod disk;
 mod download;
 mod endgame;
 mod extended;
+mod flow;
 mod goal;
 pub(crate) mod handout;
 mod magnet;
+mod messages;
 pub(crate) mod metadata;
 pub(crate) mod partial;
 pub(crate) mod pex;
+mod phase;
 pub(crate) mod picker;
 mod piece;
 mod places;
 pub(crate) mod roster;
 mod swarm;
-mod trackerless;
+mod trade;
+mod transfer;
 mod upload;
 mod view;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
-use alloc::sync::Arc;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use crate::action::{Action, DiskJob};
-use crate::bitfield::Bitfield;
-use crate::command::{AddTorrent, Priority, RateLimits, SeedGoal};
-use crate::ctx::{Ctx, Timer};
+use bytes::Bytes;
+
+use crate::action::Action;
+use crate::command::{AddTorrent, Priority, RateLimits, Reply, SeedGoal};
+use crate::ctx::{DiskOp, Timer};
 use crate::error::CommandError;
-use crate::eviction::{Census, Evictor};
+use crate::event::{CloseReason, DiskDone, DiskError, OpResult};
+use crate::eviction::{Facts as PlaceFacts, Worth};
+use crate::gate::Lane;
 use crate::id::{ConnId, OpId, RequestId, TorrentId};
-use crate::limits;
-use crate::metainfo::{FileIndex, FileKind, InfoHash, Layout, Magnet, Metainfo, PieceIndex};
-use crate::notice::{Notice, TorrentState};
-use crate::peer::Peer;
-use crate::rate::Rate;
-use crate::ratelimit::Bucket;
+use crate::metainfo::{FileIndex, InfoHash, Magnet, Metainfo, Node};
+use crate::notice::{DisconnectReason, Notice, PeerError};
+use crate::peer::Introduction;
+use crate::shared::Shared;
+use crate::signal::Signal;
 use crate::status::PeerSource;
+use crate::throttle::Direction;
 use crate::time::Instant;
 pub(crate) use crate::torrent::magnet::selection;
+pub use crate::torrent::view::TorrentView;
 
-use crate::torrent::blame::Suspects;
-use crate::torrent::candidates::Candidates;
-use crate::torrent::choker::Choker;
-use crate::torrent::disk::Storage;
-use crate::torrent::handout::Handout;
+use crate::torrent::content::Content;
+use crate::torrent::discovery::Discovery;
+use crate::torrent::disk::{AfterDisk, PROBE_JITTER, RemoveFiles, Storage};
+use crate::torrent::flow::Flow;
 use crate::torrent::metadata::Fetch;
-use crate::torrent::partial::Partials;
-use crate::torrent::picker::Picker;
-use crate::torrent::roster::Roster;
-use crate::tracker::{Announcer, Facts, UdpTrackers};
-use crate::wire::{BlockData, BlockRequest};
+use crate::torrent::phase::{Activity, Course, Fetching, Phase};
+use crate::torrent::swarm::Swarm;
+use crate::torrent::trade::Trade;
+use crate::tracker::{Facts, UdpOutcome};
 
-pub use self::view::TorrentView;
+/// What trackers are told to be missing while nobody knows how much it is: enough not to be taken for a
+/// seed, and what others tell, too.
+const UNKNOWN_LEFT: u64 = 16 * 1024;
 
 /// A torrent and everything that belongs to it.
 #[derive(Debug)]
 pub(crate) struct Torrent {
-    pub(crate) id: TorrentId,
-    /// Stands in for what is not known while the metadata is being fetched.
-    pub(crate) metainfo: Arc<Metainfo>,
-    pub(crate) layout: Layout,
-    state: TorrentState,
-    /// What is there of the metadata; none when it is all there.
-    fetch: Option<Box<Fetch>>,
-    /// Whether what peers have cannot be judged yet: from a magnet link until the storage is open.
-    early: bool,
-    /// The link that the metadata is fetched for.
-    magnet: Option<Box<Magnet>>,
-    /// Whether to pause when the metadata is there.
-    metadata_only: bool,
-    /// Why no torrent can be made of the metadata.
-    unusable: Option<String>,
-    /// The user, or a goal, wants it stopped.
-    paused: bool,
-    storage: Storage,
-
-    /// Knows what is verified and written, too.
-    picker: Picker,
-    partials: Partials<BlockData>,
-    /// What of the incomplete pieces' memory is in the engine's sum.
-    accounted: u64,
-    suspects: Suspects,
-    /// Pieces that came, until all peers have been told.
-    news: Vec<u32>,
-    /// Pieces on their way through the digest to the disk.
-    storing: BTreeMap<u32, download::Storing>,
-    /// Reads under way, and which requests each serves.
-    reads: BTreeMap<OpId, Vec<BlockRequest>>,
-    /// Empty lists for those to come.
-    spare_runs: Vec<Vec<BlockRequest>>,
-    priorities: Vec<Priority>,
-    sequential: bool,
-    /// Missing pieces of each file.
-    file_missing: Vec<u32>,
-    /// Whether `Completed` has been told for what is wanted now.
-    completed: bool,
-
-    peers: BTreeMap<ConnId, Peer>,
-    /// How many of them are not choked.
-    unchoked: u32,
-    /// How many of them are on which network.
-    networks: Census,
-    /// Who of them may have to go.
-    evictor: Evictor,
-    /// Who is told of to whom.
-    roster: Roster,
-    candidates: Candidates,
-    choker: Choker,
-    /// What to offer to whom, once the torrent is complete and has somebody to offer it to.
-    handout: Option<Handout>,
-    announcer: Announcer,
-    /// Whether the announcer has been told to start, and not to stop.
-    announcing: bool,
-    /// Whether trackers are to be asked for more peers before it is time.
-    hungry: bool,
-    dht: trackerless::Schedule,
-
-    down_limit: Bucket,
-    up_limit: Bucket,
-    down: Rate,
-    up: Rate,
-    session_downloaded: u64,
-    session_uploaded: u64,
-    earlier_downloaded: u64,
-    earlier_uploaded: u64,
-    wasted: u64,
-    goal: SeedGoal,
-    seeding_since: Option<Instant>,
-    /// Since when it downloads, if it does.
-    downloading_since: Option<Instant>,
-    /// How long it has downloaded before.
-    downloaded_for: Duration,
-
+    trade: Trade,
+    discovery: Discovery,
     /// Requests that wait for this torrent to be gone.
     removal: Vec<RequestId>,
     delete_data: bool,
+}
+
+/// What is known of a torrent that is added.
+#[derive(Debug)]
+pub(crate) enum Known {
+    /// All of it.
+    Metainfo(Box<Metainfo>),
+    /// What a link says, and what it is called until its metadata says so.
+    Link { info_hash: InfoHash, name: String },
+}
+
+impl Known {
+    pub(crate) fn info_hash(&self) -> InfoHash {
+        match self {
+            Self::Metainfo(metainfo) => metainfo.info_hash(),
+            Self::Link { info_hash, .. } => *info_hash,
+        }
+    }
 }
 
 /// What the engine must do after a torrent has handled something.
@@ -170,192 +128,179 @@ pub(crate) enum Fate {
 impl Torrent {
     pub(crate) fn new(
         id: TorrentId,
-        metainfo: Metainfo,
+        known: Known,
         magnet: Option<&Magnet>,
         add: &AddTorrent,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
     ) -> Self {
-        let layout = Layout::new(&metainfo);
-        let pieces = layout.piece_count();
-        let fetch = Self::new_fetch(&metainfo, ctx);
-        let is_known = fetch.is_none();
-        let announcer = match &add.trackers {
-            Some(tiers) => Announcer::new(tiers, ctx.config.allow_local_trackers, ctx.rng),
-            None => {
-                let mut tiers = metainfo.trackers().to_vec();
-                let urls = magnet.map_or(&[][..], |magnet| &magnet.trackers);
-                tiers.extend(urls.iter().map(|url| Vec::from([url.clone()])));
-                Announcer::new(&tiers, ctx.config.allow_local_trackers, ctx.rng)
-            }
+        let info_hash = known.info_hash();
+        let metainfo = match &known {
+            Known::Metainfo(metainfo) => Some(&**metainfo),
+            Known::Link { .. } => None,
         };
-        let mut priorities: Vec<Priority> = add.priorities.clone();
-        if fetch.is_none() {
-            if let Some(magnet) = magnet
-                && priorities.is_empty()
-            {
-                // A link that selects nothing was refused.
-                priorities = selection(magnet, &metainfo).unwrap_or_default();
+        let discovery = Discovery::new(id, metainfo, magnet, add, ctx);
+        let swarm = Swarm::new(ctx);
+        // A link to what is known already has nothing to fetch.
+        let all_there = add.metadata_only && magnet.is_some() && metainfo.is_some();
+        let phase = match known {
+            Known::Metainfo(metainfo) => {
+                let mut priorities = add.priorities.clone();
+                if let Some(magnet) = magnet
+                    && priorities.is_empty()
+                {
+                    // A link that selects nothing was refused.
+                    priorities = selection(magnet, &metainfo).unwrap_or_default();
+                }
+                let content = Content::new(*metainfo, priorities, add.sequential, false);
+                Phase::Loaded(Box::new(content))
             }
-            priorities.resize(metainfo.files().len(), Priority::Normal);
-        }
-        let mut torrent = Self {
-            id,
-            state: TorrentState::Checking,
-            early: fetch.is_some(),
-            magnet: fetch
-                .is_some()
-                .then(|| magnet.cloned().map(Box::new))
-                .flatten(),
-            fetch,
-            metadata_only: add.metadata_only,
-            unusable: None,
-            paused: add.paused || add.metadata_only && magnet.is_some() && is_known,
-            storage: Storage::new(add.storage, add.recheck, add.overwrite),
-            picker: Picker::new(pieces),
-            partials: Partials::default(),
-            accounted: 0,
-            suspects: Suspects::default(),
-            news: Vec::new(),
-            storing: BTreeMap::new(),
-            reads: BTreeMap::new(),
-            spare_runs: Vec::new(),
-            priorities,
-            sequential: add.sequential,
-            file_missing: Vec::new(),
-            completed: false,
-            peers: BTreeMap::new(),
-            unchoked: 0,
-            networks: Census::default(),
-            evictor: Evictor::default(),
-            roster: Roster::default(),
-            candidates: Candidates::new(ctx.config.max_connections_per_address, ctx.rng.u32()),
-            choker: Choker::new(ctx.config.unchoke_slots),
-            handout: None,
-            announcer,
-            announcing: false,
-            hungry: false,
-            dht: trackerless::Schedule::default(),
-            down_limit: Bucket::new(add.limits.download, ctx.now),
-            up_limit: Bucket::new(add.limits.upload, ctx.now),
-            down: Rate::default(),
-            up: Rate::default(),
-            session_downloaded: 0,
-            session_uploaded: 0,
-            earlier_downloaded: 0,
-            earlier_uploaded: 0,
-            wasted: 0,
-            goal: add.goal,
-            seeding_since: None,
-            downloading_since: None,
-            downloaded_for: Duration::ZERO,
+            Known::Link { name, .. } => Phase::Fetching(Box::new(Fetching {
+                name,
+                given_name: add.name.clone(),
+                magnet: magnet.cloned(),
+                fetch: Fetch::new(info_hash, ctx.config.max_metadata_size),
+                unusable: None,
+                metadata_only: add.metadata_only,
+                priorities: add.priorities.clone(),
+                sequential: add.sequential,
+            })),
+        };
+        Self {
+            trade: Trade {
+                id,
+                info_hash,
+                course: Course::new(add.paused || all_there),
+                phase,
+                storage: Storage::new(add.storage, add.recheck, add.overwrite),
+                swarm,
+                flow: Flow::new(add.limits, add.goal, ctx.now),
+            },
+            discovery,
             removal: Vec::new(),
             delete_data: false,
-            metainfo: Arc::new(metainfo),
-            layout,
-        };
-        torrent.apply_priorities();
-        torrent.count_missing();
-        torrent
+        }
     }
 
     /// Takes up work: called once, after the torrent has been announced to the user.
-    pub(crate) fn begin(&mut self, ctx: &mut Ctx<'_>, peers: &[SocketAddr]) {
+    pub(crate) fn begin(&mut self, ctx: &mut Shared, peers: &[SocketAddr]) {
         self.add_candidates(ctx, peers.iter().copied(), PeerSource::User);
-        if self.paused {
-            self.set_state(ctx, TorrentState::Paused);
+        if self.trade.course.is_paused() {
+            self.enter(ctx, Activity::Paused);
         } else {
             self.take_up(ctx);
         }
     }
 
     /// Fetches the metadata, or opens the storage.
-    fn take_up(&mut self, ctx: &mut Ctx<'_>) {
-        if self.fetch.is_some() {
-            self.fetch_metadata(ctx);
-        } else {
-            self.open_storage(ctx);
+    fn take_up(&mut self, ctx: &mut Shared) {
+        if self.trade.phase.content().is_some() {
+            self.enter(ctx, Activity::Checking { pause: false });
+        }
+        if let Some(mut transfer) = self.trade.transfer() {
+            transfer.open_storage(ctx);
+            return;
+        }
+        // Connections that there are stay.
+        self.enter(ctx, Activity::Fetching);
+        self.find_peers(ctx);
+        self.trade.seek_peers(ctx);
+    }
+
+    /// Lets everybody know that it takes part.
+    fn find_peers(&mut self, ctx: &mut Shared) {
+        let private = self.is_private();
+        ctx.signal(Signal::Started(self.id()));
+        if !private {
+            ctx.lsd.join(self.id(), ctx.now, &mut ctx.timers);
+            self.discovery.start_dht(ctx);
         }
     }
 
+    pub(crate) fn id(&self) -> TorrentId {
+        self.trade.id
+    }
+
     pub(crate) fn info_hash(&self) -> InfoHash {
-        self.metainfo.info_hash()
+        self.trade.info_hash
     }
 
     /// Whether peers may be connected: while it runs, and from a magnet link until it does.
     pub(crate) fn takes_peers(&self) -> bool {
-        match self.state {
-            TorrentState::Downloading | TorrentState::Seeding | TorrentState::FetchingMetadata => {
-                true
-            }
-            TorrentState::Checking => self.early && !self.paused,
-            TorrentState::Paused | TorrentState::Failed | TorrentState::Removing => false,
+        self.trade.takes_peers()
+    }
+
+    /// Whether only trackers may tell of its peers (BEP 27).
+    pub(crate) fn is_private(&self) -> bool {
+        self.trade.phase.is_private()
+    }
+
+    /// The DHT nodes that it names; none if it is private.
+    pub(crate) fn dht_nodes(&self) -> &[Node] {
+        match self.trade.phase.content() {
+            Some(content) if !content.metainfo.is_private() => content.metainfo.nodes(),
+            Some(_) | None => &[],
         }
     }
 
-    /// Whether data is transferred.
-    pub(crate) fn is_running(&self) -> bool {
-        matches!(
-            self.state,
-            TorrentState::Downloading | TorrentState::Seeding
-        )
-    }
-
-    pub(crate) fn pause(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
-        if self.paused {
+    pub(crate) fn pause(&mut self, ctx: &mut Shared) {
+        if self.trade.course.is_paused() || self.trade.course.activity() == Activity::Removing {
             return;
         }
-        self.paused = true;
-        if self.state == TorrentState::Removing {
-            return;
+        self.halt(ctx);
+        if let Some(mut transfer) = self.trade.transfer() {
+            transfer.checkpoint(ctx);
         }
-        self.halt(ctx, udp);
-        self.checkpoint(ctx);
-        self.set_state(ctx, TorrentState::Paused);
+        self.enter(ctx, Activity::Paused);
     }
 
-    pub(crate) fn resume(&mut self, ctx: &mut Ctx<'_>) {
-        match self.state {
-            TorrentState::Paused if self.unusable.is_some() => {}
-            TorrentState::Paused => {
-                self.paused = false;
-                if self.storage.is_open() {
+    pub(crate) fn resume(&mut self, ctx: &mut Shared) {
+        match self.trade.course.activity() {
+            Activity::Paused => {
+                let fetching = self.trade.phase.fetching();
+                if fetching.is_some_and(|fetching| fetching.unusable.is_some()) {
+                    return;
+                }
+                if self.trade.storage.is_open() {
                     self.go(ctx);
                 } else {
                     self.take_up(ctx);
                 }
             }
-            TorrentState::Failed => self.probe(ctx),
+            Activity::Failed => self.probe(ctx),
             // A recheck asked for while it was paused ends there otherwise.
-            TorrentState::Checking => self.paused = false,
-            TorrentState::FetchingMetadata
-            | TorrentState::Downloading
-            | TorrentState::Seeding
-            | TorrentState::Removing => {}
+            Activity::Checking { .. } => self.enter(ctx, Activity::Checking { pause: false }),
+            Activity::Fetching
+            | Activity::Downloading { .. }
+            | Activity::Seeding { .. }
+            | Activity::Removing => {}
         }
     }
 
-    pub(crate) fn recheck(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
-        if self.state == TorrentState::Removing || self.fetch.is_some() {
+    pub(crate) fn recheck(&mut self, ctx: &mut Shared) {
+        let removing = self.trade.course.activity() == Activity::Removing;
+        if removing || self.trade.phase.content().is_none() {
             return;
         }
-        self.halt(ctx, udp);
-        self.forget_pieces(ctx, false);
-        self.reopen_storage(ctx, true);
+        self.halt(ctx);
+        if let Some(mut transfer) = self.trade.transfer() {
+            transfer.forget_pieces(ctx, false);
+            transfer.reopen_storage(ctx, true);
+        }
     }
 
     /// Begins the end. The storage is released, trackers are told; `fate` says when all is done.
     pub(crate) fn remove(
         &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
+        ctx: &mut Shared,
         request: Option<RequestId>,
         delete_data: bool,
     ) {
-        if self.state == TorrentState::Removing {
+        let id = self.id();
+        if self.trade.course.activity() == Activity::Removing {
             if delete_data && !self.delete_data {
                 // Too late for that: the data has been promised to stay.
                 if let Some(request) = request {
-                    let result = Err(CommandError::NoSuchTorrent(self.id));
+                    let result = Err(CommandError::NoSuchTorrent(id));
                     ctx.push(Action::Reply { request, result });
                 }
             } else {
@@ -363,49 +308,62 @@ impl Torrent {
             }
             return;
         }
-        self.halt(ctx, udp);
+        self.halt(ctx);
         self.removal.extend(request);
         self.delete_data = delete_data;
-        self.set_state(ctx, TorrentState::Removing);
+        self.enter(ctx, Activity::Removing);
         for timer in [
-            Timer::Checkpoint(self.id),
-            Timer::Probe(self.id),
-            Timer::Goal(self.id),
-            Timer::Candidates(self.id),
+            Timer::Checkpoint(id),
+            Timer::Probe(id),
+            Timer::Goal(id),
+            Timer::Candidates(id),
         ] {
             ctx.timers.cancel(timer);
         }
-        ctx.timers.set(
-            Timer::Goodbye(self.id),
-            ctx.now + ctx.config.goodbye_timeout,
-        );
+        ctx.timers
+            .set(Timer::Goodbye(id), ctx.now + ctx.config.goodbye_timeout);
         // What had failed before has nothing to do with how the removal goes.
-        self.storage.take_error();
-        self.release_storage(ctx);
+        self.trade.storage.take_error();
+        let remove = (!self.removal.is_empty()).then_some(RemoveFiles { data: delete_data });
+        match self.trade.transfer() {
+            Some(mut transfer) => transfer.release_storage(ctx, remove),
+            None => self.trade.storage.release(ctx, id, remove),
+        }
     }
 
     /// Whether everything that the torrent owed is done.
-    pub(crate) fn fate(&mut self, ctx: &mut Ctx<'_>) -> Fate {
-        let gone = self.state == TorrentState::Removing
-            && self.storage.is_released()
-            && (self.announcer.is_idle() || ctx.timers.deadline(Timer::Goodbye(self.id)).is_none());
+    pub(crate) fn fate(&mut self, ctx: &mut Shared) -> Fate {
+        let id = self.id();
+        let gone = self.trade.course.activity() == Activity::Removing
+            && self.trade.storage.is_released()
+            && (self.discovery.announcer.is_idle()
+                || ctx.timers.deadline(Timer::Goodbye(id)).is_none());
         if !gone {
             return Fate::Stays;
         }
         for timer in [
-            Timer::Goodbye(self.id),
-            Timer::Tracker(self.id),
-            Timer::Choke(self.id),
-            Timer::DhtTorrent(self.id),
-            Timer::Have(self.id),
+            Timer::Goodbye(id),
+            Timer::Tracker(id),
+            Timer::Choke(id),
+            Timer::DhtTorrent(id),
+            Timer::Have(id),
         ] {
             ctx.timers.cancel(timer);
         }
-        self.announcer.abandon(ctx);
-        ctx.notify(Notice::Removed { torrent: self.id });
-        let result = match self.storage.take_error() {
+        for lane in [
+            Lane::Open,
+            Lane::Verify,
+            Lane::Http,
+            Lane::Udp,
+            Lane::LookUp,
+        ] {
+            ctx.gate.forget(lane, id);
+        }
+        self.discovery.announcer.abandon(&mut ctx.ctx());
+        ctx.notify(Notice::Removed { torrent: id });
+        let result = match self.trade.storage.take_error() {
             Some(error) => Err(CommandError::Disk(error)),
-            None => Ok(crate::command::Reply::Done),
+            None => Ok(Reply::Done),
         };
         for request in self.removal.drain(..) {
             let result = result.clone();
@@ -416,379 +374,484 @@ impl Torrent {
 
     pub(crate) fn set_priorities(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         files: &[(FileIndex, Priority)],
     ) -> Result<(), CommandError> {
-        if let Some((file, _)) = files
-            .iter()
-            .find(|(file, _)| file.as_usize() >= self.priorities.len())
-        {
+        if let Some(mut transfer) = self.trade.transfer() {
+            return transfer.set_priorities(ctx, files);
+        }
+        let Phase::Fetching(fetching) = &mut self.trade.phase else {
+            return Ok(());
+        };
+        let priorities = &mut fetching.priorities;
+        let is_there = |file: &FileIndex| file.as_usize() < priorities.len();
+        if let Some((file, _)) = files.iter().find(|(file, _)| !is_there(file)) {
             return Err(CommandError::NoSuchFile(*file));
         }
-        let wanted_before = self.wanted_files();
         for (file, priority) in files {
-            if let Some(slot) = self.priorities.get_mut(file.as_usize()) {
+            if let Some(slot) = priorities.get_mut(file.as_usize()) {
                 *slot = *priority;
             }
-        }
-        self.apply_priorities();
-        let wanted = self.wanted_files();
-        if wanted != wanted_before && self.storage.is_open() {
-            ctx.disk(
-                self.id,
-                crate::ctx::DiskOp::Select,
-                DiskJob::Select { wanted },
-            );
-            self.storage.selecting += 1;
-        }
-        if self.is_running() {
-            self.drop_unwanted_partials(ctx);
-            self.reconsider_all_interest(ctx);
-            self.update_completion(ctx);
-            // A ratio is one of what is wanted.
-            self.watch_goal(ctx);
         }
         Ok(())
     }
 
     pub(crate) fn set_sequential(&mut self, sequential: bool) {
-        self.sequential = sequential;
+        match &mut self.trade.phase {
+            Phase::Fetching(fetching) => fetching.sequential = sequential,
+            Phase::Loaded(content) => content.sequential = sequential,
+        }
     }
 
-    pub(crate) fn set_limits(&mut self, ctx: &mut Ctx<'_>, limits: RateLimits) {
-        self.down_limit.set_rate(limits.download, ctx.now);
-        self.up_limit.set_rate(limits.upload, ctx.now);
-        ctx.timers.set_no_later(Timer::Throttle, ctx.now);
+    pub(crate) fn set_limits(&mut self, ctx: &mut Shared, limits: RateLimits) {
+        self.trade.flow.set_limits(limits, ctx.now);
+        ctx.signal(Signal::Unthrottled);
+    }
+
+    pub(crate) fn set_goal(&mut self, ctx: &mut Shared, goal: SeedGoal) {
+        self.trade.flow.goal = goal;
+        if let Some(mut transfer) = self.trade.transfer() {
+            transfer.watch_goal(ctx);
+        }
+    }
+
+    /// Its goal may have been reached.
+    pub(crate) fn on_goal(&mut self, ctx: &mut Shared) {
+        let Some(mut transfer) = self.trade.transfer() else {
+            return;
+        };
+        if transfer.is_goal_reached(ctx.now) {
+            ctx.notify(Notice::GoalReached { torrent: self.id() });
+            self.pause(ctx);
+        } else {
+            transfer.watch_goal(ctx);
+        }
     }
 
     pub(crate) fn add_candidates(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         peers: impl IntoIterator<Item = SocketAddr>,
         source: PeerSource,
     ) {
+        let private = self.is_private();
+        let candidates = &mut self.trade.swarm.candidates;
         if let Some(own) = ctx.identity.listen
             && !own.ip().is_unspecified()
         {
-            self.candidates.set_own(own);
+            candidates.set_own(own);
         }
         // Peers of a private torrent come from its trackers alone (BEP 27), and from the user.
-        if source.is_hearsay() && self.metainfo.is_private() {
+        if source.is_hearsay() && private {
             return;
         }
         for address in peers {
             if ctx.identity.listen == Some(address) || ctx.banned.contains(address.ip()) {
                 continue;
             }
-            self.candidates.add(address, source, ctx.now);
+            candidates.add(address, source, ctx.now);
         }
-        self.seek_peers(ctx);
+        self.trade.seek_peers(ctx);
     }
 
     /// What trackers are told.
-    pub(crate) fn facts(&self, ctx: &Ctx<'_>) -> Facts {
+    fn facts(&self, ctx: &Shared) -> Facts {
         Facts {
-            torrent: self.id,
+            torrent: self.id(),
             info_hash: self.info_hash(),
             peer_id: ctx.identity.peer_id,
             port: ctx.identity.port(),
-            uploaded: self.session_uploaded,
-            downloaded: self.session_downloaded,
-            left: match self.fetch {
-                Some(_) => magnet::UNKNOWN_LEFT,
-                None => self.layout.total_length() - self.bytes_of(self.have()),
+            uploaded: self.trade.flow.session_uploaded,
+            downloaded: self.trade.flow.session_downloaded,
+            left: match &self.trade.phase {
+                Phase::Fetching(_) => UNKNOWN_LEFT,
+                Phase::Loaded(content) => content.left(),
             },
-            want_peers: self.wants_peers(ctx),
+            want_peers: self.trade.swarm.wants_peers(ctx, self.trade.standing()),
             private: self.is_private(),
         }
     }
 
-    pub(crate) fn announcer(&mut self) -> &mut Announcer {
-        &mut self.announcer
-    }
-
-    pub(crate) fn reannounce(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+    pub(crate) fn reannounce(&mut self, ctx: &mut Shared) {
         if self.takes_peers() {
             let facts = self.facts(ctx);
-            self.announcer.reannounce(ctx, udp, &facts);
+            let announcer = &mut self.discovery.announcer;
+            announcer.reannounce(&mut ctx.trackers(), &facts);
         }
     }
 
     /// More trackers, after those that it has.
     pub(crate) fn add_trackers(
         &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
+        ctx: &mut Shared,
         urls: &[String],
     ) -> Result<(), CommandError> {
         if self.is_private() {
             return Err(CommandError::Private);
         }
         let facts = self.facts(ctx);
-        self.announcer.add(ctx, udp, &facts, urls);
+        let announcer = &mut self.discovery.announcer;
+        announcer.add(&mut ctx.trackers(), &facts, urls);
         Ok(())
     }
 
-    pub(crate) fn scrape(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
+    pub(crate) fn scrape(&mut self, ctx: &mut Shared) {
         let facts = self.facts(ctx);
-        self.announcer.scrape(ctx, udp, &facts);
+        let announcer = &mut self.discovery.announcer;
+        announcer.scrape(&mut ctx.trackers(), &facts);
+    }
+
+    /// It takes part from now on.
+    pub(crate) fn on_started(&mut self, ctx: &mut Shared) {
+        if self.takes_peers() {
+            let facts = self.facts(ctx);
+            self.discovery.start_trackers(ctx, &facts);
+        }
+    }
+
+    /// It has everything.
+    pub(crate) fn on_completed(&mut self, ctx: &mut Shared) {
+        self.discovery.announcer.complete();
+        self.on_tracker_timer(ctx);
+    }
+
+    /// There are few peers, and nobody to dial: trackers and the DHT are asked before it is time, as far as they
+    /// allow.
+    pub(crate) fn on_lonely(&mut self, ctx: &mut Shared) {
+        self.on_started(ctx);
+        if self.discovery.announcer.is_running() {
+            let facts = self.facts(ctx);
+            self.discovery.hurry_trackers(ctx, &facts);
+        }
+        let lacking = matches!(
+            self.trade.course.activity(),
+            Activity::Downloading { .. } | Activity::Fetching
+        );
+        if lacking && self.dht_wish().is_some() {
+            self.discovery.hurry_dht(ctx);
+        }
+    }
+
+    /// It has got all that was wanted of it, or that is to be had.
+    pub(crate) fn on_done(&mut self, ctx: &mut Shared) {
+        if self.trade.is_done() {
+            self.pause(ctx);
+        }
     }
 
     /// The trackers' schedule came due.
-    pub(crate) fn on_tracker_timer(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
-        if !self.announcing && self.takes_peers() {
-            self.announcing = true;
-            let facts = self.facts(ctx);
-            self.announcer.start(ctx, udp, &facts);
-            return;
-        }
+    pub(crate) fn on_tracker_timer(&mut self, ctx: &mut Shared) {
         let facts = self.facts(ctx);
-        if core::mem::take(&mut self.hungry) && self.announcing {
-            self.announcer.want_peers(ctx, udp, &facts);
-        }
-        self.announcer.on_timer(ctx, udp, &facts);
+        let announcer = &mut self.discovery.announcer;
+        announcer.on_timer(&mut ctx.trackers(), &facts);
     }
 
-    /// Checks what must hold between two events.
-    pub(crate) fn check(&self) {
-        self.picker.check();
-        self.partials.check();
-        self.candidates.check();
-        if let Some(fetch) = &self.fetch {
-            fetch.check();
+    /// A request to one of its UDP trackers ended.
+    pub(crate) fn on_udp_done(&mut self, ctx: &mut Shared, outcome: UdpOutcome) {
+        let facts = self.facts(ctx);
+        let announcer = &mut self.discovery.announcer;
+        let peers = announcer.on_udp_done(&mut ctx.trackers(), &facts, outcome);
+        self.add_candidates(ctx, peers, PeerSource::Tracker);
+    }
+
+    /// An HTTP exchange with one of its trackers ended.
+    pub(crate) fn on_http_done(&mut self, ctx: &mut Shared, op: OpId, result: OpResult) {
+        let facts = self.facts(ctx);
+        let announcer = &mut self.discovery.announcer;
+        let peers = announcer.on_http_done(&mut ctx.trackers(), &facts, op, result);
+        self.add_candidates(ctx, peers, PeerSource::Tracker);
+    }
+
+    /// The lookup of a peer's name that a tracker told ended.
+    pub(crate) fn on_peer_resolved(&mut self, ctx: &mut Shared, port: u16, result: OpResult) {
+        let listen = ctx.identity.listen;
+        let announcer = &mut self.discovery.announcer;
+        let peers = announcer.on_peer_resolved(listen, port, result);
+        self.add_candidates(ctx, peers, PeerSource::Tracker);
+    }
+
+    /// Whether it is to be looked up in the DHT, and then whether it is complete.
+    pub(crate) fn dht_wish(&self) -> Option<bool> {
+        let wanted = self.takes_peers() && !self.is_private();
+        wanted.then(|| self.trade.phase.is_full())
+    }
+
+    /// Its lookup has begun.
+    pub(crate) fn dht_begun(&mut self, ctx: &mut Shared) {
+        self.discovery.dht_begun(ctx);
+    }
+
+    /// Its lookup is over, and so many nodes took the announce.
+    pub(crate) fn dht_announced(&mut self, ctx: &mut Shared, nodes: u32) {
+        self.discovery.dht_announced(ctx, nodes);
+    }
+
+    /// A handshake is complete. Says whether the peer was taken in; if not, its connection is closed.
+    pub(crate) fn join(&mut self, ctx: &mut Shared, introduction: Introduction) -> bool {
+        self.trade.join(ctx, introduction)
+    }
+
+    /// Bytes from a peer.
+    pub(crate) fn receive(&mut self, ctx: &mut Shared, conn: ConnId, data: Bytes) {
+        self.trade.receive(ctx, conn, data);
+    }
+
+    /// Bytes for a peer left, as the driver says. How many count: no more than were to be sent.
+    pub(crate) fn sent(&mut self, ctx: &mut Shared, conn: ConnId, len: u64) -> u64 {
+        self.trade.sent(ctx, conn, len)
+    }
+
+    /// A connection ended by itself.
+    pub(crate) fn closed(&mut self, ctx: &mut Shared, conn: ConnId, reason: CloseReason) {
+        self.trade.closed(ctx, conn, reason);
+    }
+
+    /// Ends a connection with a peer.
+    pub(crate) fn disconnect(&mut self, ctx: &mut Shared, conn: ConnId, reason: DisconnectReason) {
+        self.trade.disconnect(ctx, conn, reason);
+    }
+
+    /// A peer gives up its place to somebody new.
+    pub(crate) fn replace(&mut self, ctx: &mut Shared, conn: ConnId) {
+        self.trade.replace(ctx, conn);
+    }
+
+    /// The periodic look at a peer.
+    pub(crate) fn look_after(&mut self, ctx: &mut Shared, conn: ConnId) {
+        self.trade.look_after(ctx, conn);
+    }
+
+    /// A connection that waited for a limit may try again.
+    pub(crate) fn unthrottle(&mut self, ctx: &mut Shared, conn: ConnId, direction: Direction) {
+        self.trade.unthrottle(ctx, conn, direction);
+    }
+
+    /// The choker's round.
+    pub(crate) fn choke_round(&mut self, ctx: &mut Shared) {
+        self.trade.choke_round(ctx);
+    }
+
+    /// Tells all peers what has come.
+    pub(crate) fn tell_all(&mut self, ctx: &mut Shared) {
+        if let Some(mut transfer) = self.trade.transfer() {
+            transfer.tell_all(ctx);
         }
-        assert_eq!(
-            self.unchoked as usize,
-            self.peers.values().filter(|peer| !peer.am_choking).count(),
-            "who is not choked is counted right"
-        );
-        self.check_places();
-        for (conn, peer) in &self.peers {
-            assert_eq!(*conn, peer.conn, "a peer is found under its connection");
-            assert_eq!(
-                peer.interesting,
-                self.picker.count_missing(&peer.have),
-                "interest is counted right"
-            );
-            assert!(
-                peer.pipeline.len() <= limits::MAX_OUTSTANDING,
-                "requests are bounded"
-            );
-            for block in peer.pipeline.blocks() {
-                assert!(
-                    self.partials.is_asked(*conn, block.piece, block.begin),
-                    "a request that is waited for is known to its piece"
-                );
+    }
+
+    /// Tells the peers whose time has come of each other.
+    pub(crate) fn exchange_peers(&mut self, ctx: &mut Shared) {
+        self.trade.exchange_peers(ctx);
+    }
+
+    /// Asks for what is missing of the metadata.
+    pub(crate) fn fetch_more(&mut self, ctx: &mut Shared) {
+        self.trade.fetch_more(ctx);
+    }
+
+    /// The next address to dial, if one is due and wanted.
+    pub(crate) fn next_candidate(&mut self, ctx: &mut Shared) -> Option<SocketAddr> {
+        self.trade.next_candidate(ctx)
+    }
+
+    /// Lets the torrent be dialled for, if it wants more peers.
+    pub(crate) fn seek_peers(&self, ctx: &mut Shared) {
+        self.trade.seek_peers(ctx);
+    }
+
+    /// A connection that was dialled ended by itself before the handshake was complete.
+    pub(crate) fn dial_ended(
+        &mut self,
+        ctx: &mut Shared,
+        address: SocketAddr,
+        reason: CloseReason,
+    ) {
+        self.trade.dial_ended(ctx, address, reason);
+    }
+
+    /// Dialling, or the handshake after it, came to nothing.
+    pub(crate) fn dial_failed(&mut self, ctx: &mut Shared, address: SocketAddr, error: PeerError) {
+        self.trade.dial_failed(ctx, address, error);
+    }
+
+    /// What the rule for places must know of the peers.
+    pub(crate) fn facts_of_peers(&self, now: Instant) -> impl Iterator<Item = PlaceFacts> + '_ {
+        let unjudged = self.trade.phase.is_unjudged();
+        self.trade.swarm.facts_of_peers(now, unjudged)
+    }
+
+    /// What a peer is worth; none if it is not, or no longer, this torrent's.
+    pub(crate) fn worth(&self, conn: ConnId, now: Instant) -> Option<Worth> {
+        let unjudged = self.trade.phase.is_unjudged();
+        self.trade.swarm.worth(conn, now, unjudged)
+    }
+
+    /// The user wants resume data to be saved, and to know when that is done.
+    pub(crate) fn save(&mut self, ctx: &mut Shared, request: RequestId) {
+        match self.trade.transfer() {
+            Some(mut transfer) => transfer.save(ctx, request),
+            None => self.trade.storage.save_nothing(ctx, request),
+        }
+    }
+
+    /// The time for resume data has come.
+    pub(crate) fn on_checkpoint_timer(&mut self, ctx: &mut Shared) {
+        if let Some(mut transfer) = self.trade.transfer() {
+            transfer.on_checkpoint_timer(ctx);
+        }
+    }
+
+    /// Looks whether a disk that failed can be used again.
+    pub(crate) fn probe(&mut self, ctx: &mut Shared) {
+        if let Some(mut transfer) = self.trade.transfer() {
+            transfer.probe(ctx);
+        }
+    }
+
+    /// A disk job ended.
+    pub(crate) fn on_disk(
+        &mut self,
+        ctx: &mut Shared,
+        op: OpId,
+        about: DiskOp,
+        result: Result<DiskDone, DiskError>,
+    ) {
+        let after = self.trade.on_disk(ctx, op, about, result);
+        self.on_verdict(ctx, after);
+    }
+
+    /// Its turn has come for what it waited for.
+    pub(crate) fn on_admitted(&mut self, ctx: &mut Shared, lane: Lane) {
+        match lane {
+            Lane::Open | Lane::Verify => {
+                let transfer = self.trade.transfer();
+                let after = transfer.map(|mut transfer| transfer.on_admitted(ctx, lane));
+                self.on_verdict(ctx, after.unwrap_or(AfterDisk::Nothing));
             }
+            Lane::Http | Lane::Udp => {
+                let facts = self.facts(ctx);
+                let announcer = &mut self.discovery.announcer;
+                announcer.on_admitted(&mut ctx.trackers(), &facts);
+            }
+            Lane::LookUp => {}
         }
     }
 
-    fn set_state(&mut self, ctx: &mut Ctx<'_>, state: TorrentState) {
-        if self.state != state {
-            self.downloaded_for = self.downloaded_for(ctx.now);
-            self.downloading_since = (state == TorrentState::Downloading).then_some(ctx.now);
-            self.state = state;
-            ctx.notify(Notice::State {
-                torrent: self.id,
-                state,
-            });
+    fn on_verdict(&mut self, ctx: &mut Shared, after: AfterDisk) {
+        match after {
+            AfterDisk::Nothing => {}
+            AfterDisk::Checked => {
+                if self.trade.course.is_paused() {
+                    self.enter(ctx, Activity::Paused);
+                } else {
+                    self.go(ctx);
+                }
+                if let Some(mut transfer) = self.trade.transfer() {
+                    transfer.trim_complete_files(ctx);
+                }
+            }
+            AfterDisk::Usable => self.go(ctx),
+            AfterDisk::Failed(about, error) => self.fail(ctx, about, error),
+        }
+        if let Some(mut transfer) = self.trade.transfer() {
+            transfer.keep_on(ctx);
+            transfer.content.account_partials(ctx);
         }
     }
 
-    /// How long it has been downloading in this run.
-    fn downloaded_for(&self, now: Instant) -> Duration {
-        let going = self.downloading_since.map(|since| now.since(since));
-        self.downloaded_for
-            .saturating_add(going.unwrap_or_default())
+    /// Bytes of incomplete pieces that are in memory.
+    pub(crate) fn in_memory(&self) -> u64 {
+        self.trade.in_memory()
+    }
+
+    /// Connections that wait for a limit, each once a direction.
+    pub(crate) fn waiting(&self) -> usize {
+        self.trade.waiting()
+    }
+
+    /// Checks what must hold between two events; `ops` are its disk jobs under way, in their order.
+    pub(crate) fn check(&self, ops: &[(OpId, DiskOp)]) {
+        self.trade.check();
+        self.trade.check_ops(ops);
+    }
+
+    fn enter(&mut self, ctx: &mut Shared, activity: Activity) {
+        let id = self.id();
+        self.trade.course.enter(ctx, id, activity);
     }
 
     /// The storage is open and checked: start, or go on.
-    fn go(&mut self, ctx: &mut Ctx<'_>) {
-        if self.paused {
-            self.set_state(ctx, TorrentState::Paused);
-            return;
+    fn go(&mut self, ctx: &mut Shared) {
+        if let Some(mut transfer) = self.trade.transfer() {
+            transfer.go(ctx);
         }
-        let complete = self.picker.missing().count() == 0;
-        self.completed = self.completed && complete;
-        let state = if complete {
-            TorrentState::Seeding
-        } else {
-            TorrentState::Downloading
-        };
-        self.end_early(ctx);
-        self.set_state(ctx, state);
-        self.store_held(ctx);
-        self.greet_early_peers(ctx);
-        if !self.metainfo.is_private() {
-            ctx.lsd.join(self.id, ctx.now, ctx.timers);
+        self.find_peers(ctx);
+        if let Some(mut transfer) = self.trade.transfer() {
+            transfer.watch_goal(ctx);
         }
-        if complete {
-            self.seeding_since.get_or_insert(ctx.now);
-            if !self.completed {
-                self.completed = true;
-                ctx.notify(Notice::Completed { torrent: self.id });
-            }
-        }
-        // The tracker's timer starts the announcer, which needs what only the engine has at hand.
-        ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
-        self.start_dht(ctx);
-        self.watch_goal(ctx);
-        self.seek_peers(ctx);
+        self.trade.seek_peers(ctx);
     }
 
     /// Stops all that goes on with others; the storage stays open.
-    fn halt(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers) {
-        self.disconnect_all(ctx);
-        self.news.clear();
-        ctx.timers.cancel(Timer::Have(self.id));
-        ctx.timers.cancel(Timer::Choke(self.id));
-        ctx.timers.cancel(Timer::Candidates(self.id));
-        ctx.timers.cancel(Timer::Goal(self.id));
-        ctx.timers.cancel(Timer::Metadata(self.id));
-        ctx.timers.cancel(Timer::Pex(self.id));
-        ctx.lsd.leave(self.id);
-        self.stop_dht(ctx);
-        self.seeding_since = None;
-        if self.announcing {
-            self.announcing = false;
+    fn halt(&mut self, ctx: &mut Shared) {
+        let id = self.id();
+        self.trade.disconnect_all(ctx);
+        self.trade.swarm.news.clear();
+        for timer in [
+            Timer::Have(id),
+            Timer::Choke(id),
+            Timer::Candidates(id),
+            Timer::Goal(id),
+            Timer::Metadata(id),
+            Timer::Pex(id),
+        ] {
+            ctx.timers.cancel(timer);
+        }
+        ctx.lsd.leave(id);
+        if !self.is_private() {
+            self.discovery.review_dht(ctx);
+        }
+        if self.discovery.announcer.is_running() {
+            ctx.gate.forget(Lane::Http, id);
+            ctx.gate.forget(Lane::Udp, id);
             let facts = self.facts(ctx);
-            self.announcer.stop(ctx, udp, &facts);
+            let announcer = &mut self.discovery.announcer;
+            announcer.stop(&mut ctx.trackers(), &facts);
         }
     }
 
-    /// Downloading turned into seeding, or back, or neither.
-    fn update_completion(&mut self, ctx: &mut Ctx<'_>) {
-        if !self.is_running() {
+    /// The disk failed: everything stops, and the disk is looked at again later.
+    fn fail(&mut self, ctx: &mut Shared, about: DiskOp, error: DiskError) {
+        let id = self.id();
+        let activity = self.trade.course.activity();
+        if activity == Activity::Removing {
             return;
         }
-        let complete = self.picker.missing().count() == 0;
-        if complete && self.state == TorrentState::Downloading {
-            self.set_state(ctx, TorrentState::Seeding);
-            self.seeding_since = Some(ctx.now);
-            self.completed = true;
-            ctx.notify(Notice::Completed { torrent: self.id });
-            if self.have().is_full() {
-                self.announcer.complete();
-                ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
-            }
-            self.checkpoint(ctx);
-            self.watch_goal(ctx);
-            self.tell_all(ctx);
-            self.disconnect_useless(ctx);
-            self.refresh_extended_handshakes(ctx);
-        } else if !complete && self.state == TorrentState::Seeding {
-            self.seeding_since = None;
-            self.completed = false;
-            self.set_state(ctx, TorrentState::Downloading);
-            self.refresh_extended_handshakes(ctx);
-            self.seek_peers(ctx);
-        }
-    }
-
-    /// One entry a file: whether anything of it is wanted. Pad files never are.
-    fn wanted_files(&self) -> Vec<bool> {
-        self.priorities
-            .iter()
-            .map(|priority| *priority != Priority::Skip)
-            .collect()
-    }
-
-    /// Gives each piece the highest priority among the files that it touches.
-    fn apply_priorities(&mut self) {
-        let pieces = self.layout.piece_count();
-        let mut by_piece: Vec<Priority> = Vec::new();
-        by_piece.resize(pieces as usize, Priority::Skip);
-        for (index, priority) in self.priorities.iter().enumerate() {
-            let file = FileIndex::new(index as u32);
-            let is_data = self.layout.file_kind(file) == Some(FileKind::Data);
-            let Some(range) = self.layout.pieces_of_file(file) else {
-                continue;
-            };
-            if !is_data {
-                continue;
-            }
-            for piece in range {
-                if let Some(slot) = by_piece.get_mut(piece as usize) {
-                    *slot = (*slot).max(*priority);
-                }
+        let again = activity == Activity::Failed;
+        let storage = &mut self.trade.storage;
+        let (news, probe_after) = storage.note_failure(ctx.now, about, &error, again);
+        if !again {
+            self.halt(ctx);
+            if let Some(mut transfer) = self.trade.transfer() {
+                transfer.bound_held(ctx);
             }
         }
-        for (piece, priority) in by_piece.into_iter().enumerate() {
-            self.picker.set_priority(piece as u32, priority);
+        if news {
+            ctx.notify(Notice::StorageFailed { torrent: id, error });
         }
-    }
-
-    /// Counts anew what each file lacks.
-    fn count_missing(&mut self) {
-        let files = self.metainfo.files().len() as u32;
-        let missing = |file: u32| {
-            let pieces = self
-                .layout
-                .pieces_of_file(FileIndex::new(file))
-                .unwrap_or_default();
-            pieces.filter(|piece| !self.have().contains(*piece)).count() as u32
-        };
-        self.file_missing = (0..files).map(missing).collect();
-    }
-
-    /// What is verified and written.
-    fn have(&self) -> &Bitfield {
-        self.picker.have()
-    }
-
-    fn is_wanted(&self, piece: u32) -> bool {
-        self.picker
-            .priority(piece)
-            .is_some_and(|priority| priority != Priority::Skip)
-    }
-
-    fn piece_size(&self, piece: u32) -> u32 {
-        self.layout
-            .piece_size(PieceIndex::new(piece))
-            .unwrap_or_default()
-    }
-
-    /// Bytes of the pieces in a map.
-    fn bytes_of(&self, map: &Bitfield) -> u64 {
-        let Some(last) = self.layout.piece_count().checked_sub(1) else {
-            return 0;
-        };
-        let full = u64::from(map.count()) * u64::from(self.layout.piece_length());
-        if map.contains(last) {
-            full - u64::from(self.layout.piece_length()) + u64::from(self.piece_size(last))
-        } else {
-            full
+        if self.trade.course.is_paused() {
+            self.enter(ctx, Activity::Paused);
+            return;
         }
-    }
-
-    /// Bytes of the wanted pieces.
-    fn wanted_bytes(&self) -> u64 {
-        let Some(last) = self.layout.piece_count().checked_sub(1) else {
-            return 0;
-        };
-        let full = u64::from(self.picker.wanted()) * u64::from(self.layout.piece_length());
-        if self.is_wanted(last) {
-            full - u64::from(self.layout.piece_length()) + u64::from(self.piece_size(last))
-        } else {
-            full
+        self.enter(ctx, Activity::Failed);
+        match probe_after {
+            Some(after) => {
+                // Not all torrents of a disk at one moment.
+                let most = (after / PROBE_JITTER).as_millis() as u32;
+                let sooner = Duration::from_millis(u64::from(ctx.rng.below(most.max(1))));
+                let at = ctx.now + after.saturating_sub(sooner);
+                ctx.timers.set_no_later(Timer::Probe(id), at);
+            }
+            None => ctx.timers.cancel(Timer::Probe(id)),
         }
-    }
-
-    /// Bytes of the wanted pieces that are there.
-    fn wanted_have_bytes(&self) -> u64 {
-        let Some(last) = self.layout.piece_count().checked_sub(1) else {
-            return 0;
-        };
-        let count = u64::from(self.picker.wanted() - self.picker.missing().count());
-        let full = count * u64::from(self.layout.piece_length());
-        if self.is_wanted(last) && self.have().contains(last) {
-            full - u64::from(self.layout.piece_length()) + u64::from(self.piece_size(last))
-        } else {
-            full
-        }
-    }
-
-    fn name(&self) -> String {
-        self.metainfo.name().to_string()
     }
 }

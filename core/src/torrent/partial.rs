@@ -754,7 +754,6 @@ mod tests {
 
     use super::*;
     use crate::limits::ENDGAME_COPIES;
-    use crate::slab::Key;
     use crate::wire::BlockData;
 
     type Pieces = Partials<BlockData>;

@@ -3,20 +3,22 @@
 //! Which peer that is, is decided by [`eviction`](crate::eviction); here is what peers are worth, and when a torrent
 //! whose places are taken dials all the same.
 
-use alloc::string::ToString;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use crate::ctx::{Ctx, Timer};
+use crate::ctx::Timer;
 use crate::error::{Blame, Incompatibility};
 use crate::event::CloseReason;
 use crate::eviction::{Facts, Network, Newcomer, Worth};
 use crate::id::ConnId;
-use crate::notice::{DisconnectReason, Notice, PeerError, TorrentState};
+use crate::notice::{DisconnectReason, PeerError, TorrentState};
 use crate::peer::{Introduction, Peer};
+use crate::shared::Shared;
+use crate::signal::Signal;
 use crate::status::PeerSource;
 use crate::time::Instant;
-use crate::torrent::Torrent;
+use crate::torrent::swarm::{Standing, Swarm};
+use crate::torrent::trade::Trade;
 use crate::wire::handshake::PeerId;
 
 /// For how long after payload passed a peer counts as active: a turn of everybody else in the choker's slots.
@@ -31,15 +33,15 @@ const SPARE_SHARE: u32 = 8;
 /// With fewer peers than this, and nobody to dial, trackers are asked for more before it is time.
 const FEW_PEERS: usize = 10;
 
-impl Torrent {
+impl Trade {
     /// Gives somebody whose handshake is complete a place, or says why not. Who has it until then leaves.
     pub(super) fn take_place(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         newcomer: &Introduction,
     ) -> Result<(), DisconnectReason> {
         self.admit(ctx, newcomer)?;
-        if let Some(twin) = self.twin(newcomer).map(|twin| twin.conn) {
+        if let Some(twin) = self.swarm.twin(newcomer).map(|twin| twin.conn) {
             self.disconnect(ctx, twin, DisconnectReason::Duplicate);
         }
         if self.make_room(ctx, newcomer.address.ip()) {
@@ -49,7 +51,7 @@ impl Torrent {
         }
     }
 
-    fn admit(&self, ctx: &Ctx<'_>, newcomer: &Introduction) -> Result<(), DisconnectReason> {
+    fn admit(&self, ctx: &Shared, newcomer: &Introduction) -> Result<(), DisconnectReason> {
         if !self.takes_peers() {
             return Err(DisconnectReason::Stopped);
         }
@@ -60,10 +62,10 @@ impl Torrent {
         if ctx.banned.contains(newcomer.address.ip()) {
             return Err(DisconnectReason::Blamed(Blame::Corrupt));
         }
-        if newcomer.incoming && !self.has_room_for(ctx, newcomer.address.ip()) {
+        if newcomer.incoming && !self.swarm.has_room_for(ctx, newcomer.address.ip()) {
             return Err(DisconnectReason::Replaced);
         }
-        match self.twin(newcomer) {
+        match self.swarm.twin(newcomer) {
             Some(twin) if !is_preferred(newcomer, twin, ctx.identity.peer_id) => {
                 Err(DisconnectReason::Duplicate)
             }
@@ -71,8 +73,80 @@ impl Torrent {
         }
     }
 
+    /// Sees to it that there is a place for somebody from this address. Says whether there is one.
+    fn make_room(&mut self, ctx: &mut Shared, from: IpAddr) -> bool {
+        if !self.swarm.is_full(ctx) {
+            return true;
+        }
+        self.swarm.look_for_victims(ctx, self.phase.is_unjudged());
+        let network = Network::of(from);
+        let held = self.swarm.networks.count(network);
+        let newcomer = Newcomer { network, held };
+        let places = ctx.config.max_connections_per_torrent;
+        let (peers, early, now) = (&self.swarm.peers, self.phase.is_unjudged(), ctx.now);
+        let worth = |conn| peers.get(&conn).map(|peer| worth_of(peer, early, now));
+        let Some(victim) = self.swarm.evictor.choose(now, places, newcomer, worth) else {
+            return false;
+        };
+        self.replace(ctx, victim);
+        true
+    }
+
+    /// A peer gives up its place to somebody new.
+    pub(crate) fn replace(&mut self, ctx: &mut Shared, conn: ConnId) {
+        ctx.stats.replaced += 1;
+        self.disconnect(ctx, conn, DisconnectReason::Replaced);
+    }
+
+    /// Looks whether places are held to no purpose, and dials for them. Called with the choker's rounds.
+    pub(super) fn review_places(&mut self, ctx: &mut Shared) {
+        if self.swarm.is_full(ctx) {
+            self.swarm.look_for_victims(ctx, self.phase.is_unjudged());
+            self.seek_peers(ctx);
+        }
+    }
+
+    /// A connection that was dialled ended by itself before the handshake was complete.
+    pub(crate) fn dial_ended(
+        &mut self,
+        ctx: &mut Shared,
+        address: SocketAddr,
+        reason: CloseReason,
+    ) {
+        let denied = reason == CloseReason::Denied;
+        self.dial_failed(ctx, address, PeerError::Closed(reason));
+        if denied {
+            self.swarm.candidates.on_denied();
+        }
+    }
+
+    /// Dialling, or the handshake after it, came to nothing.
+    pub(crate) fn dial_failed(&mut self, ctx: &mut Shared, address: SocketAddr, error: PeerError) {
+        self.tell_of_named(ctx, address, error);
+        self.swarm.candidates.on_failed(address, ctx.now);
+        self.seek_peers(ctx);
+    }
+
+    /// The next address to dial, if one is due and wanted.
+    pub(crate) fn next_candidate(&mut self, ctx: &mut Shared) -> Option<SocketAddr> {
+        if !self.swarm.wants_peers(ctx, self.standing()) {
+            return None;
+        }
+        // A complete torrent waits for those who want something to come, but tells them it is there
+        // as well: many of them can't be dialled.
+        let banned = &ctx.banned;
+        let address = self.swarm.candidates.pick(
+            ctx.now,
+            self.course.state() == TorrentState::Seeding,
+            |address| !banned.contains(address.ip()),
+        )?;
+        Some(address)
+    }
+}
+
+impl Swarm {
     /// Whether one more peer may come in from an address.
-    fn has_room_for(&self, ctx: &Ctx<'_>, address: IpAddr) -> bool {
+    fn has_room_for(&self, ctx: &Shared, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let same = |peer: &&Peer| peer.address.ip().to_canonical() == address;
         let count = self.peers.values().filter(same).count();
@@ -84,38 +158,31 @@ impl Torrent {
         self.peers.values().find(|peer| peer.id == newcomer.id)
     }
 
-    /// Sees to it that there is a place for somebody from this address. Says whether there is one.
-    fn make_room(&mut self, ctx: &mut Ctx<'_>, from: IpAddr) -> bool {
-        if !self.is_full(ctx) {
-            return true;
-        }
-        self.look_for_victims(ctx);
-        let network = Network::of(from);
-        let held = self.networks.count(network);
-        let newcomer = Newcomer { network, held };
-        let places = ctx.config.max_connections_per_torrent;
-        let (peers, early, now) = (&self.peers, self.early, ctx.now);
-        let worth = |conn| peers.get(&conn).map(|peer| worth_of(peer, early, now));
-        let Some(victim) = self.evictor.choose(now, places, newcomer, worth) else {
-            return false;
-        };
-        self.replace(ctx, victim);
-        true
+    /// Whether as many peers are there as may be.
+    pub(super) fn is_full(&self, ctx: &Shared) -> bool {
+        self.peers.len() as u32 >= ctx.config.max_connections_per_torrent
     }
 
-    /// A peer gives up its place to somebody new.
-    pub(crate) fn replace(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
-        ctx.stats.replaced += 1;
-        self.disconnect(ctx, conn, DisconnectReason::Replaced);
+    fn look_for_victims(&mut self, ctx: &Shared, unjudged: bool) {
+        let mut evictor = core::mem::take(&mut self.evictor);
+        let places = ctx.config.max_connections_per_torrent;
+        evictor.look(ctx.now, places, || {
+            self.facts_of_peers(ctx.now, unjudged).collect()
+        });
+        self.evictor = evictor;
     }
 
     /// What the rule for places must know of the peers.
-    pub(crate) fn facts_of_peers(&self, now: Instant) -> impl Iterator<Item = Facts> + '_ {
+    pub(super) fn facts_of_peers(
+        &self,
+        now: Instant,
+        unjudged: bool,
+    ) -> impl Iterator<Item = Facts> + '_ {
         self.peers.values().map(move |peer| Facts {
             conn: peer.conn,
             network: Network::of(peer.address.ip()),
             wished: peer.source == PeerSource::User,
-            worth: worth_of(peer, self.early, now),
+            worth: worth_of(peer, unjudged, now),
             connected_at: peer.connected_at,
             idle_since: peer.last_moved.unwrap_or(peer.connected_at),
             rate: peer
@@ -126,55 +193,36 @@ impl Torrent {
     }
 
     /// What a peer is worth; none if it is not, or no longer, this torrent's.
-    pub(crate) fn worth(&self, conn: ConnId, now: Instant) -> Option<Worth> {
+    pub(super) fn worth(&self, conn: ConnId, now: Instant, unjudged: bool) -> Option<Worth> {
         let peer = self.peers.get(&conn)?;
-        Some(worth_of(peer, self.early, now))
-    }
-
-    /// Looks whether places are held to no purpose, and dials for them. Called with the choker's rounds.
-    pub(super) fn review_places(&mut self, ctx: &mut Ctx<'_>) {
-        if self.is_full(ctx) {
-            self.look_for_victims(ctx);
-            self.seek_peers(ctx);
-        }
-    }
-
-    /// Whether as many peers are there as may be.
-    pub(super) fn is_full(&self, ctx: &Ctx<'_>) -> bool {
-        self.peers.len() as u32 >= ctx.config.max_connections_per_torrent
-    }
-
-    fn look_for_victims(&mut self, ctx: &Ctx<'_>) {
-        let mut evictor = core::mem::take(&mut self.evictor);
-        let places = ctx.config.max_connections_per_torrent;
-        evictor.look(ctx.now, places, || self.facts_of_peers(ctx.now).collect());
-        self.evictor = evictor;
+        Some(worth_of(peer, unjudged, now))
     }
 
     /// Lets the torrent be dialled for, if it wants more peers.
-    pub(crate) fn seek_peers(&mut self, ctx: &mut Ctx<'_>) {
-        if !self.wants_peers(ctx) {
+    pub(super) fn seek_peers(&self, ctx: &mut Shared, standing: Standing<'_>) {
+        let id = standing.id;
+        if !self.wants_peers(ctx, standing) {
             return;
         }
         if let Some(at) = self.candidates.next_at(ctx.now) {
-            ctx.timers
-                .set_no_later(Timer::Candidates(self.id), at.max(ctx.now));
+            if at <= ctx.now {
+                ctx.signal(Signal::Seek(id));
+            } else {
+                ctx.timers.set_no_later(Timer::Candidates(id), at);
+            }
         } else if matches!(
-            self.state,
+            standing.course.state(),
             TorrentState::Downloading | TorrentState::FetchingMetadata
         ) && self.peers.len() < FEW_PEERS
         {
-            // The tracker's timer asks, as far as the tracker allows.
-            self.hungry = true;
-            ctx.timers.set_no_later(Timer::Tracker(self.id), ctx.now);
-            self.hurry_dht(ctx);
+            ctx.signal(Signal::Lonely(id));
         }
     }
 
     /// Whether more connections are wanted: for places that are free, and for some of those that are held
     /// by peers of no use. A download that nobody gives anything to would replace any of them.
-    pub(crate) fn wants_peers(&self, ctx: &Ctx<'_>) -> bool {
-        if !self.takes_peers() {
+    pub(super) fn wants_peers(&self, ctx: &Shared, standing: Standing<'_>) -> bool {
+        if !standing.takes_peers() {
             return false;
         }
         let connecting = self.candidates.connecting();
@@ -182,9 +230,9 @@ impl Torrent {
         if !self.is_full(ctx) {
             return (self.peers.len() as u32).saturating_add(connecting) < places;
         }
-        let starves = match self.state {
+        let starves = match standing.course.state() {
             TorrentState::FetchingMetadata => true,
-            TorrentState::Downloading => self.down.per_second(ctx.now) == 0,
+            TorrentState::Downloading => standing.down.per_second(ctx.now) == 0,
             TorrentState::Checking
             | TorrentState::Seeding
             | TorrentState::Paused
@@ -199,58 +247,20 @@ impl Torrent {
         connecting < replaceable.min((places / SPARE_SHARE).max(1))
     }
 
-    /// The next address to dial, if one is due and wanted.
-    pub(crate) fn next_candidate(&mut self, ctx: &mut Ctx<'_>) -> Option<SocketAddr> {
-        if !self.wants_peers(ctx) {
-            return None;
-        }
-        // A complete torrent waits for those who want something to come, but tells them it is there
-        // as well: many of them can't be dialled.
-        let banned = &*ctx.banned;
-        let address =
-            self.candidates
-                .pick(ctx.now, self.state == TorrentState::Seeding, |address| {
-                    !banned.contains(address.ip())
-                })?;
-        Some(address)
-    }
-
-    /// A connection that was dialled ended by itself before the handshake was complete.
-    pub(crate) fn dial_ended(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        address: SocketAddr,
-        reason: CloseReason,
-    ) {
-        let denied = reason == CloseReason::Denied;
-        self.dial_failed(ctx, address, PeerError::Closed(reason));
-        if denied {
-            self.candidates.on_denied();
-        }
-    }
-
-    /// Dialling, or the handshake after it, came to nothing.
-    pub(crate) fn dial_failed(&mut self, ctx: &mut Ctx<'_>, address: SocketAddr, error: PeerError) {
-        self.tell_of_named(ctx, address, error);
-        self.candidates.on_failed(address, ctx.now);
-        self.seek_peers(ctx);
-    }
-
-    /// Tells the user if it is a peer of theirs that is not to be had.
-    pub(super) fn tell_of_named(&self, ctx: &mut Ctx<'_>, address: SocketAddr, error: PeerError) {
-        if self.candidates.source(address) == Some(PeerSource::User) {
-            ctx.notify(Notice::PeerFailed {
-                torrent: self.id,
-                peer: address.to_string(),
-                error,
-            });
-        }
-    }
-
     /// Panics unless the peers' places are counted right.
     pub(super) fn check_places(&self) {
         let mut networks = crate::eviction::Census::default();
-        for peer in self.peers.values() {
+        assert_eq!(
+            self.unchoked as usize,
+            self.peers.values().filter(|peer| !peer.am_choking).count(),
+            "who is not choked is counted right"
+        );
+        for (conn, peer) in &self.peers {
+            assert_eq!(*conn, peer.conn, "a peer is found under its connection");
+            assert!(
+                peer.pipeline.len() <= crate::limits::MAX_OUTSTANDING,
+                "requests are bounded"
+            );
             networks.add(peer.address.ip());
             assert!(peer.owed <= peer.unsent, "what is owed waits to be sent");
         }

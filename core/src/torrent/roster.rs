@@ -7,22 +7,11 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use crate::peer::exchange::{MAX_TOLD, Told};
 use crate::wire::{PexFlags, PexMessage};
-
-/// Peers added, and peers dropped, in one message (BEP 11).
-pub(super) const MAX_TOLD: usize = 50;
 
 /// Those that left and are remembered. Somebody who has not been told of more than these is never told.
 const MAX_LEFT: usize = 500;
-
-/// Where somebody is in a [`Roster`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// All that came until then are known there.
-    came: u64,
-    /// All that left until then are forgotten there.
-    left: u64,
-}
 
 #[derive(Debug)]
 struct Present {
@@ -82,7 +71,7 @@ impl Roster {
     /// moves on.
     pub(super) fn news(
         &self,
-        place: &mut Place,
+        place: &mut Told,
         is_of_interest: impl Fn(&SocketAddr) -> bool,
     ) -> Option<PexMessage> {
         let known = place.came;
@@ -139,7 +128,7 @@ mod tests {
 
     #[test]
     fn changes_are_told_once_and_only_if_they_are_of_interest() {
-        let (mut roster, mut place) = (Roster::default(), Place::default());
+        let (mut roster, mut place) = (Roster::default(), Told::default());
         let of_interest = |other: &SocketAddr| *other != address(2);
         roster.update(connected(0..4));
         let news = roster.news(&mut place, of_interest).unwrap();
@@ -156,7 +145,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_comes_next_time() {
-        let (mut roster, mut place) = (Roster::default(), Place::default());
+        let (mut roster, mut place) = (Roster::default(), Told::default());
         roster.update(connected(0..120));
         for expected in [50, 50, 20] {
             let news = roster.news(&mut place, |_| true).unwrap();
@@ -172,7 +161,7 @@ mod tests {
 
     #[test]
     fn who_came_and_left_unseen_is_not_told_of() {
-        let (mut roster, mut place) = (Roster::default(), Place::default());
+        let (mut roster, mut place) = (Roster::default(), Told::default());
         roster.update(connected(0..2));
         roster.news(&mut place, |_| true);
         roster.update(connected(0..3));
@@ -187,7 +176,7 @@ mod tests {
 
     quickcheck! {
         fn who_is_told_of_everything_knows_who_is_there(rounds: Vec<BTreeSet<u8>>) -> bool {
-            let (mut roster, mut place) = (Roster::default(), Place::default());
+            let (mut roster, mut place) = (Roster::default(), Told::default());
             let mut known = BTreeSet::new();
             let mut there = BTreeSet::new();
             for round in rounds {

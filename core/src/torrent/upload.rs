@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::action::DiskJob;
-use crate::ctx::{Ctx, DiskOp, Timer};
+use crate::ctx::{DiskOp, Timer};
 use crate::error::{Blame, Misbehaviour};
 use crate::id::{ConnId, OpId};
 use crate::limits;
@@ -13,11 +13,12 @@ use crate::metainfo::PieceIndex;
 use crate::notice::TorrentState;
 use crate::peer::Peer;
 use crate::peer::upload::Admission;
+use crate::shared::Shared;
 use crate::throttle::{Cause, Direction, Throttle};
 use crate::time::Instant;
-use crate::torrent::Torrent;
 use crate::torrent::choker::{PeerFacts, TorrentFacts};
 use crate::torrent::handout::Handout;
+use crate::torrent::transfer::Transfer;
 use crate::wire::{BlockRequest, Message, encode_piece_header};
 
 /// Requests over the limit that are rejected before they count as a flood.
@@ -33,48 +34,48 @@ const MAX_OFFERED: u32 = 8;
 /// Lists of requests that are kept for the next reads, so that these allocate nothing.
 const SPARE_RUNS: usize = 16;
 
-impl Torrent {
+impl Transfer<'_> {
     /// A peer asks for a block.
     pub(super) fn on_request(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         conn: ConnId,
         block: BlockRequest,
     ) -> Result<(), Blame> {
-        let size = self.layout.piece_size(PieceIndex::new(block.piece));
+        let size = self.content.layout.piece_size(PieceIndex::new(block.piece));
         let fits = size.is_some_and(|size| block.end() <= u64::from(size));
         if !fits || block.len == 0 || block.len > limits::MAX_REQUEST_LEN {
             return Err(Blame::Misbehaved(Misbehaviour::RequestOutOfRange));
         }
-        let have = self.have().contains(block.piece);
-        let Some(peer) = self.peers.get_mut(&conn) else {
+        let have = self.content.have().contains(block.piece);
+        let Some(peer) = self.swarm.peers.get_mut(&conn) else {
             return Ok(());
         };
         let granted = peer.allowed_to_it.contains(&block.piece)
-            && peer.is_starting(self.layout.piece_length());
+            && peer.is_starting(self.content.layout.piece_length());
         let allowed = !peer.am_choking || granted;
         if !allowed || !have {
             // Without the fast extension there is no way to say no but to choke, which has been said.
             if peer.fast {
-                peer.send(ctx, &Message::Reject(block));
+                peer.send(&mut ctx.out(), &Message::Reject(block));
             }
             // A request may cross our choke on its way; a flood of them is no accident.
-            return self.on_chatter(conn);
+            return peer.count_chatter();
         }
         match peer.uploads.admit(block, ctx.config.max_peer_requests) {
             // Served when all that came with it is known: neighbours are read together.
             Admission::Queued => {
                 peer.offered.retain(|piece| *piece != block.piece);
-                if let Some(handout) = &mut self.handout {
+                if let Some(handout) = &mut self.swarm.handout {
                     handout.give(block.piece);
                 }
                 self.offer_piece(ctx, conn);
                 Ok(())
             }
-            Admission::Repeated => self.on_chatter(conn),
+            Admission::Repeated => peer.count_chatter(),
             Admission::Full => {
                 if peer.fast {
-                    peer.send(ctx, &Message::Reject(block));
+                    peer.send(&mut ctx.out(), &Message::Reject(block));
                 }
                 peer.chatter += 1;
                 if peer.chatter > FLOOD {
@@ -85,30 +86,13 @@ impl Torrent {
         }
     }
 
-    /// A peer does not want a block any more.
-    pub(super) fn on_cancel(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        conn: ConnId,
-        block: BlockRequest,
-    ) -> Result<(), Blame> {
-        let Some(peer) = self.peers.get_mut(&conn) else {
-            return Ok(());
-        };
-        // With the fast extension every request is answered, a cancelled one by a reject (BEP 6).
-        if peer.uploads.cancel(block) && peer.fast {
-            peer.send(ctx, &Message::Reject(block));
-        }
-        self.on_chatter(conn)
-    }
-
     /// Reads what a peer waits for, as far as windows, limits and budgets allow.
-    pub(super) fn serve(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
-        if !self.is_running() {
+    pub(super) fn serve(&mut self, ctx: &mut Shared, conn: ConnId) {
+        if !self.course.is_running() {
             return;
         }
         let mut left = self.upload_left().unwrap_or(u64::MAX);
-        let Some(peer) = self.peers.get_mut(&conn) else {
+        let Some(peer) = self.swarm.peers.get_mut(&conn) else {
             return;
         };
         if peer.upload_waits {
@@ -125,7 +109,7 @@ impl Torrent {
                 return;
             }
             let budget = u64::from(ctx.config.read_budget);
-            if ctx.stats.read_backlog > 0 && ctx.stats.read_backlog + least > budget {
+            if ctx.budgets.reading > 0 && ctx.budgets.reading + least > budget {
                 peer.upload_waits = true;
                 ctx.throttle
                     .wait(Cause::Disk, (self.id, conn, Direction::Up));
@@ -135,9 +119,9 @@ impl Torrent {
                 .throttle
                 .up
                 .available(ctx.now)
-                .min(self.up_limit.available(ctx.now));
+                .min(self.flow.up_limit.available(ctx.now));
             // A bucket holds no more than its burst, which may be less than a large block.
-            let burst = ctx.throttle.up.burst().min(self.up_limit.burst());
+            let burst = ctx.throttle.up.burst().min(self.flow.up_limit.burst());
             if available < least.min(burst) {
                 peer.upload_waits = true;
                 ctx.throttle
@@ -145,7 +129,7 @@ impl Torrent {
                 let at = Throttle::retry_at(
                     ctx.now,
                     &mut ctx.throttle.up,
-                    &mut self.up_limit,
+                    &mut self.flow.up_limit,
                     least.min(burst),
                 );
                 ctx.timers.set_no_later(Timer::Throttle, at);
@@ -155,16 +139,15 @@ impl Torrent {
             let room = available.min(room);
             let Some(run) = peer.uploads.next_run(
                 u32::try_from(room).unwrap_or(u32::MAX),
-                &mut self.spare_runs,
+                &mut self.content.spare_runs,
             ) else {
                 return;
             };
             let len = u64::from(run.len);
             ctx.throttle.up.charge(ctx.now, len);
-            self.up_limit.charge(ctx.now, len);
+            self.flow.up_limit.charge(ctx.now, len);
             peer.reading += len;
             left = left.saturating_sub(len);
-            ctx.stats.read_backlog += len;
             let about = DiskOp::Read {
                 conn,
                 begin: run.begin,
@@ -176,23 +159,22 @@ impl Torrent {
                 len: run.len,
             };
             let op = ctx.disk(self.id, about, job);
-            self.reads.insert(op, run.blocks);
+            self.content.reads.insert(op, run.blocks);
         }
     }
 
     /// What was read for a peer is there.
     pub(super) fn on_read(
         &mut self,
-        ctx: &mut Ctx<'_>,
+        ctx: &mut Shared,
         op: OpId,
         conn: ConnId,
         begin: u32,
         len: u32,
         data: Option<Bytes>,
     ) {
-        ctx.stats.read_backlog = ctx.stats.read_backlog.saturating_sub(u64::from(len));
-        let mut blocks = self.reads.remove(&op).unwrap_or_default();
-        let Some(peer) = self.peers.get_mut(&conn) else {
+        let mut blocks = self.content.reads.remove(&op).unwrap_or_default();
+        let Some(peer) = self.swarm.peers.get_mut(&conn) else {
             self.share_what_is_left(ctx);
             return;
         };
@@ -208,7 +190,7 @@ impl Torrent {
                 .map(|data| data.slice(from..from + block.len as usize));
             let Some(payload) = payload else {
                 if peer.fast {
-                    peer.send(ctx, &Message::Reject(block));
+                    peer.send(&mut ctx.out(), &Message::Reject(block));
                 }
                 continue;
             };
@@ -217,18 +199,18 @@ impl Torrent {
                 .actions
                 .send_with(conn, |buffer| encode_piece_header(block, buffer));
             peer.hand_over(header as u64, ctx.now);
-            peer.send_bytes(ctx, payload);
+            peer.send_bytes(&mut ctx.out(), payload);
             peer.owed += bytes;
             peer.up.add(ctx.now, bytes);
             peer.uploaded += bytes;
             peer.last_useful = ctx.now;
-            self.up.add(ctx.now, bytes);
-            self.session_uploaded += bytes;
+            self.flow.up.add(ctx.now, bytes);
+            self.flow.session_uploaded += bytes;
             ctx.traffic.up.add(ctx.now, bytes);
             ctx.stats.payload_sent += bytes;
         }
-        if self.spare_runs.len() < SPARE_RUNS {
-            self.spare_runs.push(blocks);
+        if self.content.spare_runs.len() < SPARE_RUNS {
+            self.content.spare_runs.push(blocks);
         }
         self.uploaded_since_checkpoint(ctx);
         self.serve(ctx, conn);
@@ -238,78 +220,68 @@ impl Torrent {
     }
 
     /// A peer became interested: if a slot is free, it need not wait for the next round.
-    pub(super) fn offer_slot(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
-        if self.is_running() && self.choker.admit(conn, self.unchoked as usize) {
+    pub(super) fn offer_slot(&mut self, ctx: &mut Shared, conn: ConnId) {
+        if self.course.is_running() && self.swarm.choker.admit(conn, self.swarm.unchoked as usize) {
             self.unchoke(ctx, conn);
         }
     }
 
     /// A peer wants nothing. If it was unchoked for nothing, another one is tried out in its place; who
     /// has made use of its slot keeps it until the next round, since it may soon want something again.
-    pub(super) fn pass_slot_on(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    pub(super) fn pass_slot_on(&mut self, ctx: &mut Shared, conn: ConnId) {
         let unused = |peer: &Peer| !peer.am_choking && peer.uploaded == peer.uploaded_before;
-        if !self.is_running() || !self.peers.get(&conn).is_some_and(unused) {
+        if !self.course.is_running() || !self.swarm.peers.get(&conn).is_some_and(unused) {
             return;
         }
         let facts = self
+            .swarm
             .peers
             .values()
             .filter(|peer| peer.peer_interested && peer.am_choking);
         let facts: Vec<PeerFacts> = facts.map(|peer| facts_of(peer, ctx.now)).collect();
-        if let Some(next) = self.choker.pass_on(ctx.now, conn, &facts, ctx.rng) {
+        if let Some(next) = self
+            .swarm
+            .choker
+            .pass_on(ctx.now, conn, &facts, &mut ctx.rng)
+        {
             self.choke(ctx, conn);
             self.unchoke(ctx, next);
         }
     }
 
-    /// The choker's round.
-    pub(crate) fn choke_round(&mut self, ctx: &mut Ctx<'_>) {
-        // Without peers there is nothing to decide; the first one sets the timer.
-        if !self.takes_peers() || self.peers.is_empty() {
-            return;
-        }
-        if !self.is_running() {
-            // Nobody is chosen yet, but places may be held to no purpose.
-            self.review_places(ctx);
-            if self.is_full(ctx) {
-                ctx.timers
-                    .set(Timer::Choke(self.id), ctx.now + limits::CHOKE_INTERVAL);
-            }
-            return;
-        }
-        ctx.timers
-            .set(Timer::Choke(self.id), ctx.now + limits::CHOKE_INTERVAL);
-        self.review_places(ctx);
+    /// Chooses anew whom to unchoke.
+    pub(super) fn choose_peers(&mut self, ctx: &mut Shared) {
         let now = ctx.now;
         let peers: Vec<PeerFacts> = self
+            .swarm
             .peers
             .values()
             .map(|peer| facts_of(peer, now))
             .collect();
         let facts = TorrentFacts {
-            seeding: self.state == TorrentState::Seeding,
+            seeding: self.course.state() == TorrentState::Seeding,
             seed_choke: ctx.config.seed_choke,
             base_slots: ctx.config.unchoke_slots,
-            upload_rate: self.up.per_second(now),
+            upload_rate: self.flow.up.per_second(now),
         };
-        let verdict = self.choker.decide(now, &facts, &peers, ctx.rng);
+        let verdict = self.swarm.choker.decide(now, &facts, &peers, &mut ctx.rng);
         for conn in verdict.choke {
             self.choke(ctx, conn);
         }
         for conn in verdict.unchoke {
             self.unchoke(ctx, conn);
         }
-        for peer in self.peers.values_mut() {
+        for peer in self.swarm.peers.values_mut() {
             if peer.am_interested && peer.interesting == 0 {
                 peer.am_interested = false;
-                peer.send(ctx, &Message::NotInterested);
+                peer.send(&mut ctx.out(), &Message::NotInterested);
             }
         }
     }
 
     /// A slot is of no use any more: it need not wait for the next round.
-    pub(super) fn free_slot(&self, ctx: &mut Ctx<'_>) {
-        if self.is_running() {
+    pub(super) fn free_slot(&self, ctx: &mut Shared) {
+        if self.course.is_running() {
             ctx.timers.set_no_later(
                 Timer::Choke(self.id),
                 ctx.now + core::time::Duration::from_secs(1),
@@ -317,23 +289,23 @@ impl Torrent {
         }
     }
 
-    fn choke(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
-        let Some(peer) = self.peers.get_mut(&conn) else {
+    fn choke(&mut self, ctx: &mut Shared, conn: ConnId) {
+        let Some(peer) = self.swarm.peers.get_mut(&conn) else {
             return;
         };
         if peer.am_choking {
             return;
         }
         peer.am_choking = true;
-        self.unchoked -= 1;
-        peer.send(ctx, &Message::Choke);
+        self.swarm.unchoked -= 1;
+        peer.send(&mut ctx.out(), &Message::Choke);
         let offered = core::mem::take(&mut peer.offered);
-        if let Some(handout) = &mut self.handout {
+        if let Some(handout) = &mut self.swarm.handout {
             offered
                 .into_iter()
                 .for_each(|piece| handout.take_back(piece));
         }
-        let starting = peer.is_starting(self.layout.piece_length());
+        let starting = peer.is_starting(self.content.layout.piece_length());
         let allowed = core::mem::take(&mut peer.allowed_to_it);
         let dropped = peer
             .uploads
@@ -341,50 +313,53 @@ impl Torrent {
         peer.allowed_to_it = allowed;
         if peer.fast {
             for block in dropped {
-                peer.send(ctx, &Message::Reject(block));
+                peer.send(&mut ctx.out(), &Message::Reject(block));
             }
         }
     }
 
-    fn unchoke(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
-        let Some(peer) = self.peers.get_mut(&conn) else {
+    fn unchoke(&mut self, ctx: &mut Shared, conn: ConnId) {
+        let Some(peer) = self.swarm.peers.get_mut(&conn) else {
             return;
         };
         if !peer.am_choking {
             return;
         }
         peer.am_choking = false;
-        self.unchoked += 1;
+        self.swarm.unchoked += 1;
         peer.last_unchoked = Some(ctx.now);
         peer.uploaded_before = peer.uploaded;
-        peer.send(ctx, &Message::Unchoke);
+        peer.send(&mut ctx.out(), &Message::Unchoke);
         self.offer_piece(ctx, conn);
     }
 
     /// Suggests pieces that nobody else is fetching to a peer that we serve, unless enough were offered
     /// to it that it has not asked for yet.
-    fn offer_piece(&mut self, ctx: &mut Ctx<'_>, conn: ConnId) {
+    fn offer_piece(&mut self, ctx: &mut Shared, conn: ConnId) {
         // Without its pieces known, a torrent is full of none.
-        if self.early || !self.have().is_full() {
+        if self.content.unjudged || !self.content.have().is_full() {
             return;
         }
-        let Some(peer) = self.peers.get_mut(&conn) else {
+        let Some(peer) = self.swarm.peers.get_mut(&conn) else {
             return;
         };
         if !peer.fast || peer.am_choking {
             return;
         }
-        let pieces = self.layout.piece_count();
+        let pieces = self.content.layout.piece_count();
         let handout = self
+            .swarm
             .handout
             .get_or_insert_with(|| Handout::new(pieces, ctx.rng.below(pieces)));
-        let ahead = (OFFERED_AHEAD / self.layout.piece_length().max(1)).clamp(1, MAX_OFFERED);
+        let ahead =
+            (OFFERED_AHEAD / self.content.layout.piece_length().max(1)).clamp(1, MAX_OFFERED);
         while peer.offered.len() < ahead as usize {
-            let Some(piece) = handout.next(|piece| self.picker.availability(piece) > 0) else {
+            let Some(piece) = handout.next(|piece| self.content.picker.availability(piece) > 0)
+            else {
                 return;
             };
             peer.offered.push(piece);
-            peer.send(ctx, &Message::Suggest(piece));
+            peer.send(&mut ctx.out(), &Message::Suggest(piece));
         }
     }
 }

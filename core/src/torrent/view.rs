@@ -5,25 +5,27 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::bitfield::Bitfield;
+use crate::budget::Budgets;
 use crate::command::Priority;
 use crate::config::Config;
 use crate::dht::Dht;
 use crate::id::TorrentId;
 use crate::metainfo::{FileIndex, InfoHash, Metainfo, PieceIndex};
 use crate::notice::TorrentState;
-use crate::stats::Stats;
 use crate::status::{
     FileStatus, Hindrance, MetadataStatus, PeerStatus, TorrentStatus, TrackerStatus,
 };
 use crate::time::Instant;
 use crate::torrent::Torrent;
+use crate::torrent::content::Content;
+use crate::torrent::phase::Phase;
 
 /// A look at a torrent, from [`Engine::torrent`](crate::Engine::torrent).
 #[derive(Clone, Copy, Debug)]
 pub struct TorrentView<'a> {
     pub(crate) torrent: &'a Torrent,
     pub(crate) config: &'a Config,
-    pub(crate) stats: &'a Stats,
+    pub(crate) budgets: &'a Budgets,
     pub(crate) dht: Option<&'a Dht>,
 }
 
@@ -31,7 +33,7 @@ impl TorrentView<'_> {
     /// The torrent's id.
     #[must_use]
     pub fn id(&self) -> TorrentId {
-        self.torrent.id
+        self.torrent.id()
     }
 
     /// Its info-hash.
@@ -43,36 +45,43 @@ impl TorrentView<'_> {
     /// Its name: that which its files have, or else that of its magnet link, or its info-hash.
     #[must_use]
     pub fn name(&self) -> String {
-        self.torrent.name()
+        match &self.torrent.trade.phase {
+            Phase::Fetching(fetching) => fetching.name.clone(),
+            Phase::Loaded(content) => content.name(),
+        }
     }
 
     /// What the .torrent file says; none while it is being fetched for a magnet link.
     #[must_use]
     pub fn metainfo(&self) -> Option<&Arc<Metainfo>> {
-        let known = self.torrent.fetch.is_none();
-        known.then_some(&self.torrent.metainfo)
+        let content = self.torrent.trade.phase.content();
+        content.map(|content| &content.metainfo)
     }
 
     /// The pieces that are verified and written.
     #[must_use]
     pub fn have(&self) -> &Bitfield {
-        self.torrent.have()
+        static NOTHING: Bitfield = Bitfield::EMPTY;
+        let content = self.torrent.trade.phase.content();
+        content.map_or(&NOTHING, Content::have)
     }
 
     /// What it is doing.
     #[must_use]
     pub fn state(&self) -> TorrentState {
-        self.torrent.state
+        self.torrent.trade.course.state()
     }
 
     /// Everything at a glance, as of `now`.
     pub fn status(&self, now: Instant) -> TorrentStatus {
-        let torrent = self.torrent;
-        let wanted = torrent.wanted_bytes();
-        let have = torrent.wanted_have_bytes();
+        let trade = &self.torrent.trade;
+        let (content, swarm, flow) = (trade.phase.content(), &trade.swarm, &trade.flow);
+        let state = trade.course.state();
+        let wanted = content.map_or(0, Content::wanted_bytes);
+        let have = content.map_or(0, Content::wanted_have_bytes);
         // An average over what has been: of who has stopped, it would tell of what is no more.
-        let download_rate = match torrent.state {
-            TorrentState::Downloading => torrent.down.per_second(now),
+        let download_rate = match state {
+            TorrentState::Downloading => flow.down.per_second(now),
             TorrentState::FetchingMetadata
             | TorrentState::Checking
             | TorrentState::Seeding
@@ -80,8 +89,8 @@ impl TorrentView<'_> {
             | TorrentState::Failed
             | TorrentState::Removing => 0,
         };
-        let upload_rate = match torrent.is_running() {
-            true => torrent.up.per_second(now),
+        let upload_rate = match trade.course.is_running() {
+            true => flow.up.per_second(now),
             false => 0,
         };
         let eta = match (wanted - have, download_rate) {
@@ -89,71 +98,73 @@ impl TorrentView<'_> {
             (left, rate) => Some(left.div_ceil(rate)),
         };
         let count = |test: fn(&crate::peer::Peer) -> bool| {
-            torrent.peers.values().filter(|peer| test(peer)).count() as u32
+            swarm.peers.values().filter(|peer| test(peer)).count() as u32
         };
         TorrentStatus {
-            torrent: torrent.id,
-            info_hash: torrent.info_hash(),
-            name: torrent.metainfo.name().to_string(),
-            state: torrent.state,
+            torrent: self.torrent.id(),
+            info_hash: self.torrent.info_hash(),
+            name: self.name(),
+            state,
             hindrance: self.hindrance(),
-            total: torrent.layout.total_length(),
+            total: content.map_or(0, |content| content.layout.total_length()),
             wanted,
             have,
-            pieces: torrent.layout.piece_count(),
-            pieces_have: torrent.have().count(),
-            pieces_unchecked: torrent.storage.unchecked(),
-            downloaded: torrent
-                .earlier_downloaded
-                .saturating_add(torrent.session_downloaded),
-            uploaded: torrent
-                .earlier_uploaded
-                .saturating_add(torrent.session_uploaded),
-            session_downloaded: torrent.session_downloaded,
-            session_uploaded: torrent.session_uploaded,
-            wasted: torrent.wasted,
+            pieces: content.map_or(0, |content| content.layout.piece_count()),
+            pieces_have: content.map_or(0, |content| content.have().count()),
+            pieces_unchecked: trade.storage.unchecked(),
+            downloaded: flow.downloaded(),
+            uploaded: flow.uploaded(),
+            session_downloaded: flow.session_downloaded,
+            session_uploaded: flow.session_uploaded,
+            wasted: flow.wasted,
             download_rate,
             upload_rate,
-            download_time: torrent.downloaded_for(now),
+            download_time: trade.course.downloaded_for(now),
             eta,
-            peers: torrent.peers.len() as u32,
+            peers: swarm.peers.len() as u32,
             seeds: count(crate::peer::Peer::is_seed),
             unchoking_us: count(|peer| !peer.peer_choking),
-            unchoked: torrent.unchoked,
-            candidates: torrent.candidates.len() as u32,
-            metadata: torrent.fetch.as_ref().map(|fetch| {
-                let (received, total) = fetch.progress();
-                let peers = fetch.givers();
+            unchoked: swarm.unchoked,
+            candidates: swarm.candidates.len() as u32,
+            metadata: trade.phase.fetching().map(|fetching| {
+                let (received, total) = fetching.fetch.progress();
+                let peers = fetching.fetch.givers();
                 MetadataStatus {
                     received,
                     total,
                     peers,
                 }
             }),
-            availability_permille: torrent.picker.copies_permille(),
+            availability_permille: content.map_or(0, |content| content.picker.copies_permille()),
         }
     }
 
     /// What holds it back; none when nothing does.
     pub fn hindrance(&self) -> Option<Hindrance> {
-        let torrent = self.torrent;
-        match torrent.state {
+        let trade = &self.torrent.trade;
+        let fetching = trade.phase.fetching();
+        match trade.course.state() {
             TorrentState::Checking => Some(Hindrance::Checking),
-            TorrentState::Paused => Some(match (torrent.storage.error(), &torrent.unusable) {
-                (Some(error), _) => Hindrance::Disk(error.clone()),
-                (None, Some(why)) => Hindrance::Unusable(why.clone()),
-                (None, None) => Hindrance::Paused,
-            }),
-            TorrentState::FetchingMetadata => Some(match &torrent.fetch {
-                Some(fetch) if fetch.givers() > 0 => Hindrance::Metadata {
-                    peers: fetch.givers(),
-                },
-                Some(_) | None => self.hindrance_to_find_peers().unwrap_or(
-                    // Those that are there do not have it, or have not said so.
-                    Hindrance::Metadata { peers: 0 },
-                ),
-            }),
-            TorrentState::Failed => torrent.storage.error().cloned().map(Hindrance::Disk),
+            TorrentState::Paused => {
+                let unusable = fetching.and_then(|fetching| fetching.unusable.as_ref());
+                Some(match (trade.storage.error(), unusable) {
+                    (Some(error), _) => Hindrance::Disk(error.clone()),
+                    (None, Some(why)) => Hindrance::Unusable(why.clone()),
+                    (None, None) => Hindrance::Paused,
+                })
+            }
+            TorrentState::FetchingMetadata => {
+                Some(
+                    match fetching.map_or(0, |fetching| fetching.fetch.givers()) {
+                        // Those that are there do not have it, or have not said so.
+                        0 => self
+                            .hindrance_to_find_peers()
+                            .unwrap_or(Hindrance::Metadata { peers: 0 }),
+                        peers => Hindrance::Metadata { peers },
+                    },
+                )
+            }
+            TorrentState::Failed => trade.storage.error().cloned().map(Hindrance::Disk),
             TorrentState::Seeding | TorrentState::Removing => None,
             TorrentState::Downloading => self.hindrance_to_download(),
         }
@@ -163,6 +174,8 @@ impl TorrentView<'_> {
     #[must_use]
     pub fn peers(&self, now: Instant) -> Vec<PeerStatus> {
         self.torrent
+            .trade
+            .swarm
             .peers
             .values()
             .map(|peer| peer.status(now))
@@ -172,18 +185,20 @@ impl TorrentView<'_> {
     /// The files, in the order of the torrent.
     #[must_use]
     pub fn files(&self) -> Vec<FileStatus> {
-        let torrent = self.torrent;
-        let files = torrent.metainfo.files().iter().enumerate();
+        let Some(content) = self.torrent.trade.phase.content() else {
+            return Vec::new();
+        };
+        let files = content.metainfo.files().iter().enumerate();
         files
             .map(|(index, file)| FileStatus {
-                path: torrent
+                path: content
                     .metainfo
                     .download_path(FileIndex::new(index as u32))
                     .map(|path| path.to_string())
                     .unwrap_or_default(),
                 length: file.length(),
-                have: self.have_of_file(FileIndex::new(index as u32)),
-                priority: torrent
+                have: have_of_file(content, FileIndex::new(index as u32)),
+                priority: content
                     .priorities
                     .get(index)
                     .copied()
@@ -195,21 +210,21 @@ impl TorrentView<'_> {
     /// The trackers, tier by tier.
     #[must_use]
     pub fn trackers(&self, now: Instant) -> Vec<TrackerStatus> {
-        self.torrent.announcer.statuses(now)
+        self.torrent.discovery.announcer.statuses(now)
     }
 
     fn hindrance_to_find_peers(&self) -> Option<Hindrance> {
-        let torrent = self.torrent;
-        if !torrent.peers.is_empty() {
+        let swarm = &self.torrent.trade.swarm;
+        if !swarm.peers.is_empty() {
             return None;
         }
-        if torrent.candidates.len() > 0 || torrent.candidates.connecting() > 0 {
-            return Some(match torrent.candidates.is_denied() {
+        if swarm.candidates.len() > 0 || swarm.candidates.connecting() > 0 {
+            return Some(match swarm.candidates.is_denied() {
                 true => Hindrance::Denied,
                 false => Hindrance::Connecting,
             });
         }
-        Some(match torrent.announcer.last_error() {
+        Some(match self.torrent.discovery.announcer.last_error() {
             Some(error) => Hindrance::Tracker(error.to_string()),
             None if self.is_lost() => Hindrance::NoDhtNodes,
             None => Hindrance::NoPeers,
@@ -223,14 +238,15 @@ impl TorrentView<'_> {
     }
 
     fn hindrance_to_download(&self) -> Option<Hindrance> {
-        let torrent = self.torrent;
+        let trade = &self.torrent.trade;
         if let Some(hindrance) = self.hindrance_to_find_peers() {
             return Some(hindrance);
         }
-        if self.stats.write_backlog >= u64::from(self.config.write_budget) / 2 {
+        if self.budgets.writing >= u64::from(self.config.write_budget) / 2 {
             return Some(Hindrance::DiskBusy);
         }
-        let mut interesting = torrent
+        let mut interesting = trade
+            .swarm
             .peers
             .values()
             .filter(|peer| peer.interesting > 0)
@@ -241,32 +257,31 @@ impl TorrentView<'_> {
         if interesting.all(|peer| peer.peer_choking && peer.pipeline.is_empty()) {
             return Some(Hindrance::Choked);
         }
-        let limited = torrent.down_limit.is_limited() || self.config.limits.download.is_some();
-        let waiting = torrent.peers.values().any(|peer| peer.credit_waits);
+        let limited = trade.flow.down_limit.is_limited() || self.config.limits.download.is_some();
+        let waiting = trade.swarm.peers.values().any(|peer| peer.credit_waits);
         (limited && waiting).then_some(Hindrance::RateLimit)
     }
+}
 
-    /// Bytes of a file that are in verified pieces.
-    fn have_of_file(&self, file: FileIndex) -> u64 {
-        let torrent = self.torrent;
-        let Some((range, pieces)) = torrent
+/// Bytes of a file that are in verified pieces.
+fn have_of_file(content: &Content, file: FileIndex) -> u64 {
+    let Some((range, pieces)) = content
+        .layout
+        .file_range(file)
+        .zip(content.layout.pieces_of_file(file))
+    else {
+        return 0;
+    };
+    let bytes = |piece: u32| {
+        let start = content
             .layout
-            .file_range(file)
-            .zip(torrent.layout.pieces_of_file(file))
-        else {
-            return 0;
-        };
-        let bytes = |piece: u32| {
-            let start = torrent
-                .layout
-                .piece_offset(PieceIndex::new(piece))
-                .unwrap_or(range.end);
-            let end = start + u64::from(torrent.piece_size(piece));
-            end.min(range.end).saturating_sub(start.max(range.start))
-        };
-        pieces
-            .filter(|piece| torrent.have().contains(*piece))
-            .map(bytes)
-            .sum()
-    }
+            .piece_offset(PieceIndex::new(piece))
+            .unwrap_or(range.end);
+        let end = start + u64::from(content.piece_size(piece));
+        end.min(range.end).saturating_sub(start.max(range.start))
+    };
+    pieces
+        .filter(|piece| content.have().contains(*piece))
+        .map(bytes)
+        .sum()
 }

@@ -22,7 +22,8 @@ use core::net::SocketAddr;
 use self::reply::{Heard, Refusal, read_announce, read_scrape, usable_peer, usable_peers};
 use self::rounds::{Early, Round};
 use self::tracker::{Haste, Tracker, TrackerId};
-use super::udp::{UdpFault, UdpId, UdpOutcome, UdpReply, UdpTrackers};
+use super::Means;
+use super::udp::{UdpFault, UdpId, UdpOutcome, UdpReply};
 use super::url;
 use crate::action::Action;
 use crate::ctx::{Ctx, Op, Timer};
@@ -91,6 +92,8 @@ pub(crate) struct Announcer {
     flights: Vec<Flight>,
     /// Lookups of peers' names that are under way.
     lookups: usize,
+    /// It waits for its turn to ask.
+    waits: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,16 +166,18 @@ impl Announcer {
             completion: Completion::Open,
             flights: Vec::new(),
             lookups: 0,
+            waits: false,
         }
     }
 
     /// The torrent begins to transfer, for the first time or again. Each tracker is told `started` until it has
     /// acknowledged it. A torrent that is complete now never tells that it was completed.
-    pub(crate) fn start(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, facts: &Facts) {
+    pub(crate) fn start(&mut self, means: &mut Means<'_>, facts: &Facts) {
         if self.running {
             return;
         }
         self.running = true;
+        self.waits = false;
         self.round = None;
         self.early = None;
         self.current = None;
@@ -180,20 +185,14 @@ impl Announcer {
             self.completion = Completion::Settled;
         }
         for tracker in &mut self.trackers {
-            begin(ctx, facts, tracker);
+            begin(&mut means.ctx, facts, tracker);
         }
-        self.proceed(ctx, udp, facts);
+        self.proceed(means, facts);
     }
 
     /// More trackers, each a tier of its own after all others; those that are known are passed over. When no tracker has
     /// answered they are asked at once, otherwise when those before them fail.
-    pub(crate) fn add(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
-        facts: &Facts,
-        urls: &[String],
-    ) {
+    pub(crate) fn add(&mut self, means: &mut Means<'_>, facts: &Facts, urls: &[String]) {
         for text in urls.iter().map(|text| text.trim()) {
             if self.trackers.len() >= limits::MAX_TRACKERS {
                 break;
@@ -201,18 +200,18 @@ impl Announcer {
             let tiers = self.trackers.iter().map(|tracker| tracker.tier + 1);
             let tier = tiers.max().unwrap_or(0);
             let id = TrackerId(self.trackers.len());
-            let allow_local = ctx.config.allow_local_trackers;
+            let allow_local = means.ctx.config.allow_local_trackers;
             let mut tracker = Tracker::new(id, tier, text, allow_local);
             if text.is_empty() || self.trackers.iter().any(|had| had.url == tracker.url) {
                 continue;
             }
             if self.running {
-                begin(ctx, facts, &mut tracker);
+                begin(&mut means.ctx, facts, &mut tracker);
             }
             self.trackers.push(tracker);
         }
         if self.running {
-            self.proceed(ctx, udp, facts);
+            self.proceed(means, facts);
         }
     }
 
@@ -239,60 +238,65 @@ impl Announcer {
     /// The torrent wants more peers: those in use are asked again as soon as they allow, and those that are not in use as
     /// well, unless no peers are wanted any more by then. A tracker that names no minimum interval allows nothing before
     /// its interval is over.
-    pub(crate) fn want_peers(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, facts: &Facts) {
-        self.ask_early(ctx.now, facts, Haste::Peers);
-        self.proceed(ctx, udp, facts);
+    pub(crate) fn want_peers(&mut self, means: &mut Means<'_>, facts: &Facts) {
+        self.ask_early(means.ctx.now, facts, Haste::Peers);
+        self.proceed(means, facts);
     }
 
     /// The user wants the trackers asked: those in use as soon as they allow; when all have failed, all of them at
     /// once, without waiting out their backoff, except those that said themselves when to ask again. A tracker that
     /// names no minimum interval is left in peace for a minute.
-    pub(crate) fn reannounce(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, facts: &Facts) {
+    pub(crate) fn reannounce(&mut self, means: &mut Means<'_>, facts: &Facts) {
         if self.running && self.current.is_none() {
             for tracker in &mut self.trackers {
-                tracker.forget_backoff(ctx.now);
+                tracker.forget_backoff(means.ctx.now);
             }
         }
-        self.ask_early(ctx.now, facts, Haste::User);
-        self.proceed(ctx, udp, facts);
+        self.ask_early(means.ctx.now, facts, Haste::User);
+        self.proceed(means, facts);
     }
 
     /// Asks for the counts of the tracker that answered last, or else the first one, at most once a minute; done by
     /// itself when an answer has none. They show in [`Announcer::statuses`]; a failure shows nowhere, as scraping is
     /// optional (BEP 48).
-    pub(crate) fn scrape(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, facts: &Facts) {
+    pub(crate) fn scrape(&mut self, means: &mut Means<'_>, facts: &Facts) {
         let under_way = self.flights.iter().any(|f| f.purpose == Purpose::Scrape);
         let first_usable = || self.trackers.iter().position(Tracker::is_usable);
         let index = self.current_index().or_else(first_usable);
         if let Some(index) = index
             && !under_way
-            && self.trackers[index].scrape_ready <= ctx.now
+            && self.trackers[index].scrape_ready <= means.ctx.now
         {
-            self.trackers[index].scrape_ready = ctx.now + tracker::FLOOR;
-            let _ = self.launch(ctx, udp, facts, index, Purpose::Scrape);
-            self.arm(ctx, facts);
+            self.trackers[index].scrape_ready = means.ctx.now + tracker::FLOOR;
+            let _ = self.launch(means, facts, index, Purpose::Scrape);
+            self.arm(&mut means.ctx, facts);
         }
     }
 
+    /// Its turn to ask has come.
+    pub(crate) fn on_admitted(&mut self, means: &mut Means<'_>, facts: &Facts) {
+        self.waits = false;
+        self.proceed(means, facts);
+    }
+
     /// [`Timer::Tracker`] fired.
-    pub(crate) fn on_timer(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, facts: &Facts) {
+    pub(crate) fn on_timer(&mut self, means: &mut Means<'_>, facts: &Facts) {
         let expired: Vec<Flight> = self
             .flights
-            .extract_if(.., |flight| flight.deadline <= ctx.now)
+            .extract_if(.., |flight| flight.deadline <= means.ctx.now)
             .collect();
         for flight in expired {
-            give_up(ctx, udp, flight.handle);
+            give_up(means, flight.handle);
             let timed_out = Refusal::new(ContactError::TimedOut);
-            self.landed(ctx, facts, &flight, Err(timed_out));
+            self.landed(&mut means.ctx, facts, &flight, Err(timed_out));
         }
-        self.proceed(ctx, udp, facts);
+        self.proceed(means, facts);
     }
 
     /// An HTTP exchange ended; its `op` is out of the table already. Those that were given up are not known here.
     pub(crate) fn on_http_done(
         &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
+        means: &mut Means<'_>,
         facts: &Facts,
         op: OpId,
         result: OpResult,
@@ -310,23 +314,23 @@ impl Announcer {
                 Err(Refusal::new("given up"))
             }
         };
-        let peers = self.landed(ctx, facts, &flight, heard);
-        self.follow_up(ctx, udp, facts, &flight);
+        let peers = self.landed(&mut means.ctx, facts, &flight, heard);
+        self.follow_up(means, facts, &flight);
         let current = self.current_index();
         if flight.purpose != Purpose::Scrape
             && self.running
             && current.is_some_and(|index| self.trackers[index].uncounted)
         {
-            self.scrape(ctx, udp, facts);
+            self.scrape(means, facts);
         }
-        self.proceed(ctx, udp, facts);
+        self.proceed(means, facts);
         peers
     }
 
     /// The lookup of a peer's name ended.
     pub(crate) fn on_peer_resolved(
         &mut self,
-        ctx: &Ctx<'_>,
+        listen: Option<SocketAddr>,
         port: u16,
         result: OpResult,
     ) -> Vec<SocketAddr> {
@@ -338,7 +342,7 @@ impl Announcer {
             .into_iter()
             .take(limits::MAX_PEER_NAME_ADDRESSES)
             .map(|ip| SocketAddr::new(ip, port))
-            .filter_map(|addr| usable_peer(addr, ctx.identity.listen, None))
+            .filter_map(|addr| usable_peer(addr, listen, None))
             .collect()
     }
 
@@ -358,8 +362,7 @@ impl Announcer {
     /// A request to a UDP tracker ended.
     pub(crate) fn on_udp_done(
         &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
+        means: &mut Means<'_>,
         facts: &Facts,
         outcome: UdpOutcome,
     ) -> Vec<SocketAddr> {
@@ -382,9 +385,9 @@ impl Announcer {
             Ok(UdpReply::Scraped(stats)) => Ok(Heard::Scraped(stats)),
             Err(fault) => Err(Refusal::new(fault)),
         };
-        let peers = self.landed(ctx, facts, &flight, heard);
-        self.follow_up(ctx, udp, facts, &flight);
-        self.proceed(ctx, udp, facts);
+        let peers = self.landed(&mut means.ctx, facts, &flight, heard);
+        self.follow_up(means, facts, &flight);
+        self.proceed(means, facts);
         peers
     }
 
@@ -398,6 +401,11 @@ impl Announcer {
                 tracker.status(next.map(|at| at.since(now).as_secs()), asked)
             })
             .collect()
+    }
+
+    /// Whether it has been told to start, and not to stop.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running
     }
 
     /// Whether nothing is under way: the end need not wait.
@@ -433,11 +441,11 @@ impl Announcer {
     }
 
     /// Sends the next announce, if one is due and none is under way, and sets the timer.
-    fn proceed(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, facts: &Facts) {
+    fn proceed(&mut self, means: &mut Means<'_>, facts: &Facts) {
         if self.running {
-            self.go_round(ctx, udp, facts);
+            self.go_round(means, facts);
         }
-        self.arm(ctx, facts);
+        self.arm(&mut means.ctx, facts);
     }
 
     /// A request ended.
@@ -567,10 +575,10 @@ fn begin(ctx: &mut Ctx<'_>, facts: &Facts, tracker: &mut Tracker) {
     }
 }
 
-fn give_up(ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, handle: Handle) {
+fn give_up(means: &mut Means<'_>, handle: Handle) {
     match handle {
-        Handle::Http(op) => ctx.push(Action::Cancel { op }),
-        Handle::Udp(id) => udp.cancel(ctx, id),
+        Handle::Http(op) => means.ctx.push(Action::Cancel { op }),
+        Handle::Udp(id) => means.udp.cancel(&mut means.ctx, id),
     }
 }
 

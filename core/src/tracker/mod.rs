@@ -19,6 +19,13 @@ mod udp;
 pub(crate) mod url;
 
 pub use self::server::TrackerServer;
+
+/// What an announcer is lent: what every part is, and the client of UDP trackers that all torrents share.
+pub(crate) struct Means<'a> {
+    pub(crate) ctx: crate::ctx::Ctx<'a>,
+    pub(crate) udp: &'a mut UdpTrackers,
+}
+
 pub(crate) use self::{
     announcer::{Announcer, Facts},
     udp::{UdpOutcome, UdpTrackers},

@@ -7,27 +7,23 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::Means;
 use super::TrackerServer;
 use super::announcer::{Announcer, Facts};
 use super::udp::{UdpOutcome, UdpTrackers};
 use crate::action::{Action, Actions};
 use crate::config::Config;
-use crate::connections::Connections;
 use crate::ctx::{Ctx, Identity, Op, Timer};
-use crate::dht::contacts::Contacts;
 use crate::event::{ContactError, HttpReply, OpResult, Undelivered};
+use crate::gate::Gate;
 use crate::id::{OpId, TorrentId};
-use crate::lsd::Lsd;
 use crate::metainfo::InfoHash;
 use crate::notice::Notice;
-use crate::rate::Traffic;
 use crate::rng::{Rng, Seed};
 use crate::slab::Slab;
 use crate::stats::Stats;
-use crate::throttle::Throttle;
 use crate::time::Instant;
 use crate::timer::Timers;
-use crate::torrent::candidates::Banned;
 use crate::wire::PeerId;
 use crate::wire::tracker::{AnnounceEvent, AnnounceQuery};
 use crate::wire::tracker_http_server::parse_announce;
@@ -41,15 +37,10 @@ pub(super) struct World {
     pub(super) timers: Timers<Timer>,
     pub(super) ops: Slab<OpId, Op>,
     pub(super) stats: Stats,
-    traffic: Traffic,
+    pub(super) gate: Gate,
     identity: Identity,
     rng: Rng,
     actions: Actions,
-    connections: Connections,
-    throttle: Throttle,
-    banned: Banned,
-    lsd: Lsd,
-    dht_nodes: Contacts,
 }
 
 impl World {
@@ -59,22 +50,17 @@ impl World {
         let config = Config::default();
         Self {
             now,
-            throttle: Throttle::new(config.limits, now),
             config,
             timers: Timers::default(),
             ops: Slab::default(),
             stats: Stats::default(),
-            traffic: Traffic::default(),
+            gate: Gate::new(1, 1, 1_000),
             identity: Identity {
                 peer_id: PeerId([8; 20]),
                 listen: Some(OWN.parse().unwrap()),
             },
             rng: Rng::new(Seed([seed; 32])),
             actions: Actions::new(),
-            connections: Connections::default(),
-            banned: Banned::default(),
-            lsd: Lsd::new(1, now),
-            dht_nodes: Contacts::default(),
         }
     }
 
@@ -87,12 +73,7 @@ impl World {
             timers: &mut self.timers,
             ops: &mut self.ops,
             stats: &mut self.stats,
-            traffic: &mut self.traffic,
-            connections: &mut self.connections,
-            throttle: &mut self.throttle,
-            banned: &mut self.banned,
-            lsd: &mut self.lsd,
-            dht_nodes: &mut self.dht_nodes,
+            gate: &mut self.gate,
             identity: &self.identity,
         }
     }
@@ -187,12 +168,10 @@ impl Client {
         client
     }
 
-    pub(super) fn call(
-        &mut self,
-        method: impl FnOnce(&mut Announcer, &mut Ctx<'_>, &mut UdpTrackers, &Facts),
-    ) {
-        let (announcer, udp) = (&mut self.announcer, &mut self.udp);
-        method(announcer, &mut self.world.ctx(), udp, &self.facts);
+    pub(super) fn call(&mut self, method: impl FnOnce(&mut Announcer, &mut Means<'_>, &Facts)) {
+        let ctx = self.world.ctx();
+        let udp = &mut self.udp;
+        method(&mut self.announcer, &mut Means { ctx, udp }, &self.facts);
         self.collect();
     }
 
@@ -232,8 +211,10 @@ impl Client {
 
     pub(super) fn http(&mut self, op: OpId, result: OpResult) {
         assert!(self.world.ops.remove(op).is_some(), "done twice: {op}");
-        let (announcer, udp) = (&mut self.announcer, &mut self.udp);
-        let peers = announcer.on_http_done(&mut self.world.ctx(), udp, &self.facts, op, result);
+        let ctx = self.world.ctx();
+        let udp = &mut self.udp;
+        let means = &mut Means { ctx, udp };
+        let peers = self.announcer.on_http_done(means, &self.facts, op, result);
         self.peers.extend(peers);
         self.collect();
     }
@@ -284,7 +265,7 @@ impl Client {
         };
         let peers = self
             .announcer
-            .on_peer_resolved(&self.world.ctx(), port, result);
+            .on_peer_resolved(self.world.identity.listen, port, result);
         self.peers.extend(peers);
     }
 
@@ -349,8 +330,10 @@ impl Client {
     fn route(&mut self, outcomes: Vec<UdpOutcome>) {
         for outcome in outcomes {
             assert_eq!(outcome.torrent, self.facts.torrent);
-            let (announcer, udp) = (&mut self.announcer, &mut self.udp);
-            let peers = announcer.on_udp_done(&mut self.world.ctx(), udp, &self.facts, outcome);
+            let ctx = self.world.ctx();
+            let udp = &mut self.udp;
+            let means = &mut Means { ctx, udp };
+            let peers = self.announcer.on_udp_done(means, &self.facts, outcome);
             self.peers.extend(peers);
         }
         self.collect();

@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use super::url::UdpEndpoint;
 use crate::action::Action;
+use crate::address::is_host;
 use crate::ctx::{Ctx, Op, Timer};
 use crate::event::{ContactError, Undelivered};
 use crate::id::{OpId, TorrentId};
@@ -209,7 +210,7 @@ impl UdpTrackers {
         query: UdpQuery,
         patience: u32,
     ) -> Result<UdpId, UdpFault> {
-        if self.requests.len() >= limits::MAX_UDP_TRACKER_REQUESTS {
+        if self.is_full() {
             return Err(UdpFault::Busy);
         }
         let host_id = self.host(ctx.now, tracker)?;
@@ -242,6 +243,11 @@ impl UdpTrackers {
         self.advance(ctx, host_id);
         self.arm(ctx);
         Ok(id)
+    }
+
+    /// Whether there is no room for one more request.
+    pub(crate) fn is_full(&self) -> bool {
+        self.requests.len() >= limits::MAX_UDP_TRACKER_REQUESTS
     }
 
     /// Ends a request without an outcome.
@@ -797,10 +803,7 @@ fn push_query(ctx: &mut Ctx<'_>, to: SocketAddr, query: &Query, torrent: Option<
 fn one_of_each_family(ips: &[IpAddr], port: u16) -> Vec<SocketAddr> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for ip in ips.iter().map(IpAddr::to_canonical) {
-        let usable = !ip.is_unspecified()
-            && !ip.is_multicast()
-            && ip != IpAddr::V4(core::net::Ipv4Addr::BROADCAST);
-        if usable && addresses.iter().all(|had| had.is_ipv4() != ip.is_ipv4()) {
+        if is_host(ip) && addresses.iter().all(|had| had.is_ipv4() != ip.is_ipv4()) {
             addresses.push(SocketAddr::new(ip, port));
         }
     }

@@ -1,3 +1,4 @@
+use alloc::string::ToString;
 use alloc::{boxed::Box, collections::BTreeMap, format, vec};
 
 use bt_bencode::Value;

@@ -1,9 +1,8 @@
 use quickcheck::quickcheck;
 use std::format;
 
-use super::address::crc32c;
 use super::*;
-use crate::limits::MAX_BANNED;
+use crate::address::crc32c;
 
 const NOW: Instant = Instant::from_millis(1_000);
 
@@ -318,17 +317,6 @@ fn no_source_pushes_out_the_others() {
         Some(address("192.0.2.1:1"))
     );
     candidates.check();
-}
-
-#[test]
-fn the_oldest_ban_is_lifted_when_there_are_too_many() {
-    let mut banned = Banned::default();
-    for number in 0..=MAX_BANNED {
-        assert!(banned.insert(nth(number).ip()));
-    }
-    assert!(!banned.insert(address("[::ffff:10.0.1.1]:1").ip()));
-    assert_eq!(banned.order.len(), MAX_BANNED);
-    assert!(!banned.contains(nth(0).ip()) && banned.contains(nth(1).ip()));
 }
 
 quickcheck! {

@@ -7,9 +7,11 @@ use super::tracker::Tracker;
 use super::{Announcer, Facts, Flight, Handle, Purpose};
 use crate::action::{Action, HttpRequest, LocalPaths};
 use crate::ctx::{Ctx, Op};
+use crate::gate::Lane;
 use crate::limits;
 use crate::time::Instant;
-use crate::tracker::udp::{UdpFault, UdpQuery, UdpTrackers};
+use crate::tracker::Means;
+use crate::tracker::udp::{UdpFault, UdpQuery};
 use crate::tracker::url::{Endpoint, UdpEndpoint};
 use crate::wire::tracker::{AnnounceEvent, AnnounceQuery};
 use crate::wire::tracker_http::scrape_url;
@@ -25,27 +27,34 @@ const PATIENCE: u32 = 2;
 /// backoff, which begins again with short waits, has found a tracker or a network that came back, and the user knows.
 const PATIENCE_ALONE: u32 = 4;
 
+/// Why a request was not begun.
+pub(super) enum Unbegun {
+    /// Too many are under way; the torrent is called when it is its turn.
+    Waits,
+    /// There will be no answer.
+    Failed(UdpFault),
+}
+
 impl Announcer {
     /// Begins a request. Nothing is begun where the tracker cannot be asked for that.
     ///
     /// # Errors
     ///
-    /// Those of [`UdpTrackers::request`].
+    /// It has to wait for its turn, or those of [`UdpTrackers::request`](super::super::UdpTrackers::request).
     pub(super) fn launch(
         &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
+        means: &mut Means<'_>,
         facts: &Facts,
         index: usize,
         purpose: Purpose,
-    ) -> Result<(), UdpFault> {
+    ) -> Result<(), Unbegun> {
         let goodbye = !self.running && purpose != Purpose::Scrape;
         let tracker = &self.trackers[index];
         let (handle, deadline) = match &tracker.endpoint {
             Ok(Endpoint::Http(url)) => {
                 let url = match purpose {
                     Purpose::Announce(event) => {
-                        Some(self.query(ctx, facts, tracker, event).url(url))
+                        Some(self.query(&means.ctx, facts, tracker, event).url(url))
                     }
                     Purpose::Scrape => scrape_url(url, &[*facts.info_hash.as_bytes()]),
                 };
@@ -53,12 +62,18 @@ impl Announcer {
                     return Ok(());
                 };
                 let timeout = if goodbye {
-                    ctx.config.goodbye_timeout
+                    means.ctx.config.goodbye_timeout
                 } else {
                     limits::TRACKER_TIMEOUT
                 };
-                let op = ctx.ops.insert(Op::TrackerHttp(facts.torrent));
-                ctx.push(Action::Http {
+                let gate = &mut means.ctx.gate;
+                if purpose == Purpose::Scrape || goodbye {
+                    gate.rush(Lane::Http);
+                } else if !gate.enter(Lane::Http, facts.torrent) {
+                    return Err(Unbegun::Waits);
+                }
+                let op = means.ctx.ops.insert(Op::TrackerHttp(facts.torrent));
+                means.ctx.push(Action::Http {
                     op,
                     torrent: Some(facts.torrent),
                     request: Box::new(HttpRequest {
@@ -66,25 +81,32 @@ impl Announcer {
                         body_limit: limits::TRACKER_REPLY_LEN,
                         redirects: limits::MAX_REDIRECTS,
                         timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
-                        local_paths: match ctx.config.allow_local_trackers {
+                        local_paths: match means.ctx.config.allow_local_trackers {
                             true => LocalPaths::Any,
                             false => LocalPaths::Trackers,
                         },
                     }),
                 });
-                (Handle::Http(op), ctx.now + timeout + HTTP_GRACE)
+                (Handle::Http(op), means.ctx.now + timeout + HTTP_GRACE)
             }
             Ok(Endpoint::Udp(endpoint)) => {
                 let query = match purpose {
                     Purpose::Announce(event) => {
-                        let query = self.query(ctx, facts, tracker, event);
+                        let query = self.query(&means.ctx, facts, tracker, event);
                         UdpQuery::Announce(udp_announce(query, self.key, endpoint))
                     }
                     Purpose::Scrape => UdpQuery::Scrape(*facts.info_hash.as_bytes()),
                 };
+                if means.udp.is_full() && !goodbye {
+                    means.ctx.gate.wait(Lane::Udp, facts.torrent);
+                    return Err(Unbegun::Waits);
+                }
                 let usable = self.trackers.iter().filter(|t| t.is_usable()).count();
                 let patience = if usable > 1 { PATIENCE } else { PATIENCE_ALONE };
-                let id = udp.request(ctx, facts.torrent, endpoint, query, patience)?;
+                let id = means
+                    .udp
+                    .request(&mut means.ctx, facts.torrent, endpoint, query, patience)
+                    .map_err(Unbegun::Failed)?;
                 (Handle::Udp(id), Instant::FAR)
             }
             Err(_) => return Ok(()),
@@ -93,9 +115,9 @@ impl Announcer {
             handle,
             tracker: tracker.id,
             purpose,
-            asked: ctx.now,
+            asked: means.ctx.now,
             deadline: if goodbye {
-                ctx.now + ctx.config.goodbye_timeout
+                means.ctx.now + means.ctx.config.goodbye_timeout
             } else {
                 deadline
             },

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use super::{
     Announcer, COMPLETED, Completion, Facts, Flight, GOODBYE, Handle, Purpose, STARTED, give_up,
 };
-use crate::ctx::Ctx;
 use crate::limits;
 use crate::time::Instant;
+use crate::tracker::Means;
 use crate::tracker::udp::UdpTrackers;
 
 impl Announcer {
@@ -17,7 +17,7 @@ impl Announcer {
     /// Who has just been told `started` may know of us although its answer has not come: a download that finds
     /// everything there is over before that. Its answer is waited for, as `stopped` must not overtake `started`. Who has
     /// been silent for longer than [`limits::TRACKER_PATIENCE`], or not even been reached, is not waited for.
-    pub(crate) fn stop(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, facts: &Facts) {
+    pub(crate) fn stop(&mut self, means: &mut Means<'_>, facts: &Facts) {
         if !self.running {
             return;
         }
@@ -29,21 +29,21 @@ impl Announcer {
         let owed = self.current_index().filter(|index| {
             self.completion == Completion::Owed && self.trackers[*index].acknowledged
         });
-        let now = ctx.now;
+        let now = means.ctx.now;
         let given_up: Vec<Flight> = self
             .flights
             .extract_if(.., |flight| match flight.purpose {
                 COMPLETED => owed.is_none(),
-                STARTED => !may_have_arrived(udp, flight, now),
+                STARTED => !may_have_arrived(means.udp, flight, now),
                 GOODBYE => false,
                 Purpose::Announce(_) | Purpose::Scrape => true,
             })
             .collect();
         for flight in given_up {
-            give_up(ctx, udp, flight.handle);
+            give_up(means, flight.handle);
         }
         for flight in &mut self.flights {
-            flight.deadline = flight.deadline.min(now + ctx.config.goodbye_timeout);
+            flight.deadline = flight.deadline.min(now + means.ctx.config.goodbye_timeout);
         }
         for index in 0..self.trackers.len() {
             if self.is_asked(&self.trackers[index]) {
@@ -51,40 +51,28 @@ impl Announcer {
             }
             // Whom we cannot tell at once notices when we do not come back.
             if Some(index) == owed {
-                let _ = self.launch(ctx, udp, facts, index, COMPLETED);
+                let _ = self.launch(means, facts, index, COMPLETED);
             } else {
-                self.say_goodbye(ctx, udp, facts, index);
+                self.say_goodbye(means, facts, index);
             }
         }
-        self.arm(ctx, facts);
+        self.arm(&mut means.ctx, facts);
     }
 
     /// Tells a tracker that knows of us that we go.
-    fn say_goodbye(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
-        facts: &Facts,
-        index: usize,
-    ) {
+    fn say_goodbye(&mut self, means: &mut Means<'_>, facts: &Facts, index: usize) {
         if core::mem::take(&mut self.trackers[index].acknowledged) {
-            let _ = self.launch(ctx, udp, facts, index, GOODBYE);
+            let _ = self.launch(means, facts, index, GOODBYE);
         }
     }
 
     /// After the end, the goodbye follows what had to come before it.
-    pub(super) fn follow_up(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        udp: &mut UdpTrackers,
-        facts: &Facts,
-        flight: &Flight,
-    ) {
+    pub(super) fn follow_up(&mut self, means: &mut Means<'_>, facts: &Facts, flight: &Flight) {
         if let Some(index) = self.index(flight.tracker)
             && !self.running
             && matches!(flight.purpose, COMPLETED | STARTED)
         {
-            self.say_goodbye(ctx, udp, facts, index);
+            self.say_goodbye(means, facts, index);
         }
     }
 }

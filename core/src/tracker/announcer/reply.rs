@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
+use crate::address::is_dialable;
 use crate::event::HttpReply;
 use crate::limits;
 use crate::metainfo::InfoHash;
@@ -121,14 +122,8 @@ pub(super) fn usable_peer(
     listen: Option<SocketAddr>,
     external: Option<IpAddr>,
 ) -> Option<SocketAddr> {
-    let ip = addr.ip().to_canonical();
-    let addr = SocketAddr::new(ip, addr.port());
-    let usable = addr.port() != 0
-        && !ip.is_unspecified()
-        && !ip.is_multicast()
-        && ip != IpAddr::V4(Ipv4Addr::BROADCAST)
-        && !is_own(addr, listen, external);
-    usable.then_some(addr)
+    let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+    (is_dialable(addr) && !is_own(addr, listen, external)).then_some(addr)
 }
 
 /// Our address as we know it, as a tracker on this machine sees it, or as this tracker says that it does (BEP 24).

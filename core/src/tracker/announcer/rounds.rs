@@ -14,14 +14,14 @@
 
 use core::time::Duration;
 
+use super::ask::Unbegun;
 use super::reply::Refusal;
 use super::tracker::{Haste, Tracker};
 use super::{Announcer, Completion, Facts, Flight, Purpose, give_up};
-use crate::ctx::Ctx;
 use crate::event::ContactError;
 use crate::limits;
 use crate::time::Instant;
-use crate::tracker::udp::UdpTrackers;
+use crate::tracker::Means;
 use crate::wire::tracker::AnnounceEvent;
 
 /// A round between the regular ones.
@@ -56,9 +56,9 @@ impl Announcer {
     }
 
     /// Asks whom it is time to ask.
-    pub(super) fn go_round(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, facts: &Facts) {
+    pub(super) fn go_round(&mut self, means: &mut Means<'_>, facts: &Facts) {
         // `started` must not overtake a goodbye.
-        if self.says_goodbye() {
+        if self.says_goodbye() || self.waits {
             return;
         }
         let is_for_peers = |early: &Early| early.haste == Haste::Peers;
@@ -67,18 +67,18 @@ impl Announcer {
         }
         let tell = self.owes_completion();
         if self.round.is_none() {
-            self.round = self.begin_round(ctx.now, facts, tell);
+            self.round = self.begin_round(means.ctx.now, facts, tell);
         }
         // Each pass asks a tracker that this round has not asked yet.
         while let Some(round) = self.round {
-            let Some(index) = self.candidate(ctx.now, round, tell) else {
+            let Some(index) = self.candidate(means.ctx.now, round, tell) else {
                 self.round = None;
                 return;
             };
-            if self.room_at(facts) > ctx.now {
+            if self.room_at(facts) > means.ctx.now {
                 return;
             }
-            self.make_room(ctx, udp, facts);
+            self.make_room(means, facts);
             let tracker = &mut self.trackers[index];
             tracker.round = self.rounds;
             let event = if !tracker.acknowledged {
@@ -88,15 +88,24 @@ impl Announcer {
             } else {
                 None
             };
-            if let Err(fault) = self.launch(ctx, udp, facts, index, Purpose::Announce(event)) {
-                self.failed(ctx, facts, index, Refusal::new(fault));
+            match self.launch(means, facts, index, Purpose::Announce(event)) {
+                Ok(()) => {}
+                Err(Unbegun::Waits) => {
+                    // It is still to be asked in this round.
+                    self.trackers[index].round = self.rounds.wrapping_sub(1);
+                    self.waits = true;
+                    return;
+                }
+                Err(Unbegun::Failed(fault)) => {
+                    self.failed(&mut means.ctx, facts, index, Refusal::new(fault));
+                }
             }
         }
     }
 
     /// When [`Announcer::go_round`] has something to do, whatever answers come.
     pub(super) fn next_step(&self, now: Instant, facts: &Facts) -> Option<Instant> {
-        if !self.running || self.says_goodbye() {
+        if !self.running || self.says_goodbye() || self.waits {
             return None;
         }
         Some(match self.round {
@@ -239,12 +248,12 @@ impl Announcer {
     }
 
     /// Gives up whoever has been waited for the longest, if there are as many as may be.
-    fn make_room(&mut self, ctx: &mut Ctx<'_>, udp: &mut UdpTrackers, facts: &Facts) {
+    fn make_room(&mut self, means: &mut Means<'_>, facts: &Facts) {
         if let Some((index, _)) = self.most_patient(facts) {
             let flight = self.flights.remove(index);
-            give_up(ctx, udp, flight.handle);
+            give_up(means, flight.handle);
             let timed_out = Refusal::new(ContactError::TimedOut);
-            self.landed(ctx, facts, &flight, Err(timed_out));
+            self.landed(&mut means.ctx, facts, &flight, Err(timed_out));
         }
     }
 

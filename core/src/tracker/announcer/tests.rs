@@ -324,9 +324,9 @@ fn a_start_does_not_overtake_the_goodbye_before_it() {
 #[test]
 fn abandoning_leaves_nothing_under_way() {
     let mut client = Client::started(1, &[&[UDP], &[A]]);
-    client.call(|announcer, ctx, udp, facts| {
-        announcer.abandon(ctx);
-        udp.forget(ctx, facts.torrent);
+    client.call(|announcer, means, facts| {
+        announcer.abandon(&mut means.ctx);
+        means.udp.forget(&mut means.ctx, facts.torrent);
     });
     assert!(client.announcer.is_idle());
     assert_eq!(client.udp.len(), 0);
@@ -672,7 +672,7 @@ fn trackers_are_bounded_and_not_repeated() {
 fn trackers_that_come_later_are_asked_after_the_others() {
     let add = |client: &mut Client, urls: &[&str]| {
         let urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
-        client.call(|announcer, ctx, udp, facts| announcer.add(ctx, udp, facts, &urls));
+        client.call(|announcer, means, facts| announcer.add(means, facts, &urls));
     };
     // There were none: whoever is added is asked at once, and once.
     let mut client = Client::started(1, &[]);

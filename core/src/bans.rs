@@ -11,7 +11,7 @@ use crate::limits::MAX_BANNED;
 pub(crate) struct Banned {
     addresses: BTreeSet<IpAddr>,
     /// The oldest first.
-    pub(super) order: VecDeque<IpAddr>,
+    order: VecDeque<IpAddr>,
     by_user: BTreeSet<IpAddr>,
 }
 
@@ -55,5 +55,28 @@ impl Banned {
     pub(crate) fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.addresses.contains(&ip) || self.by_user.contains(&ip)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv4Addr;
+
+    use super::*;
+
+    fn nth(number: usize) -> IpAddr {
+        let first = u32::from(Ipv4Addr::new(10, 0, 0, 0));
+        IpAddr::V4(Ipv4Addr::from(first + number as u32))
+    }
+
+    #[test]
+    fn the_oldest_ban_is_lifted_when_there_are_too_many() {
+        let mut banned = Banned::default();
+        for number in 0..=MAX_BANNED {
+            assert!(banned.insert(nth(number)));
+        }
+        assert!(!banned.insert("::ffff:10.0.0.1".parse().unwrap()));
+        assert_eq!(banned.order.len(), MAX_BANNED);
+        assert!(!banned.contains(nth(0)) && banned.contains(nth(1)));
     }
 }
