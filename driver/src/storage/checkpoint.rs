@@ -12,10 +12,11 @@ use anabranch_hash::Sha1;
 
 use super::cache::Slot;
 use super::disk_error;
-use super::files::{FileStorage, Places, Session};
+use super::files::FileStorage;
 use super::folder::Walker;
 use super::locate::Route;
 use super::resume::{self, Resume, Stamp, parts_name, resume_name};
+use super::session::{Places, Session};
 use super::trouble::Trouble;
 use crate::platform::{self, Dir};
 use crate::sync::{lock, read};

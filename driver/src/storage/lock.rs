@@ -9,10 +9,14 @@
 use std::fs::{File, TryLockError};
 use std::io::{self, IoSlice, Read};
 
-use anabranch_core::metainfo::InfoHash;
+use anabranch_core::event::{DiskError, DiskErrorKind};
+use anabranch_core::metainfo::{InfoHash, Metainfo};
 
 use super::cache::LockPermit;
+use super::files::FileStorage;
+use super::trouble::Trouble;
 use crate::platform::{self, Access, Dir};
+use crate::sync::lock;
 
 /// What is read of a lock at most, in bytes.
 const HOLDER_LEN: u64 = 512;
@@ -90,6 +94,46 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // As long as it is locked: afterwards it might be another's.
         let _ = self.folder.remove_file(&self.name);
+    }
+}
+
+impl FileStorage {
+    /// Keeps other processes from the same torrent, where that can be done.
+    pub(super) fn take_lock(&self, metainfo: &Metainfo) -> Result<(), DiskError> {
+        let mut held = lock(&self.lock);
+        let Ok(folder) = self.resume_folder(true) else {
+            *held = None;
+            return Ok(());
+        };
+        if held.as_ref().is_some_and(|held| held.is_in(&folder)) {
+            return Ok(());
+        }
+        *held = None;
+        let Some(permit) = self.options.open_files.lock_permit() else {
+            return Ok(());
+        };
+        match Lock::take(folder, metainfo.info_hash(), permit) {
+            Attempt::Locked(lock) => *held = Some(lock),
+            Attempt::Without => {}
+            Attempt::Taken(message) => {
+                self.note(Trouble::Lock);
+                return Err(DiskError {
+                    kind: DiskErrorKind::InUse,
+                    file: self.resume_path().display().to_string(),
+                    message,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets others in, and leaves no folder that has nothing in it.
+    pub(super) fn unlock(&self) {
+        let held = lock(&self.lock).take();
+        if held.is_some() {
+            drop(held);
+            self.drop_resume_folder();
+        }
     }
 }
 
