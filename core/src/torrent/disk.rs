@@ -1,6 +1,7 @@
 //! The storage of a torrent: opening, checking, checkpoints, failures and the way back.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -76,6 +77,8 @@ pub(super) struct Storage {
     unchecked: u32,
     /// Files that are somebody else's unless a piece in them turns out to be right.
     foreign: Vec<ForeignFile>,
+    /// Whether the storage is asked to go on, now that it is known what of such files is right.
+    judging: bool,
     /// Wanted files that are longer than they should be, and how long, until they are complete.
     longer: BTreeMap<FileIndex, u64>,
     /// What resume data says of incomplete pieces, until all is verified.
@@ -137,6 +140,7 @@ impl Storage {
             verifying: 0,
             unchecked: 0,
             foreign: Vec::new(),
+            judging: false,
             longer: BTreeMap::new(),
             partial: Vec::new(),
         }
@@ -501,10 +505,25 @@ impl Torrent {
         self.storage.doubtful = Bitfield::default();
         self.storage.unchecked = 0;
         self.count_missing();
+        let unsure = !self.storage.foreign.is_empty();
         if let Some(foreign) = self.find_foreign() {
             self.refuse_foreign(ctx, udp, foreign);
             return;
         }
+        if unsure {
+            // The storage sees what lies where in a piece. It has the last word, and makes what is missing
+            // only then: a refusal must leave everything as it was.
+            self.storage.judging = true;
+            self.storage.selecting += 1;
+            let wanted = self.wanted_files();
+            ctx.disk(self.id, DiskOp::Select, DiskJob::Select { wanted });
+            return;
+        }
+        self.begin_with_files(ctx);
+    }
+
+    /// What is on the disk is known, and the files may be used.
+    fn begin_with_files(&mut self, ctx: &mut Ctx<'_>) {
         self.storage.stage = Stage::Open;
         let partial = core::mem::take(&mut self.storage.partial);
         self.restore_partials(ctx, partial);
@@ -521,24 +540,49 @@ impl Torrent {
         self.trim_complete_files(ctx);
     }
 
-    /// The first file that was there before the torrent and has not one right piece in it: whoever made it
-    /// made it for something else, and what is written over cannot be had back. A right piece that lies
-    /// in it only in part counts, so that a small file is known by the piece it shares with its neighbours.
-    /// One of zeros only does not: many files have zeros in them. A piece that is zeros in this file and
-    /// something else in its neighbours counts.
+    /// The first file that was there before the torrent and that nothing shows to be the torrent's: whoever made
+    /// it made it for something else, and what is written over cannot be had back.
+    ///
+    /// - A right piece that lies in it, if only in part, shows whose it is, but not one of zeros only: many files
+    ///   have zeros in them.
+    /// - A file that fits into a piece has little to show for itself. It is taken for the torrent's if that was
+    ///   shown of another file in the same folder.
+    /// - A file of which all pieces are right needs no proof: nothing will be written to it.
+    ///
+    /// The storage knows more, and may refuse what is left.
     fn find_foreign(&mut self) -> Option<ForeignFile> {
         let foreign = core::mem::take(&mut self.storage.foreign);
         // There are two lengths of pieces at most.
         let mut zeros = BTreeMap::new();
-        foreign.into_iter().find(|foreign| {
-            let pieces = self.layout.pieces_of_file(foreign.file);
-            !pieces.unwrap_or_default().any(|piece| {
-                let size = self.piece_size(piece);
-                self.have().contains(piece)
-                    && self.metainfo.piece_hash(PieceIndex::new(piece))
-                        != Some(zeros.entry(size).or_insert_with(|| digest_of_zeros(size)))
-            })
+        let mut shows = |piece| {
+            let size = self.piece_size(piece);
+            self.have().contains(piece)
+                && self.metainfo.piece_hash(PieceIndex::new(piece))
+                    != Some(zeros.entry(size).or_insert_with(|| digest_of_zeros(size)))
+        };
+        let mut shown = BTreeSet::new();
+        let mut unshown = Vec::new();
+        for foreign in foreign {
+            let mut pieces = self.layout.pieces_of_file(foreign.file).unwrap_or_default();
+            let is_whole = pieces.clone().all(|piece| self.have().contains(piece));
+            if pieces.any(&mut shows) {
+                shown.extend(self.folder_of(foreign.file));
+            } else if !is_whole {
+                unshown.push(foreign);
+            }
+        }
+        unshown.into_iter().find(|foreign| {
+            let range = self.layout.file_range(foreign.file).unwrap_or_default();
+            let is_small = range.end - range.start <= u64::from(self.layout.piece_length());
+            let folder = self.folder_of(foreign.file);
+            !(is_small && folder.is_some_and(|folder| shown.contains(&folder)))
         })
+    }
+
+    /// The folder of a file, as the torrent has it; none for what lies in the download folder itself.
+    fn folder_of(&self, file: FileIndex) -> Option<String> {
+        let path = self.metainfo.download_path(file)?;
+        Some(path.as_str().rsplit_once('/')?.0.into())
     }
 
     /// Stops before anything is written over. The storage is closed, so that whatever comes next looks at
@@ -549,11 +593,16 @@ impl Torrent {
             file: foreign.path,
             message: "nothing in it is of this torrent".into(),
         };
+        self.give_up_opening(ctx, &error);
+        self.fail(ctx, udp, DiskOp::Open, error);
+    }
+
+    /// What was opened cannot be used as it is: it is closed, and opened anew when that makes sense.
+    fn give_up_opening(&mut self, ctx: &mut Ctx<'_>, error: &DiskError) {
         self.storage.stage = Stage::Closing { reopen: true };
         self.storage.saving.append(&mut self.storage.to_save);
         self.answer_saved(ctx, Some(error.clone()));
         ctx.disk(self.id, DiskOp::Close, DiskJob::Close);
-        self.fail(ctx, udp, DiskOp::Open, error);
     }
 
     /// Has files cut that are longer than they should be, once all their pieces are verified.
@@ -606,7 +655,11 @@ impl Torrent {
 
     fn on_selected(&mut self, ctx: &mut Ctx<'_>) {
         self.storage.selecting = self.storage.selecting.saturating_sub(1);
-        if self.storage.selecting == 0 {
+        if core::mem::take(&mut self.storage.judging) {
+            if self.storage.stage == Stage::Checking {
+                self.begin_with_files(ctx);
+            }
+        } else if self.storage.selecting == 0 {
             self.checkpoint_later(ctx);
             self.trim_complete_files(ctx);
             self.request_blocks_of_all(ctx);
@@ -702,7 +755,15 @@ impl Torrent {
             DiskOp::Read { conn, begin, len } => {
                 self.on_read(ctx, op, conn, begin, len, None);
             }
-            DiskOp::Select => self.storage.selecting = self.storage.selecting.saturating_sub(1),
+            DiskOp::Select => {
+                self.storage.selecting = self.storage.selecting.saturating_sub(1);
+                let judging = core::mem::take(&mut self.storage.judging);
+                if judging && self.storage.stage == Stage::Checking {
+                    self.give_up_opening(ctx, &error);
+                    self.fail(ctx, udp, DiskOp::Open, error);
+                    return;
+                }
+            }
             DiskOp::Trim { file, found } => {
                 // What is too much does no harm, so it is told and left.
                 self.on_trimmed(ctx, file, found, false);

@@ -11,7 +11,7 @@ use crate::platform;
 const MOVE_UNIT: usize = 4096;
 
 /// Copies what is kept aside of a stretch of the torrent into the file that it belongs to, makes it
-/// durable there, and gives the space back. Says whether there was anything.
+/// durable there. Says whether there was anything.
 ///
 /// Zeros are left out: mostly nothing was ever written there, and a new file has them already. Where
 /// the file was there before, nothing of it is trusted.
@@ -44,7 +44,6 @@ pub(super) fn move_kept(parts: &File, file: &File, range: Range<u64>) -> io::Res
     })?;
     if moved {
         file.sync_all()?;
-        platform::discard(parts, range);
     }
     Ok(moved)
 }

@@ -1,6 +1,5 @@
 //! A torrent in files below a download folder (BEP 3), pad files left out (BEP 47).
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -16,9 +15,11 @@ use anabranch_hash::{digest, digest_two};
 use bytes::Bytes;
 
 use super::cache::{FileKey, OpenFiles, Slot};
+use super::checkpoint::Told;
 #[cfg(doc)]
 use super::find_files;
 use super::folder::Walker;
+use super::foreign::Foreign;
 use super::hash::with_scratch;
 use super::keep::KeepWarning;
 use super::locate::{Links, Routes};
@@ -104,7 +105,7 @@ pub struct FileStorage {
     /// Where they lie, as found at the last `open`.
     pub(super) routes: RwLock<Arc<Routes>>,
     /// Files that were there at the last `open` and are somebody else's as far as is known.
-    pub(super) foreign: RwLock<BTreeSet<u32>>,
+    pub(super) foreign: RwLock<Foreign>,
     /// Whether the download folder was there.
     pub(super) had_dir: AtomicBool,
     /// Whether the torrent's own folder was there.
@@ -366,12 +367,10 @@ impl Storage for FileStorage {
         let session = self.session()?;
         let places = read(&session.places);
         with_scratch(|scratch| {
-            let found = digest(&mut self.message(&session, &places, piece, scratch)?);
-            let right = matches(found, expected);
-            if right == Ok(true) {
-                self.own(&session, piece, expected);
-            }
-            right
+            let mut message = self.message(&session, &places, piece, scratch)?;
+            let found = digest(&mut message);
+            let right = matches(found, expected)?;
+            Ok(right && self.own(&session, &places, piece, &message.shown))
         })
     }
 
@@ -383,20 +382,21 @@ impl Storage for FileStorage {
             let [(one, first), (two, second)] = pieces;
             let mut one = self.message(&session, &places, one, half)?;
             let mut two = self.message(&session, &places, two, other_half)?;
-            let [one, two] = digest_two(&mut one, &mut two);
-            let right = [matches(one, first), matches(two, second)];
-            for ((piece, expected), right) in pieces.iter().zip(&right) {
-                if *right == Ok(true) {
-                    self.own(&session, *piece, expected);
-                }
-            }
-            Ok(right)
+            let [found_one, found_two] = digest_two(&mut one, &mut two);
+            let own = |piece, right, shown: &[u32]| {
+                Ok(right? && self.own(&session, &places, piece, shown))
+            };
+            Ok([
+                own(pieces[0].0, matches(found_one, first), &one.shown),
+                own(pieces[1].0, matches(found_two, second), &two.shown),
+            ])
         };
         with_scratch(hash).unwrap_or_else(|error: DiskError| [Err(error.clone()), Err(error)])
     }
 
     fn write(&self, piece: PieceIndex, begin: u32, data: &[Bytes]) -> Result<(), DiskError> {
         let session = self.session()?;
+        self.keep_lock_to_write(&session.metainfo)?;
         let places = read(&session.places);
         let len = data
             .iter()
@@ -424,7 +424,7 @@ impl Storage for FileStorage {
                 missing -= now.len();
                 current = later;
             }
-            if let Some(target) = self.place_of(&session, &places, &span)? {
+            if let Some(target) = self.place_of(&session, &places, &span, true)? {
                 self.write_span(&session, &places, target, &mut slices)?;
             }
             slices.clear();
@@ -441,7 +441,7 @@ impl Storage for FileStorage {
             .ok_or_else(|| out_of_range(piece))?;
         for span in spans {
             let part = &mut buf[span.range.start as usize..span.range.end as usize];
-            let Some(target) = self.place_of(&session, &places, &span)? else {
+            let Some(target) = self.place_of(&session, &places, &span, false)? else {
                 part.fill(0);
                 continue;
             };
@@ -496,7 +496,12 @@ impl Storage for FileStorage {
 
     fn checkpoint(&self, have: &Bitfield, uploaded: u64, downloaded: u64) -> Result<(), DiskError> {
         let session = self.session()?;
-        self.record(&session, have, uploaded, downloaded)
+        let told = Told {
+            have: have.clone(),
+            uploaded,
+            downloaded,
+        };
+        self.record(&session, told)
     }
 
     fn probe(&self, space: u64) -> Result<(), DiskError> {
@@ -528,7 +533,13 @@ impl Storage for FileStorage {
         let Some(metainfo) = lock(&self.subject).take() else {
             return Ok(());
         };
-        let forgotten = self.remove_resume(&metainfo);
+        // Before the record goes that may say so.
+        let had_parts = session
+            .as_ref()
+            .is_some_and(|session| lock(&read(&session.places).parts).is_some());
+        let recorded = |resume: resume::Resume| resume.parts.is_some();
+        let has_parts = had_parts || self.load_record(&metainfo).is_some_and(recorded);
+        let forgotten = self.remove_resume(&metainfo, has_parts);
         if data {
             self.remove_files(&metainfo, ours)?;
         }

@@ -14,6 +14,7 @@ mod hash;
 mod keep;
 mod locate;
 mod lock;
+mod make;
 mod memory;
 mod remove;
 mod resume;

@@ -58,7 +58,11 @@ impl FileStorage {
         failure.map_or(Ok(()), Err)
     }
 
-    pub(super) fn remove_resume(&self, metainfo: &Metainfo) -> Result<(), DiskError> {
+    pub(super) fn remove_resume(
+        &self,
+        metainfo: &Metainfo,
+        has_parts: bool,
+    ) -> Result<(), DiskError> {
         let info_hash = metainfo.info_hash();
         let path = self.resume_path().join(resume_name(info_hash));
         let folder = match self.resume_folder(false) {
@@ -66,7 +70,10 @@ impl FileStorage {
             folder => folder.map_err(|error| disk_error(&path, &error))?,
         };
         resume::forget(&folder, info_hash)
-            .and_then(|()| resume::remove_if_there(&folder, &parts_name(info_hash)))
+            .and_then(|()| match has_parts {
+                true => resume::remove_if_there(&folder, &parts_name(info_hash)),
+                false => Ok(()),
+            })
             .and_then(|()| self.forget_spare(info_hash))
             .map_err(|error| disk_error(&path, &error))?;
         self.drop_resume_folder();

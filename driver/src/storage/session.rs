@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use anabranch_core::event::PartialPiece;
 use anabranch_core::metainfo::{FileKind, FileSpan, Layout, Metainfo};
@@ -25,8 +25,8 @@ pub(super) struct Session {
     /// What is there of incomplete pieces, for the next record.
     pub(super) partial: Mutex<Vec<PartialPiece>>,
     pub(super) recorded: Mutex<Recorded>,
-    /// The SHA-1 of a whole piece of zeros, once it was asked for.
-    pub(super) zeros: OnceLock<[u8; 20]>,
+    /// Whether the record that is there knows of files that were replaced since, and stays until a checkpoint.
+    pub(super) keeps_record: bool,
 }
 
 /// Where the files' data is.
@@ -44,6 +44,10 @@ pub(super) struct Place {
     pub(super) wanted: bool,
     /// The file, if it is there; without, its data is kept aside.
     pub(super) file: Option<FileId>,
+    /// Whether it is there and shorter than it must be.
+    pub(super) short: bool,
+    /// Whether it is there, and what was kept aside for it may not be in it.
+    pub(super) unmoved: bool,
 }
 
 /// Device and inode, where there is such a thing.

@@ -7,11 +7,13 @@ use anabranch_core::event::{DiskError, DiskErrorKind};
 use anabranch_core::metainfo::{FileSpan, PieceIndex};
 use anabranch_hash::Message;
 
+use super::cache::Slot;
 use super::files::FileStorage;
 use super::session::{Places, Session, Target};
 use super::trouble::Trouble;
 use super::{disk_error, out_of_range};
 use crate::platform;
+use crate::sync::read;
 
 /// How far the system is asked to read ahead when a piece is verified, in bytes.
 const READ_AHEAD: u64 = 4 << 20;
@@ -36,6 +38,8 @@ impl FileStorage {
             places,
             spans,
             current: Current::Zeros { left: 0 },
+            shown: Vec::new(),
+            looks: !read(&self.foreign).is_empty(),
             scratch,
         })
     }
@@ -48,6 +52,10 @@ pub(super) struct Stored<'a, I> {
     places: &'a Places,
     spans: I,
     current: Current,
+    /// Foreign files that have bytes other than zeros in it.
+    pub(super) shown: Vec<u32>,
+    /// Whether there are foreign files.
+    looks: bool,
     scratch: &'a mut [u8],
 }
 
@@ -127,6 +135,13 @@ impl<I: Iterator<Item = FileSpan>> Message for Stored<'_, I> {
                     })?;
                     if read < part.len() {
                         return Err(Unhashed::Missing);
+                    }
+                    if let Slot::File(file) = target.slot
+                        && self.looks
+                        && self.shown.last() != Some(&file)
+                        && part.iter().any(|byte| *byte != 0)
+                    {
+                        self.shown.push(file);
                     }
                     target.offset += part.len() as u64;
                     *left -= part.len();

@@ -1,6 +1,5 @@
 //! What is there when a torrent is opened, before anything is changed.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -15,6 +14,7 @@ use super::aside::has_other_data;
 use super::disk_error;
 use super::files::FileStorage;
 use super::folder::Walker;
+use super::foreign::{Claim, Foreign};
 use super::hash::with_scratch;
 use super::locate::{Route, Routes};
 use super::resume::{Resume, Stamp, parts_name};
@@ -79,8 +79,8 @@ impl Survey {
         routes: &Routes,
         layout: &Layout,
         resume: Option<&Resume>,
-    ) -> BTreeSet<u32> {
-        let mut foreign = BTreeSet::new();
+    ) -> Foreign {
+        let mut foreign = Foreign::default();
         for (file, path) in routes.files(metainfo) {
             let index = FileIndex::new(file);
             let Some(stat) = self.files[file as usize].filter(|stat| stat.size > 0) else {
@@ -108,7 +108,16 @@ impl Survey {
                 .and_then(|opened| has_other_data(&opened, stat.size, kept));
             // What cannot be read may be anything.
             if has_data.unwrap_or(true) {
-                foreign.insert(file);
+                let len = range.end - range.start;
+                let pieces = layout.pieces_of_file(index).unwrap_or_default();
+                let claim = Claim {
+                    unproven: pieces.end - pieces.start,
+                    follows: resume.is_none()
+                        && stat.size == len
+                        && len <= u64::from(layout.piece_length()),
+                    route: path,
+                };
+                foreign.insert(file, claim);
             }
         }
         foreign
@@ -315,14 +324,19 @@ impl Zeros {
     }
 }
 
+/// What is there. A name that the file system does not take is nobody's there.
 fn look(walker: &mut Walker, path: &Route) -> io::Result<Option<Stat>> {
     let stat = match walker.parent(path, false) {
-        Ok((folder, name)) => folder.stat(name)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
+        Ok((folder, name)) => folder.stat(name),
+        Err(error) => Err(error),
     };
     match stat {
-        Some(stat) if !stat.regular => Err(platform::not_a_regular_file()),
-        stat => Ok(stat),
+        Ok(Some(stat)) if !stat.regular => Err(platform::not_a_regular_file()),
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound || platform::is_name_refused(&error) =>
+        {
+            Ok(None)
+        }
+        stat => stat,
     }
 }
