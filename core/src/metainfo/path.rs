@@ -458,7 +458,6 @@ mod tests {
             "console",
             "com10",
             "auxiliary.c",
-            "12:30",
         ] {
             let expected = name.trim_end_matches('.');
             assert_eq!(safe(&[name]), expected);
@@ -478,6 +477,7 @@ mod tests {
             (&["a/../../b"], "a_.._.._b"),
             (&["..\\..\\windows"], ".._.._windows"),
             (&["C:\\windows"], "C__windows"),
+            (&["12:30 what?*\"<>|"], "12_30 what______"),
             (&["c:", "x"], "c_/x"),
             (&["\\\\server\\share"], "__server_share"),
             (&["a\0b"], "a_b"),
