@@ -870,6 +870,45 @@ fn a_file_that_is_longer_is_named_by_all_and_cut_by_download() {
 }
 
 #[test]
+fn a_file_that_should_be_empty_and_is_not_is_named_by_all_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("album");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("one.bin"), [3; 50_000]).unwrap();
+    fs::write(folder.join("empty"), "").unwrap();
+    let anabranch = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_anabranch"))
+            .args(args)
+            .current_dir(dir.path())
+            .output()
+            .unwrap()
+    };
+    assert!(anabranch(&["create", "album"]).status.success());
+    fs::write(folder.join("empty"), "theirs").unwrap();
+    let run = |args: &[&str]| {
+        let network = ["album.torrent", "--dir", ".", "--listen", "127.0.0.1:0"];
+        Running::start(dir.path(), &[args, &network].concat())
+    };
+    let verified = anabranch(&["verify", "album.torrent", "--dir", "."]);
+    assert_eq!(verified.status.code(), Some(0));
+    let text = String::from_utf8(verified.stdout).unwrap();
+    assert!(text.contains("longer      album/empty: 6 bytes"), "{text}");
+    let mut seeder = run(&["seed"]);
+    let told = seeder.event("file_longer");
+    assert_eq!((&told["found"], &told["cut"]), (&6.into(), &false.into()));
+    seeder.signal(Signal::INT);
+    assert_eq!(seeder.end().1, 0);
+    let (events, code) = run(&["download"]).end();
+    assert_eq!(code, 0);
+    assert_eq!(named(&events, "file_longer")[0]["cut"], false);
+    assert_eq!(fs::read_to_string(folder.join("empty")).unwrap(), "theirs");
+    let (events, code) = run(&["download", "--overwrite"]).end();
+    assert_eq!(code, 0);
+    assert_eq!(named(&events, "file_longer")[0]["cut"], true);
+    assert_eq!(fs::read(folder.join("empty")).unwrap(), b"");
+}
+
+#[test]
 fn data_behind_links_is_seeded_as_far_as_was_said() {
     use std::os::unix::fs::symlink;
     let dir = tempfile::tempdir().unwrap();

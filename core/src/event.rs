@@ -243,8 +243,10 @@ pub struct Opened {
     /// Payload bytes downloaded in earlier runs.
     pub downloaded: u64,
     /// Wanted files that were there with data in them, and that nothing recorded says to be this torrent's.
-    /// They were not touched. One of which no piece turns out to be right belongs to somebody else, and
-    /// the torrent fails with [`Foreign`](DiskErrorKind::Foreign).
+    /// They were not touched, and best no other was made or changed yet either. One that neither a piece in it
+    /// nor, if it fits into a piece, another file of its folder shows to be the torrent's belongs to somebody
+    /// else, and the torrent fails with [`Foreign`](DiskErrorKind::Foreign). Else `Select` is asked for once
+    /// what is doubtful is verified: it makes what is missing, or fails with that error, too.
     pub foreign: Vec<ForeignFile>,
     /// Wanted files that are longer than the torrent says.
     pub longer: Vec<LongerFile>,

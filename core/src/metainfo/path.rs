@@ -172,12 +172,11 @@ pub(super) fn safe_component(name: &str) -> Option<String> {
     let mut safe: String = name
         .chars()
         .filter(|&c| !is_invisible(c))
-        .map(|c| if is_forbidden(c) { '_' } else { c })
+        .map(|c| match is_forbidden(c) || is_special(c) {
+            true => '_',
+            false => c,
+        })
         .collect();
-    // A path that starts with a drive replaces the folder it is joined to.
-    if let [b'a'..=b'z' | b'A'..=b'Z', b':', ..] = safe.as_bytes() {
-        safe.replace_range(1..2, "_");
-    }
     trim(&mut safe);
     cut(&mut safe);
     if is_device(&safe) {
@@ -185,6 +184,12 @@ pub(super) fn safe_component(name: &str) -> Option<String> {
         cut(&mut safe);
     }
     (!safe.is_empty()).then_some(safe)
+}
+
+/// What Windows, and the file systems that come from there, have in no name. With a colon, a path could start with a
+/// drive, and replace the folder that it is joined to.
+fn is_special(c: char) -> bool {
+    matches!(c, ':' | '?' | '*' | '"' | '<' | '>' | '|')
 }
 
 /// One name made safe for Unix; `None` if nothing of it is left, or only dots and spaces.
@@ -453,7 +458,6 @@ mod tests {
             "console",
             "com10",
             "auxiliary.c",
-            "12:30",
         ] {
             let expected = name.trim_end_matches('.');
             assert_eq!(safe(&[name]), expected);
@@ -473,6 +477,7 @@ mod tests {
             (&["a/../../b"], "a_.._.._b"),
             (&["..\\..\\windows"], ".._.._windows"),
             (&["C:\\windows"], "C__windows"),
+            (&["12:30 what?*\"<>|"], "12_30 what______"),
             (&["c:", "x"], "c_/x"),
             (&["\\\\server\\share"], "__server_share"),
             (&["a\0b"], "a_b"),

@@ -206,6 +206,12 @@ impl Content {
         }
     }
 
+    /// The folder of a file, as the torrent has it; none for what lies in the download folder itself.
+    pub(super) fn folder_of(&self, file: FileIndex) -> Option<String> {
+        let path = self.metainfo.download_path(file)?;
+        Some(path.as_str().rsplit_once('/')?.0.into())
+    }
+
     pub(super) fn name(&self) -> String {
         self.metainfo.name().to_string()
     }

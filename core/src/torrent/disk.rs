@@ -1,6 +1,6 @@
 //! The storage of a torrent: opening, checking, checkpoints, failures and the way back.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -79,6 +79,8 @@ pub(super) struct Storage {
     unchecked: u32,
     /// Files that are somebody else's unless a piece in them turns out to be right.
     foreign: Vec<ForeignFile>,
+    /// Whether the storage is asked to go on, now that it is known what of such files is right.
+    judging: bool,
     /// Wanted files that are longer than they should be, and how long, until they are complete.
     longer: BTreeMap<FileIndex, u64>,
     /// What resume data says of incomplete pieces, until all is verified.
@@ -151,6 +153,7 @@ impl Storage {
             verifying: 0,
             unchecked: 0,
             foreign: Vec::new(),
+            judging: false,
             longer: BTreeMap::new(),
             partial: Vec::new(),
         }
@@ -460,7 +463,7 @@ impl Transfer<'_> {
             (DiskOp::Read { conn, begin, len }, Ok(DiskDone::Read { data })) => {
                 self.on_read(ctx, op, conn, begin, len, Some(data));
             }
-            (DiskOp::Select, Ok(DiskDone::Selected)) => self.on_selected(ctx),
+            (DiskOp::Select, Ok(DiskDone::Selected)) => return self.on_selected(ctx),
             (DiskOp::Trim { file, found }, Ok(DiskDone::Trimmed { cut })) => {
                 self.on_trimmed(ctx, file, found, cut);
             }
@@ -655,9 +658,24 @@ impl Transfer<'_> {
         self.storage.doubtful = Bitfield::default();
         self.storage.unchecked = 0;
         self.content.count_missing();
+        let unsure = !self.storage.foreign.is_empty();
         if let Some(foreign) = self.find_foreign() {
             return self.refuse_foreign(ctx, foreign);
         }
+        if unsure {
+            // The storage sees what lies where in a piece. It has the last word, and makes what is missing
+            // only then: a refusal must leave everything as it was.
+            self.storage.judging = true;
+            self.storage.selecting += 1;
+            let wanted = self.content.wanted_files();
+            ctx.disk(self.id, DiskOp::Select, DiskJob::Select { wanted });
+            return AfterDisk::Nothing;
+        }
+        self.begin_with_files(ctx)
+    }
+
+    /// What is on the disk is known, and the files may be used.
+    fn begin_with_files(&mut self, ctx: &mut Shared) -> AfterDisk {
         self.storage.stage = Stage::Open;
         let partial = core::mem::take(&mut self.storage.partial);
         self.restore_partials(ctx, partial);
@@ -676,23 +694,44 @@ impl Transfer<'_> {
         AfterDisk::Checked
     }
 
-    /// The first file that was there before the torrent and has not one right piece in it: whoever made it
-    /// made it for something else, and what is written over cannot be had back. A right piece that lies
-    /// in it only in part counts, so that a small file is known by the piece it shares with its neighbours.
-    /// One of zeros only does not: many files have zeros in them. A piece that is zeros in this file and
-    /// something else in its neighbours counts.
+    /// The first file that was there before the torrent and that nothing shows to be the torrent's: whoever made
+    /// it made it for something else, and what is written over cannot be had back.
+    ///
+    /// - A right piece that lies in it, if only in part, shows whose it is, but not one of zeros only: many files
+    ///   have zeros in them.
+    /// - A file that fits into a piece has little to show for itself. It is taken for the torrent's if that was
+    ///   shown of another file in the same folder.
+    /// - A file of which all pieces are right needs no proof: nothing will be written to it.
+    ///
+    /// The storage knows more, and may refuse what is left.
     fn find_foreign(&mut self) -> Option<ForeignFile> {
         let foreign = core::mem::take(&mut self.storage.foreign);
         // There are two lengths of pieces at most.
         let mut zeros = BTreeMap::new();
-        foreign.into_iter().find(|foreign| {
-            let pieces = self.content.layout.pieces_of_file(foreign.file);
-            !pieces.unwrap_or_default().any(|piece| {
-                let size = self.content.piece_size(piece);
-                self.content.have().contains(piece)
-                    && self.content.metainfo.piece_hash(PieceIndex::new(piece))
-                        != Some(zeros.entry(size).or_insert_with(|| digest_of_zeros(size)))
-            })
+        let content = &*self.content;
+        let mut shows = |piece| {
+            let size = content.piece_size(piece);
+            content.have().contains(piece)
+                && content.metainfo.piece_hash(PieceIndex::new(piece))
+                    != Some(zeros.entry(size).or_insert_with(|| digest_of_zeros(size)))
+        };
+        let mut shown = BTreeSet::new();
+        let mut unshown = Vec::new();
+        for foreign in foreign {
+            let pieces = content.layout.pieces_of_file(foreign.file);
+            let mut pieces = pieces.unwrap_or_default();
+            let is_whole = pieces.clone().all(|piece| content.have().contains(piece));
+            if pieces.any(&mut shows) {
+                shown.extend(content.folder_of(foreign.file));
+            } else if !is_whole {
+                unshown.push(foreign);
+            }
+        }
+        unshown.into_iter().find(|foreign| {
+            let range = content.layout.file_range(foreign.file).unwrap_or_default();
+            let is_small = range.end - range.start <= u64::from(content.layout.piece_length());
+            let folder = content.folder_of(foreign.file);
+            !(is_small && folder.is_some_and(|folder| shown.contains(&folder)))
         })
     }
 
@@ -704,6 +743,11 @@ impl Transfer<'_> {
             file: foreign.path,
             message: "nothing in it is of this torrent".into(),
         };
+        self.give_up_opening(ctx, error)
+    }
+
+    /// What was opened cannot be used as it is: it is closed, and opened anew when that makes sense.
+    fn give_up_opening(&mut self, ctx: &mut Shared, error: DiskError) -> AfterDisk {
         self.storage.stage = Stage::Closing { reopen: true };
         self.storage.saving.append(&mut self.storage.to_save);
         self.storage.answer_saved(ctx, Some(error.clone()));
@@ -755,13 +799,18 @@ impl Transfer<'_> {
         }
     }
 
-    fn on_selected(&mut self, ctx: &mut Shared) {
+    fn on_selected(&mut self, ctx: &mut Shared) -> AfterDisk {
         self.storage.selecting = self.storage.selecting.saturating_sub(1);
-        if self.storage.selecting == 0 {
+        if core::mem::take(&mut self.storage.judging) {
+            if self.storage.stage == Stage::Checking {
+                return self.begin_with_files(ctx);
+            }
+        } else if self.storage.selecting == 0 {
             self.checkpoint_later(ctx);
             self.trim_complete_files(ctx);
             self.request_blocks_of_all(ctx);
         }
+        AfterDisk::Nothing
     }
 
     fn on_checkpointed(&mut self, ctx: &mut Shared) {
@@ -835,7 +884,13 @@ impl Transfer<'_> {
             DiskOp::Read { conn, begin, len } => {
                 self.on_read(ctx, op, conn, begin, len, None);
             }
-            DiskOp::Select => self.storage.selecting = self.storage.selecting.saturating_sub(1),
+            DiskOp::Select => {
+                self.storage.selecting = self.storage.selecting.saturating_sub(1);
+                let judging = core::mem::take(&mut self.storage.judging);
+                if judging && self.storage.stage == Stage::Checking {
+                    return self.give_up_opening(ctx, error);
+                }
+            }
             DiskOp::Trim { file, found } => {
                 // What is too much does no harm, so it is told and left.
                 self.on_trimmed(ctx, file, found, false);

@@ -12,10 +12,11 @@ use anabranch_hash::Sha1;
 
 use super::cache::Slot;
 use super::disk_error;
-use super::files::{FileStorage, Places, Session};
+use super::files::FileStorage;
 use super::folder::Walker;
 use super::locate::Route;
 use super::resume::{self, Resume, Stamp, parts_name, resume_name};
+use super::session::{Places, Session};
 use super::trouble::Trouble;
 use crate::platform::{self, Dir};
 use crate::sync::{lock, read};
@@ -39,20 +40,25 @@ pub(super) struct Recorded {
     pub(super) changed: BTreeSet<Slot>,
     /// The SHA-1 of what was last written: the same is not written again.
     pub(super) last: Option<[u8; 20]>,
+    /// What was last recorded of pieces and totals, for a record between checkpoints.
+    pub(super) told: Told,
+}
+
+/// The pieces that were stored, and the totals, at a checkpoint.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) have: Bitfield,
+    pub(super) uploaded: u64,
+    pub(super) downloaded: u64,
 }
 
 impl FileStorage {
     /// Does all that `checkpoint` does.
-    pub(super) fn record(
-        &self,
-        session: &Session,
-        have: &Bitfield,
-        uploaded: u64,
-        downloaded: u64,
-    ) -> Result<(), DiskError> {
+    pub(super) fn record(&self, session: &Session, told: Told) -> Result<(), DiskError> {
         // Nothing is moved between what is kept aside and a file until this is done.
         let places = read(&session.places);
         let mut recorded = lock(&session.recorded);
+        self.keep_place(session, &mut recorded)?;
         let unsynced = std::mem::take(&mut *lock(&session.unsynced));
         let synced = self.sync(session, &places, &unsynced, &mut recorded);
         if let Err(error) = synced {
@@ -60,16 +66,52 @@ impl FileStorage {
             return Err(error);
         }
         recorded.changed.clear();
+        recorded.told = told;
+        self.write_record(session, &places, &mut recorded)?;
+        self.drop_parts(session, &places, &mut recorded);
+        Ok(())
+    }
 
+    /// Records files that were made, between checkpoints. What else was written since the last one is not vouched
+    /// for by that; nor must names last that have nothing behind them, unless something was moved.
+    pub(super) fn record_new(
+        &self,
+        session: &Session,
+        places: &Places,
+        moved: bool,
+    ) -> Result<(), DiskError> {
+        let mut recorded = lock(&session.recorded);
+        self.keep_place(session, &mut recorded)?;
+        if moved {
+            self.sync_folders(session, &recorded.changed)?;
+        }
+        self.write_record(session, places, &mut recorded)
+    }
+
+    /// Sees to it that the record is where this process alone writes it.
+    fn keep_place(&self, session: &Session, recorded: &mut Recorded) -> Result<(), DiskError> {
+        if !self.keep_lock(&session.metainfo)? {
+            // Where the lock is gone the record is, too.
+            recorded.last = None;
+        }
+        Ok(())
+    }
+
+    fn write_record(
+        &self,
+        session: &Session,
+        places: &Places,
+        recorded: &mut Recorded,
+    ) -> Result<(), DiskError> {
         let info_hash = session.metainfo.info_hash();
         let state = Resume {
-            have: have.clone(),
+            have: recorded.told.have.clone(),
             partial: lock(&session.partial).clone(),
             files: self.own_stamps(&recorded.files),
             parts: recorded.parts,
             wanted: places.files.iter().map(|place| place.wanted).collect(),
-            uploaded,
-            downloaded,
+            uploaded: recorded.told.uploaded,
+            downloaded: recorded.told.downloaded,
         };
         let path = self.resume_path().join(resume_name(info_hash));
         let fail = |error: io::Error| disk_error(&path, &error);
@@ -83,14 +125,13 @@ impl FileStorage {
             .inspect_err(|_| self.note(Trouble::Record))?;
             recorded.last = Some(digest);
         }
-        self.drop_parts(session, &places, &mut recorded);
         Ok(())
     }
 
     /// A file of somebody else's is not there as far as this torrent goes.
     fn own_stamps(&self, stamps: &[Option<Stamp>]) -> Vec<Option<Stamp>> {
         let foreign = read(&self.foreign);
-        let own = |(file, stamp): (u32, &Option<Stamp>)| stamp.filter(|_| !foreign.contains(&file));
+        let own = |(file, stamp): (u32, &Option<Stamp>)| stamp.filter(|_| !foreign.contains(file));
         (0..).zip(stamps).map(own).collect()
     }
 
@@ -186,6 +227,12 @@ impl FileStorage {
         let mut walker = self
             .walker()
             .map_err(|error| disk_error(&self.dir, &error))?;
+        if folders.len() >= MANY_FILES && elsewhere.is_empty() {
+            let root = Dir::open(&self.dir).map_err(|error| disk_error(&self.dir, &error))?;
+            if root.sync_file_system().unwrap_or(false) {
+                return Ok(());
+            }
+        }
         for folder in folders {
             let synced = walker
                 .enter(&folder, false)
@@ -232,6 +279,14 @@ impl FileStorage {
             .ok_or_else(|| self.gone(session, slot))
     }
 
+    /// Whether there is a foreign file that is not wanted: what pieces have of it stays aside.
+    fn keeps_foreign_aside(&self, places: &Places) -> bool {
+        let foreign = read(&self.foreign);
+        (0..)
+            .zip(&places.files)
+            .any(|(file, place)| !place.wanted && foreign.contains(file))
+    }
+
     /// Deletes what is kept aside when all files are there: it was moved, and that is recorded.
     fn drop_parts(&self, session: &Session, places: &Places, recorded: &mut Recorded) {
         let all_there = session
@@ -240,7 +295,7 @@ impl FileStorage {
             .iter()
             .zip(&places.files)
             .all(|(file, place)| place.file.is_some() || file.kind() != FileKind::Data)
-            && read(&self.foreign).is_empty();
+            && !self.keeps_foreign_aside(places);
         let mut parts = lock(&places.parts);
         if !all_there || parts.is_none() {
             return;

@@ -1,32 +1,32 @@
 //! A torrent in files below a download folder (BEP 3), pad files left out (BEP 47).
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use anabranch_core::Bitfield;
 use anabranch_core::action::OpenStorage;
 use anabranch_core::event::{DiskError, DiskErrorKind, Opened, PartialPiece};
-use anabranch_core::metainfo::{
-    FileIndex, FileKind, FileSpan, InfoHash, Layout, Metainfo, PieceIndex,
-};
-use anabranch_hash::{Message, Sha1, digest, digest_two};
+use anabranch_core::metainfo::{FileIndex, InfoHash, Metainfo, PieceIndex};
+use anabranch_hash::{digest, digest_two};
 use bytes::Bytes;
 
 use super::cache::{FileKey, OpenFiles, Slot};
-use super::checkpoint::Recorded;
+use super::checkpoint::Told;
 #[cfg(doc)]
 use super::find_files;
 use super::folder::Walker;
+use super::foreign::Foreign;
 use super::hash::with_scratch;
 use super::keep::KeepWarning;
-use super::locate::{Links, Route, Routes};
-use super::lock::{Attempt, Lock};
-use super::resume::{self, parts_name, resume_name};
+use super::locate::{Links, Routes};
+use super::lock::Lock;
+use super::resume::{self, parts_name};
+use super::session::{Places, Session, Target};
+use super::stored::matches;
 use super::trouble::Trouble;
 use super::{Storage, disk_error, not_open, out_of_range};
 use crate::platform::{self, Access, Dir, Stat};
@@ -34,9 +34,6 @@ use crate::sync::{lock, read, write};
 
 /// The folder of the resume data, if no other is given.
 pub(super) const RESUME_FOLDER: &str = ".anabranch";
-
-/// How far the system is asked to read ahead when a piece is verified, in bytes.
-const READ_AHEAD: u64 = 4 << 20;
 
 /// How [`FileStorage`] works.
 #[derive(Clone, Debug, Default)]
@@ -159,55 +156,16 @@ pub struct FileStorage {
     /// Where they lie, as found at the last `open`.
     pub(super) routes: RwLock<Arc<Routes>>,
     /// Files that were there at the last `open` and are somebody else's as far as is known.
-    pub(super) foreign: RwLock<BTreeSet<u32>>,
+    pub(super) foreign: RwLock<Foreign>,
     /// Whether the download folder was there.
     pub(super) had_dir: AtomicBool,
     /// Whether the torrent's own folder was there.
     pub(super) had_folder: AtomicBool,
     /// Keeps other processes from the same torrent.
-    lock: Mutex<Option<Lock>>,
+    pub(super) lock: Mutex<Option<Lock>>,
     /// What failed since it was opened.
     pub(super) trouble: Mutex<Option<Trouble>>,
 }
-
-/// What is known from one `open` to the next.
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) metainfo: Arc<Metainfo>,
-    pub(super) layout: Layout,
-    /// Read-locked by all that moves data or records where it is.
-    pub(super) places: RwLock<Places>,
-    /// What is written to that was not synced. A file is added after each write and before the job is
-    /// answered, so that a checkpoint finds all files of all pieces that it vouches for.
-    pub(super) unsynced: Mutex<BTreeSet<Slot>>,
-    /// Whether anything was made or written, so that a record is needed.
-    pub(super) written: AtomicBool,
-    /// What is there of incomplete pieces, for the next record.
-    pub(super) partial: Mutex<Vec<PartialPiece>>,
-    pub(super) recorded: Mutex<Recorded>,
-    /// The SHA-1 of a whole piece of zeros, once it was asked for.
-    pub(super) zeros: OnceLock<[u8; 20]>,
-}
-
-/// Where the files' data is.
-#[derive(Debug)]
-pub(super) struct Places {
-    /// One entry a file.
-    pub(super) files: Vec<Place>,
-    /// The file of what is kept aside, once it is there.
-    pub(super) parts: Mutex<Option<FileId>>,
-}
-
-/// Where a file's data is.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Place {
-    pub(super) wanted: bool,
-    /// The file, if it is there; without, its data is kept aside.
-    pub(super) file: Option<FileId>,
-}
-
-/// Device and inode, where there is such a thing.
-pub(super) type FileId = Option<(u64, u64)>;
 
 impl FileStorage {
     /// The storage of a torrent with its files below `dir`. Nothing is touched before it is opened.
@@ -395,45 +353,7 @@ impl FileStorage {
         self.options.open_files.close_storage(self.number);
     }
 
-    /// Keeps other processes from the same torrent, where that can be done.
-    pub(super) fn take_lock(&self, metainfo: &Metainfo) -> Result<(), DiskError> {
-        let mut held = lock(&self.lock);
-        let Ok(folder) = self.resume_folder(true) else {
-            *held = None;
-            return Ok(());
-        };
-        if held.as_ref().is_some_and(|held| held.is_in(&folder)) {
-            return Ok(());
-        }
-        *held = None;
-        let Some(permit) = self.options.open_files.lock_permit() else {
-            return Ok(());
-        };
-        match Lock::take(folder, metainfo.info_hash(), permit) {
-            Attempt::Locked(lock) => *held = Some(lock),
-            Attempt::Without => {}
-            Attempt::Taken(message) => {
-                self.note(Trouble::Lock);
-                return Err(DiskError {
-                    kind: DiskErrorKind::InUse,
-                    file: self.resume_path().display().to_string(),
-                    message,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets others in, and leaves no folder that has nothing in it.
-    fn unlock(&self) {
-        let held = lock(&self.lock).take();
-        if held.is_some() {
-            drop(held);
-            self.drop_resume_folder();
-        }
-    }
-
-    fn drop_resume_folder(&self) {
+    pub(super) fn drop_resume_folder(&self) {
         if self.options.resume_dir.is_none()
             && let Ok(dir) = Dir::open(&self.dir)
         {
@@ -462,147 +382,6 @@ impl FileStorage {
             self.note(Trouble::Write(target.slot));
             disk_error(&self.slot_path(&session.metainfo, target.slot), &error)
         })
-    }
-
-    /// A piece is right: the files that it lies in are this torrent's, unless it is zeros only, which many
-    /// files have in them.
-    fn own(&self, session: &Session, piece: PieceIndex, digest: &[u8; 20]) {
-        if read(&self.foreign).is_empty() {
-            return;
-        }
-        let full = session.layout.piece_length();
-        let size = session.layout.piece_size(piece).unwrap_or_default();
-        let zeros_of = |size: u32| Sha1::digest(&vec![0; size as usize]);
-        let is_zeros = match size == full {
-            true => session.zeros.get_or_init(|| zeros_of(full)) == digest,
-            false => zeros_of(size) == *digest,
-        };
-        if is_zeros {
-            return;
-        }
-        let spans = session
-            .layout
-            .piece_size(piece)
-            .and_then(|size| session.layout.spans(piece, 0, size));
-        let mut foreign = write(&self.foreign);
-        for span in spans.into_iter().flatten() {
-            foreign.remove(&span.file.get());
-        }
-    }
-
-    fn is_foreign(&self, file: u32) -> bool {
-        read(&self.foreign).contains(&file)
-    }
-
-    /// A file is somebody else's.
-    pub(super) fn not_ours(&self, session: &Session, file: u32) -> DiskError {
-        let path = self.slot_path(&session.metainfo, Slot::File(file));
-        DiskError {
-            kind: DiskErrorKind::Foreign,
-            file: path.display().to_string(),
-            message: "nothing in it is of this torrent".to_owned(),
-        }
-    }
-
-    /// Where a span is kept: as [`Session::target`], but aside for what is a foreign file's.
-    fn place_of(
-        &self,
-        session: &Session,
-        places: &Places,
-        span: &FileSpan,
-    ) -> Result<Option<Target>, DiskError> {
-        let file = span.file.get();
-        if !self.is_foreign(file) {
-            return Ok(session.target(places, span));
-        }
-        match places.files.get(file as usize) {
-            Some(place) if place.wanted => Err(self.not_ours(session, file)),
-            Some(_) | None => Ok(session.aside(span)),
-        }
-    }
-
-    /// A piece as it is on the disk, to be hashed; parts of it go through `scratch`.
-    fn message<'a>(
-        &'a self,
-        session: &'a Session,
-        places: &'a Places,
-        piece: PieceIndex,
-        scratch: &'a mut [u8],
-    ) -> Result<Stored<'a, impl Iterator<Item = FileSpan> + 'a>, DiskError> {
-        let spans = session
-            .layout
-            .piece_size(piece)
-            .and_then(|size| session.layout.spans(piece, 0, size))
-            .ok_or_else(|| out_of_range(piece))?;
-        Ok(Stored {
-            storage: self,
-            session,
-            places,
-            spans,
-            current: Current::Zeros { left: 0 },
-            scratch,
-        })
-    }
-
-    fn remove_files(
-        &self,
-        metainfo: &Metainfo,
-        ours: impl Fn(u32) -> bool,
-    ) -> Result<(), DiskError> {
-        let mut walker = match self.walker() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            walker => walker.map_err(|error| disk_error(&self.dir, &error))?,
-        };
-        let mut folders = BTreeSet::new();
-        let mut failure = None;
-        let routes = self.routes();
-        for (file, route) in routes.files(metainfo) {
-            if !ours(file) || matches!(route, Route::Elsewhere(_)) {
-                continue;
-            }
-            let mut parents = route.folders().to_vec();
-            while !parents.is_empty() {
-                folders.insert(parents.clone());
-                parents.pop();
-            }
-            let removed = walker.parent(&route, false).and_then(|(folder, name)| {
-                match folder.stat(name)? {
-                    Some(stat) if stat.regular => folder.remove_file(name),
-                    Some(_) | None => Ok(()),
-                }
-            });
-            match removed {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    failure.get_or_insert_with(|| disk_error(&route.path(&self.dir), &error));
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
-        // A folder comes before those in it, so this is from the inside out.
-        for folder in folders.iter().rev() {
-            if let Some((name, parents)) = folder.split_last() {
-                // What is not empty has files of somebody else's, and stays.
-                let _ = walker
-                    .enter(parents, false)
-                    .and_then(|parent| parent.remove_folder(name));
-            }
-        }
-        failure.map_or(Ok(()), Err)
-    }
-
-    fn remove_resume(&self, metainfo: &Metainfo) -> Result<(), DiskError> {
-        let info_hash = metainfo.info_hash();
-        let path = self.resume_path().join(resume_name(info_hash));
-        let folder = match self.resume_folder(false) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            folder => folder.map_err(|error| disk_error(&path, &error))?,
-        };
-        resume::forget(&folder, info_hash)
-            .and_then(|()| resume::remove_if_there(&folder, &parts_name(info_hash)))
-            .and_then(|()| self.forget_spare(info_hash))
-            .map_err(|error| disk_error(&path, &error))?;
-        self.drop_resume_folder();
-        Ok(())
     }
 }
 
@@ -639,12 +418,10 @@ impl Storage for FileStorage {
         let session = self.session()?;
         let places = read(&session.places);
         with_scratch(|scratch| {
-            let found = digest(&mut self.message(&session, &places, piece, scratch)?);
-            let right = matches(found, expected);
-            if right == Ok(true) {
-                self.own(&session, piece, expected);
-            }
-            right
+            let mut message = self.message(&session, &places, piece, scratch)?;
+            let found = digest(&mut message);
+            let right = matches(found, expected)?;
+            Ok(right && self.own(&session, &places, piece, &message.shown))
         })
     }
 
@@ -656,20 +433,21 @@ impl Storage for FileStorage {
             let [(one, first), (two, second)] = pieces;
             let mut one = self.message(&session, &places, one, half)?;
             let mut two = self.message(&session, &places, two, other_half)?;
-            let [one, two] = digest_two(&mut one, &mut two);
-            let right = [matches(one, first), matches(two, second)];
-            for ((piece, expected), right) in pieces.iter().zip(&right) {
-                if *right == Ok(true) {
-                    self.own(&session, *piece, expected);
-                }
-            }
-            Ok(right)
+            let [found_one, found_two] = digest_two(&mut one, &mut two);
+            let own = |piece, right, shown: &[u32]| {
+                Ok(right? && self.own(&session, &places, piece, shown))
+            };
+            Ok([
+                own(pieces[0].0, matches(found_one, first), &one.shown),
+                own(pieces[1].0, matches(found_two, second), &two.shown),
+            ])
         };
         with_scratch(hash).unwrap_or_else(|error: DiskError| [Err(error.clone()), Err(error)])
     }
 
     fn write(&self, piece: PieceIndex, begin: u32, data: &[Bytes]) -> Result<(), DiskError> {
         let session = self.session()?;
+        self.keep_lock_to_write(&session.metainfo)?;
         let places = read(&session.places);
         let len = data
             .iter()
@@ -697,7 +475,7 @@ impl Storage for FileStorage {
                 missing -= now.len();
                 current = later;
             }
-            if let Some(target) = self.place_of(&session, &places, &span)? {
+            if let Some(target) = self.place_of(&session, &places, &span, true)? {
                 self.write_span(&session, &places, target, &mut slices)?;
             }
             slices.clear();
@@ -714,7 +492,7 @@ impl Storage for FileStorage {
             .ok_or_else(|| out_of_range(piece))?;
         for span in spans {
             let part = &mut buf[span.range.start as usize..span.range.end as usize];
-            let Some(target) = self.place_of(&session, &places, &span)? else {
+            let Some(target) = self.place_of(&session, &places, &span, false)? else {
                 part.fill(0);
                 continue;
             };
@@ -769,7 +547,12 @@ impl Storage for FileStorage {
 
     fn checkpoint(&self, have: &Bitfield, uploaded: u64, downloaded: u64) -> Result<(), DiskError> {
         let session = self.session()?;
-        self.record(&session, have, uploaded, downloaded)
+        let told = Told {
+            have: have.clone(),
+            uploaded,
+            downloaded,
+        };
+        self.record(&session, told)
     }
 
     fn probe(&self, space: u64) -> Result<(), DiskError> {
@@ -801,156 +584,16 @@ impl Storage for FileStorage {
         let Some(metainfo) = lock(&self.subject).take() else {
             return Ok(());
         };
-        let forgotten = self.remove_resume(&metainfo);
+        // Before the record goes that may say so.
+        let had_parts = session
+            .as_ref()
+            .is_some_and(|session| lock(&read(&session.places).parts).is_some());
+        let recorded = |resume: resume::Resume| resume.parts.is_some();
+        let has_parts = had_parts || self.load_record(&metainfo).is_some_and(recorded);
+        let forgotten = self.remove_resume(&metainfo, has_parts);
         if data {
             self.remove_files(&metainfo, ours)?;
         }
         forgotten
-    }
-}
-
-/// A piece of a torrent as it is on the disk.
-struct Stored<'a, I> {
-    storage: &'a FileStorage,
-    session: &'a Session,
-    places: &'a Places,
-    spans: I,
-    current: Current,
-    scratch: &'a mut [u8],
-}
-
-/// What is left of the span that is being read.
-enum Current {
-    Zeros {
-        left: usize,
-    },
-    File {
-        file: Arc<File>,
-        target: Target,
-        left: usize,
-    },
-}
-
-/// Why a piece has no hash.
-enum Unhashed {
-    /// Some of it is not there.
-    Missing,
-    Failed(DiskError),
-}
-
-impl<I> Stored<'_, I> {
-    fn begin(&self, span: &FileSpan) -> Result<Current, Unhashed> {
-        let left = (span.range.end - span.range.start) as usize;
-        let Some(target) = self.session.target(self.places, span) else {
-            return Ok(Current::Zeros { left });
-        };
-        let opened = self
-            .storage
-            .file(self.session, self.places, target.slot, false);
-        let (file, _) = opened.map_err(|error| match error.kind {
-            DiskErrorKind::NotFound => Unhashed::Missing,
-            DiskErrorKind::NoSpace
-            | DiskErrorKind::Permission
-            | DiskErrorKind::ReadOnly
-            | DiskErrorKind::TooManyFiles
-            | DiskErrorKind::UnsafePath
-            | DiskErrorKind::Foreign
-            | DiskErrorKind::InUse
-            | DiskErrorKind::Io
-            | DiskErrorKind::Truncated
-            | _ => Unhashed::Failed(error),
-        })?;
-        // The descriptor also serves uploads, so it is not marked as read sequentially.
-        platform::will_need(&file, target.offset, (left as u64).min(READ_AHEAD));
-        Ok(Current::File { file, target, left })
-    }
-}
-
-impl<I: Iterator<Item = FileSpan>> Message for Stored<'_, I> {
-    type Error = Unhashed;
-
-    fn next(&mut self) -> Result<&[u8], Unhashed> {
-        let room = self.scratch.len();
-        loop {
-            match &mut self.current {
-                Current::Zeros { left: 0 } | Current::File { left: 0, .. } => {
-                    let Some(span) = self.spans.next() else {
-                        return Ok(&[]);
-                    };
-                    self.current = self.begin(&span)?;
-                }
-                Current::Zeros { left } => {
-                    let part = &mut self.scratch[..(*left).min(room)];
-                    *left -= part.len();
-                    part.fill(0);
-                    return Ok(part);
-                }
-                Current::File { file, target, left } => {
-                    let part = &mut self.scratch[..(*left).min(room)];
-                    let read = platform::read_at(file, part, target.offset).map_err(|error| {
-                        let trouble = Trouble::Read(target.slot, target.offset);
-                        self.storage.note(trouble);
-                        let path = self.storage.slot_path(&self.session.metainfo, target.slot);
-                        Unhashed::Failed(disk_error(&path, &error))
-                    })?;
-                    if read < part.len() {
-                        return Err(Unhashed::Missing);
-                    }
-                    target.offset += part.len() as u64;
-                    *left -= part.len();
-                    return Ok(part);
-                }
-            }
-        }
-    }
-}
-
-/// Whether a piece has the hash that it should have. What is not there has not.
-fn matches(found: Result<[u8; 20], Unhashed>, expected: &[u8; 20]) -> Result<bool, DiskError> {
-    match found {
-        Ok(found) => Ok(found == *expected),
-        Err(Unhashed::Missing) => Ok(false),
-        Err(Unhashed::Failed(error)) => Err(error),
-    }
-}
-
-/// Where a span is written or read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Target {
-    slot: Slot,
-    offset: u64,
-}
-
-impl Session {
-    /// `None` for what is zeros and nowhere.
-    fn target(&self, places: &Places, span: &FileSpan) -> Option<Target> {
-        match span.kind {
-            FileKind::Data => {}
-            FileKind::Pad | FileKind::Symlink => return None,
-        }
-        let index = span.file.get();
-        let in_file = places.files.get(index as usize)?.file.is_some();
-        if in_file {
-            Some(Target {
-                slot: Slot::File(index),
-                offset: span.offset,
-            })
-        } else {
-            self.aside(span)
-        }
-    }
-
-    /// What is kept aside lies where it is in the torrent: no index is needed, and none can be wrong. The
-    /// file is as sparse as the pieces are few.
-    fn aside(&self, span: &FileSpan) -> Option<Target> {
-        match span.kind {
-            FileKind::Data => {}
-            FileKind::Pad | FileKind::Symlink => return None,
-        }
-        let range = self.layout.file_range(span.file)?;
-        Some(Target {
-            slot: Slot::Parts,
-            offset: range.start + span.offset,
-        })
     }
 }

@@ -134,6 +134,56 @@ impl Routes {
         other
     }
 
+    /// All files get the names that every system takes.
+    pub(super) fn make_all_portable(&mut self, metainfo: &Metainfo) {
+        let portable = Alternatives::portable(metainfo);
+        for file in 0..metainfo.files().len() as u32 {
+            if let (Some(given), Some(route)) =
+                (self.get(metainfo, file), portable.get(metainfo, file))
+                && given != route
+            {
+                self.others.insert(file, route);
+            }
+        }
+    }
+
+    /// Files that have names that not every system takes, for what is in the name: of those that differ in case
+    /// alone, the first keeps its own.
+    pub(super) fn not_portable(&self, metainfo: &Metainfo) -> BTreeSet<u32> {
+        let portable = Alternatives::portable(metainfo);
+        let mut odd: BTreeSet<u32> = self
+            .files(metainfo)
+            .filter(|(file, route)| portable.get(metainfo, *file).as_ref() != Some(route))
+            .map(|(file, _)| file)
+            .collect();
+        if !odd.is_empty() {
+            let mut seen = BTreeMap::new();
+            for (file, route) in self.files(metainfo) {
+                if let Route::Below(names) = &route
+                    && let Some(twin) = seen.insert(fold(names), file)
+                {
+                    odd.remove(&twin);
+                    odd.remove(&file);
+                }
+            }
+        }
+        odd
+    }
+
+    /// Other files whose names differ from that of this one in case alone.
+    pub(super) fn same_but_for_case(&self, metainfo: &Metainfo, file: u32) -> Vec<u32> {
+        let Some(Route::Below(names)) = self.get(metainfo, file) else {
+            return Vec::new();
+        };
+        let folded = fold(&names);
+        self.files(metainfo)
+            .filter(|(other, route)| {
+                *other != file && matches!(route, Route::Below(names) if fold(names) == folded)
+            })
+            .map(|(other, _)| other)
+            .collect()
+    }
+
     /// Looks for the files.
     pub(super) fn find(walker: &mut Walker, dir: &Path, metainfo: &Metainfo, links: Links) -> Self {
         let mut routes = Self::default();
@@ -164,6 +214,25 @@ impl Routes {
             }
             missing.push(file);
         }
+        // What has the name of one file may be another under the name that every system takes.
+        if !missing.is_empty() && !found.is_empty() {
+            let portable = Alternatives::portable(metainfo);
+            let routes_of = |file| Some((file, given(file)?, portable.get(metainfo, file)?));
+            let pairs: Vec<_> = (0..count).filter_map(routes_of).collect();
+            if pairs.iter().any(|(_, given, portable)| given != portable) {
+                let there = (pairs.iter())
+                    .filter(|(.., portable)| portable.is_there(walker))
+                    .count();
+                if there > found.len() {
+                    let pairs = pairs.into_iter();
+                    routes.others = pairs
+                        .filter(|(_, given, portable)| given != portable)
+                        .map(|(file, _, portable)| (file, portable))
+                        .collect();
+                    return routes;
+                }
+            }
+        }
         for other in [Alternatives::raw, Alternatives::portable] {
             if !missing.is_empty() {
                 routes.adopt(walker, metainfo, &other(metainfo), &mut missing, &mut found);
@@ -172,7 +241,7 @@ impl Routes {
         for (file, real) in behind {
             routes.others.entry(file).or_insert(real);
         }
-        for file in twins(walker, metainfo) {
+        for file in twins(walker, dir, metainfo) {
             routes.make_portable(metainfo, file);
         }
         routes
@@ -321,8 +390,13 @@ fn follow(route: &Route, dir: &Path, links: Links) -> Option<(Route, bool)> {
     }
 }
 
+fn fold(names: &[OsString]) -> Vec<String> {
+    let fold = |name: &OsString| name.to_string_lossy().to_uppercase().to_lowercase();
+    names.iter().map(fold).collect()
+}
+
 /// Files that are one with another file of the torrent here, since the file system does not tell case apart.
-fn twins(walker: &mut Walker, metainfo: &Metainfo) -> Vec<u32> {
+fn twins(walker: &mut Walker, dir: &Path, metainfo: &Metainfo) -> Vec<u32> {
     let mut seen = BTreeMap::new();
     let mut pairs = Vec::new();
     for file in 0..metainfo.files().len() as u32 {
@@ -341,7 +415,19 @@ fn twins(walker: &mut Walker, metainfo: &Metainfo) -> Vec<u32> {
         let (folder, name) = walker.parent(&route, false).ok()?;
         folder.stat(name).ok()??.id
     };
-    pairs.retain(|(one, two)| id(*one).is_some_and(|one| id(*two) == Some(one)));
+    // Not all such file systems have one number for a file; their folders name it once.
+    let is_listed = |file| {
+        let path = given.get(metainfo, file)?.path(dir);
+        let names = std::fs::read_dir(path.parent()?).ok()?;
+        let name = path.file_name()?;
+        Some(names.flatten().any(|entry| entry.file_name() == name))
+    };
+    pairs.retain(|(one, two)| {
+        let (first, second) = (id(*one), id(*two));
+        first.is_some()
+            && second.is_some()
+            && (first == second || is_listed(*one) == Some(false) || is_listed(*two) == Some(false))
+    });
     pairs.into_iter().map(|(_, file)| file).collect()
 }
 

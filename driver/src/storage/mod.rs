@@ -4,17 +4,24 @@
 //! a storage of one's own must do. [`perform`] carries a [`DiskJob`] out on any of them; the
 //! [`Pool`](crate::pool::Pool) does so on worker threads.
 
+mod aside;
 mod cache;
 mod checkpoint;
 mod files;
 mod folder;
+mod foreign;
 mod hash;
 mod keep;
 mod locate;
 mod lock;
+mod make;
 mod memory;
+mod remove;
 mod resume;
 mod scan;
+mod session;
+mod stored;
+mod survey;
 mod trouble;
 
 use std::io;

@@ -7,7 +7,7 @@ use std::io::{self, IoSlice, Read};
 
 use anabranch_core::Bitfield;
 use anabranch_core::bencode::{self, Limits};
-use anabranch_core::event::PartialPiece;
+use anabranch_core::event::{DiskErrorKind, PartialPiece};
 use anabranch_core::limits::{BLOCK_LEN, MAX_PARTIAL_BLOCKS, MAX_PARTIAL_PIECES};
 use anabranch_core::metainfo::limits::MAX_TORRENT_LEN;
 use anabranch_core::metainfo::{InfoHash, Metainfo, PieceIndex};
@@ -264,7 +264,8 @@ pub(super) fn load_metainfo(folder: &Dir, info_hash: InfoHash) -> Option<Bytes> 
 
 fn replace(folder: &Dir, name: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary_name(name);
-    // A leftover of a crash is overwritten.
+    // A leftover of a crash is overwritten: it begins as what is written now, as far as it goes.
+    make_way(folder, &temporary, |first| bytes.starts_with(first))?;
     let file = folder.open_file(&temporary, Access::Create)?;
     file.set_len(0)?;
     platform::write_all_at(&file, &mut [IoSlice::new(bytes)], 0)?;
@@ -273,13 +274,43 @@ fn replace(folder: &Dir, name: &str, bytes: &[u8]) -> io::Result<()> {
     folder.sync()
 }
 
-/// Removes all that [`save`] and [`save_metainfo`] make.
+/// Removes all that [`save`] and [`save_metainfo`] make. What others have put under their names stays.
 pub(super) fn forget(folder: &Dir, info_hash: InfoHash) -> io::Result<()> {
-    for name in [resume_name(info_hash), metainfo_name(info_hash)] {
-        remove_if_there(folder, &temporary_name(&name))?;
+    let name = resume_name(info_hash);
+    for name in [temporary_name(&name), name] {
+        // Nothing else begins so, and a crash may have left less than that.
+        let is_ours = begins(folder, &name)?.is_some_and(|first| FIRST_BYTES.starts_with(&first));
+        if is_ours {
+            remove_if_there(folder, &name)?;
+        }
+    }
+    let name = metainfo_name(info_hash);
+    let is_ours = |bytes: Bytes| {
+        // Others keep more in such a file than there is to be had from peers.
+        let metainfo = Metainfo::parse(bytes.clone()).ok()?;
+        (metainfo.torrent_file() == bytes).then_some(())
+    };
+    if load_metainfo(folder, info_hash).and_then(is_ours).is_some() {
+        remove_if_there(folder, &name)?;
+    }
+    let name = temporary_name(&name);
+    if begins(folder, &name)?.is_some_and(|first| first.is_empty()) {
         remove_if_there(folder, &name)?;
     }
     Ok(())
+}
+
+/// The first bytes of a file; none if there is no such file that could be ours.
+fn begins(folder: &Dir, name: &str) -> io::Result<Option<Vec<u8>>> {
+    let file = match folder.open_file(name, Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if platform::error_kind(&error) == DiskErrorKind::UnsafePath => return Ok(None),
+        file => file?,
+    };
+    let mut first = Vec::new();
+    file.take(FIRST_BYTES.len() as u64)
+        .read_to_end(&mut first)?;
+    Ok(Some(first))
 }
 
 /// Removes a file that may be gone already.
@@ -381,7 +412,7 @@ mod tests {
         save(&dir, info_hash, &bytes).unwrap();
         fs::write(
             temp.path().join(temporary_name(&resume_name(info_hash))),
-            vec![b'x'; 5000],
+            [&bytes[..40], &[b'x'; 5000]].concat(),
         )
         .unwrap();
         assert_eq!(load(&dir, &torrent.metainfo), Some(resume.clone()));

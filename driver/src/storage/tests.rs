@@ -10,10 +10,15 @@ use anabranch_hash::Sha1;
 use quickcheck::{TestResult, quickcheck};
 use tempfile::TempDir;
 
+use super::files::RESUME_FOLDER;
 use super::testing::Torrent;
 use super::*;
 
 const PIECE: u32 = 32 << 10;
+
+mod locking;
+mod names;
+mod ownership;
 
 fn temp() -> TempDir {
     tempfile::tempdir().unwrap()
@@ -525,6 +530,7 @@ fn a_longer_file_is_named_and_cut_when_told_so() {
         found: 100_006,
     };
     assert_eq!(found.longer, [expected]);
+    storage.select(&[true; 2]).unwrap();
     // Its last bytes are no reason to cut it: a piece before them may be somebody else's.
     torrent.store(&storage, 3);
     assert_eq!(fs::metadata(&path).unwrap().len(), 100_006);

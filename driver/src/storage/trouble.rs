@@ -72,7 +72,7 @@ impl FileStorage {
                     .map_err(|error| disk_error(&route.path(&self.dir), &error))
             }
             Trouble::Record => self.probe_record(&dir),
-            Trouble::Lock => self.take_lock(metainfo).map(drop),
+            Trouble::Lock => self.take_lock(metainfo, false),
         }
     }
 
