@@ -1,0 +1,347 @@
+//! How much may be under way: congestion control, and LEDBAT++ (draft-irtf-iccrg-ledbat-plus-plus) as the one that is
+//! used unless another is given.
+//!
+//! # What differs from the draft
+//!
+//! - **Delay is one-way**, as uTP measures it, so that a queue on the way back slows nobody down.
+//! - **A loss is judged by the queue.** Where packets wait, a loss is congestion: the window shrinks to what the path
+//!   holds without a queue, at most by half, once a round trip. Where nothing waits, a radio link or a bad cable lost
+//!   it, and nothing but what was lost is taken off the window. That is not free of harm in the other direction: a link
+//!   that drops what is too much without a queue is met with some percent of loss. More than a tenth lost in a round
+//!   trip is congestion in any case.
+//! - **Windows grow by their size where there is no queue**, by up to a sixteenth in a round trip, and near the target by
+//!   the draft's gain times the root of a window above 16 packets. A packet a round trip would need an hour to fill 1
+//!   Gbit/s. The root keeps what makes the draft's flows fair: of two windows, the smaller one grows more for its size,
+//!   and both shrink alike.
+//! - **The periodic slowdown** goes down to an eighth in place of two packets: its own part of the queue is gone with
+//!   that as well, and the way back is not thirteen round trips. When the next one comes is as in the draft.
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::time::Duration;
+
+use crate::time::Instant;
+
+/// What an acknowledgement says.
+#[derive(Debug, Clone, Copy)]
+pub struct Acked {
+    /// Now.
+    pub now: Instant,
+    /// Bytes that are acknowledged for the first time.
+    pub bytes: u64,
+    /// How long packets wait in queues.
+    pub queueing: Duration,
+    /// The least round trip of some minutes.
+    pub least_trip: Duration,
+    /// A round trip on average.
+    pub trip: Duration,
+    /// Whether as much was under way as the window allows: else a larger one is of no use.
+    pub limited: bool,
+}
+
+/// What is taken for lost.
+#[derive(Debug, Clone, Copy)]
+pub struct Lost {
+    /// Now.
+    pub now: Instant,
+    /// Bytes that are lost.
+    pub bytes: u64,
+    /// How long packets wait in queues.
+    pub queueing: Duration,
+    /// Whether this is the first loss of a round trip. What is lost with it was sent before anybody could know.
+    pub first: bool,
+}
+
+/// Decides how much of one connection may be under way. It is told the time, and keeps none.
+pub trait Congestion: fmt::Debug + Send {
+    /// Something was acknowledged.
+    fn acked(&mut self, acked: &Acked);
+    /// Something was lost.
+    fn lost(&mut self, lost: &Lost);
+    /// Nothing was heard for so long that everything must be taken for lost.
+    fn timed_out(&mut self, now: Instant);
+    /// Packets are of another length now, in bytes.
+    fn packet_len(&mut self, len: u32);
+    /// Bytes that may be under way.
+    fn window(&self) -> u64;
+    /// Sixteenths of the window that may leave in the time of a round trip: more than 16, so that pacing does not hold
+    /// back what the window allows.
+    fn pace(&self) -> u64;
+}
+
+/// Makes what decides for a new connection, given the queueing delay to aim at and the length of packets in bytes.
+pub type MakeCongestion = fn(target: Duration, packet_len: u32) -> Box<dyn Congestion>;
+
+/// The least window, in packets.
+const MIN_PACKETS: u64 = 2;
+
+/// The window that a connection begins with, in packets.
+const FIRST_PACKETS: u64 = 10;
+
+/// The largest window, in bytes: more than sequence numbers can name.
+const MAX_WINDOW: u64 = 1 << 28;
+
+/// Windows are kept in 256ths of a byte, since an acknowledgement adds less than one.
+const POINT: u32 = 8;
+
+/// A slowdown goes down to this part of the window.
+const SLOWDOWN: u64 = 8;
+
+/// After a slowdown, so many times its duration pass before the next one.
+const SLOWDOWN_PAUSE: u32 = 9;
+
+/// A queue below that is none, whatever is lost: so much comes and goes with the bursts of senders.
+const NO_QUEUE: Duration = Duration::from_millis(2);
+
+/// What the longest queue of late is remembered for.
+const QUEUE_MEMORY: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Up to what a queue or a loss ends.
+    Start,
+    /// The target's neighbourhood.
+    Steady,
+    /// A slowdown: nothing of ours is to stand in the queue.
+    Low {
+        until: Instant,
+        since: Instant,
+        back_to: u64,
+    },
+    /// From there, or from a time-out, back to where it was.
+    Back { since: Instant, to: u64 },
+}
+
+/// What is known of the present round trip.
+#[derive(Debug)]
+struct Round {
+    ends: Instant,
+    /// The least queueing delay: what stood in the queue all the time.
+    least: Duration,
+    acked: u64,
+    lost: u64,
+    cut: bool,
+}
+
+/// LEDBAT++: see the module's documentation.
+#[derive(Debug)]
+pub struct Ledbat {
+    /// In 256ths of a byte.
+    window: u64,
+    packet: u64,
+    target: Duration,
+    phase: Phase,
+    slowdown_at: Option<Instant>,
+    round: Round,
+    /// What stood in the queue throughout the last round trip.
+    standing: Duration,
+    /// The longest such queue of late, and when.
+    longest: (Duration, Instant),
+    trip: Duration,
+    least_trip: Duration,
+}
+
+impl Ledbat {
+    /// A window for packets of a length in bytes, that aims at a queueing delay.
+    #[must_use]
+    pub fn new(target: Duration, packet_len: u32) -> Self {
+        let packet = u64::from(packet_len.max(1));
+        Self {
+            window: (FIRST_PACKETS * packet) << POINT,
+            packet,
+            target: target.clamp(Duration::from_millis(1), Duration::from_secs(10)),
+            phase: Phase::Start,
+            slowdown_at: None,
+            round: Round {
+                ends: Instant::ZERO,
+                least: Duration::MAX,
+                acked: 0,
+                lost: 0,
+                cut: false,
+            },
+            standing: Duration::ZERO,
+            longest: (Duration::ZERO, Instant::ZERO),
+            trip: Duration::ZERO,
+            least_trip: Duration::ZERO,
+        }
+    }
+
+    /// For [`Config::congestion`](super::Config::congestion).
+    #[must_use]
+    pub fn boxed(target: Duration, packet_len: u32) -> Box<dyn Congestion> {
+        Box::new(Self::new(target, packet_len))
+    }
+
+    /// The draft's gain is one by this.
+    fn gain_divisor(&self) -> u64 {
+        let least = self.least_trip.as_micros().max(1);
+        let divisor = (2 * self.target.as_micros()).div_ceil(least);
+        (divisor as u64).clamp(1, 16)
+    }
+
+    fn set(&mut self, window: u64) {
+        let least = MIN_PACKETS * self.packet;
+        self.window = window.clamp(least << POINT, MAX_WINDOW << POINT);
+    }
+
+    fn roll(&mut self, acked: &Acked) {
+        if acked.now >= self.round.ends {
+            if self.round.least != Duration::MAX {
+                self.standing = self.round.least;
+            }
+            let (longest, at) = self.longest;
+            if self.standing >= longest || acked.now.since(at) > QUEUE_MEMORY {
+                self.longest = (self.standing, acked.now);
+            }
+            self.round = Round {
+                ends: acked.now + acked.trip,
+                least: Duration::MAX,
+                acked: 0,
+                lost: 0,
+                cut: false,
+            };
+        }
+        self.round.least = self.round.least.min(acked.queueing);
+        self.round.acked += acked.bytes;
+    }
+
+    /// Back from a slowdown, or at the end of the start.
+    fn settle(&mut self, slowdown_at: Instant) {
+        self.phase = Phase::Steady;
+        self.slowdown_at = Some(slowdown_at);
+    }
+
+    fn grow(&mut self, acked: &Acked) {
+        let by = (acked.bytes << POINT) / self.gain_divisor();
+        self.set(self.window + by);
+    }
+
+    /// In the neighbourhood of the target.
+    fn steer(&mut self, acked: &Acked) {
+        let window = (self.window >> POINT).max(1);
+        let target = self.target.as_micros() as u64;
+        let queueing = (acked.queueing.as_micros() as u64).min(target * 8);
+        let bytes = acked.bytes << POINT;
+        // What the whole window would gain in a round trip, of which these bytes are a part.
+        let packets_root = (window / self.packet).isqrt().max(4);
+        let gain = (self.packet * packets_root / 4).max(1);
+        let gain = bytes * gain / (self.gain_divisor() * window);
+        if queueing <= target {
+            if !acked.limited {
+                return;
+            }
+            let half = target / 2;
+            let proportional = bytes / 16 * half.saturating_sub(queueing) / half.max(1);
+            self.set(self.window + gain.max(proportional));
+        } else {
+            let down = bytes * (queueing - target) / target;
+            let down = down.saturating_sub(gain).min(bytes / 2);
+            self.set(self.window - down.min(self.window));
+        }
+    }
+}
+
+impl Congestion for Ledbat {
+    fn acked(&mut self, acked: &Acked) {
+        self.trip = acked.trip;
+        self.least_trip = acked.least_trip;
+        self.roll(acked);
+        let near = acked.queueing > self.target * 3 / 4;
+        match self.phase {
+            Phase::Start if near => self.settle(acked.now + acked.trip * 2),
+            Phase::Start => {
+                if acked.limited {
+                    self.grow(acked);
+                }
+            }
+            Phase::Low {
+                until,
+                since,
+                back_to,
+            } => {
+                if acked.now >= until {
+                    self.phase = Phase::Back { since, to: back_to };
+                }
+            }
+            Phase::Back { since, to } => {
+                if acked.limited {
+                    self.grow(acked);
+                }
+                if near || self.window >= to {
+                    self.window = self.window.min(to);
+                    let took = acked.now.since(since);
+                    self.settle(acked.now + took * SLOWDOWN_PAUSE);
+                }
+            }
+            Phase::Steady => {
+                if acked.limited && self.slowdown_at.is_some_and(|at| acked.now >= at) {
+                    self.slowdown_at = None;
+                    self.phase = Phase::Low {
+                        until: acked.now + acked.trip * 2,
+                        since: acked.now,
+                        back_to: self.window,
+                    };
+                    self.set(self.window / SLOWDOWN);
+                } else {
+                    self.steer(acked);
+                }
+            }
+        }
+    }
+
+    fn lost(&mut self, lost: &Lost) {
+        self.round.lost += lost.bytes;
+        let queue = self.standing.min(lost.queueing.max(self.round.least));
+        let queue = if queue == Duration::MAX {
+            lost.queueing
+        } else {
+            queue
+        };
+        let (longest, _) = self.longest;
+        let congested = queue > NO_QUEUE && queue >= (self.target / 4).min(longest / 2);
+        let much = self.round.lost * 10 > (self.window >> POINT).max(self.round.acked);
+        if congested && lost.first || much && !self.round.cut {
+            self.round.cut = true;
+            let trip = self.trip.max(Duration::from_micros(1));
+            let path = trip.saturating_sub(lost.queueing).max(trip / 2);
+            let window =
+                self.window / 1_024 * (path.as_micros() as u64 * 1_024 / trip.as_micros() as u64);
+            self.set(if much { self.window / 2 } else { window });
+            if self.phase == Phase::Start {
+                self.settle(lost.now + trip * 2);
+            } else if let Phase::Back { .. } = self.phase {
+                self.settle(lost.now + trip * u32::from(u8::MAX).min(SLOWDOWN_PAUSE * 10));
+            }
+        } else if !congested && self.phase == Phase::Steady {
+            self.set(self.window.saturating_sub((lost.bytes << POINT) / 2));
+        }
+    }
+
+    fn timed_out(&mut self, now: Instant) {
+        let to = match self.phase {
+            Phase::Low { back_to, .. } => back_to,
+            // A second time-out in a row does not halve what the first one left.
+            Phase::Back { to, .. } => to,
+            Phase::Start | Phase::Steady => self.window / 2,
+        };
+        self.phase = Phase::Back { since: now, to };
+        self.slowdown_at = None;
+        self.set(0);
+    }
+
+    fn packet_len(&mut self, len: u32) {
+        self.packet = u64::from(len.max(1));
+        self.set(self.window);
+    }
+
+    fn window(&self) -> u64 {
+        self.window >> POINT
+    }
+
+    fn pace(&self) -> u64 {
+        match self.phase {
+            Phase::Start | Phase::Back { .. } => 16 + 16 / self.gain_divisor().min(4) + 4,
+            Phase::Steady | Phase::Low { .. } => 20,
+        }
+    }
+}
