@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anabranch_core::transport::utp::congestion::{Acked, Congestion, Lost};
-use anabranch_core::transport::utp::{CloseReason, Config, Event, Transmit, Utp, UtpId};
+use anabranch_core::transport::utp::{
+    CloseReason, Config, ConnectionStats, Event, Transmit, Utp, UtpId,
+};
 use anabranch_core::wire::utp::Packet;
 use anabranch_core::{Instant, Seed};
 use bytes::Bytes;
@@ -135,7 +137,7 @@ pub struct Flow {
     size: Option<u64>,
     given: u64,
     id: Option<UtpId>,
-    peer: Option<UtpId>,
+    pub peer: Option<UtpId>,
     unsent: u64,
     /// Bytes that have arrived, in order and unchanged.
     pub received: u64,
@@ -147,10 +149,16 @@ pub struct Flow {
     pub credit: Option<u64>,
 }
 
-/// What byte a stream has at an offset.
-fn byte(seed: u64, offset: u64) -> u8 {
-    let x = (offset / 7 + seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (x >> 32) as u8 ^ offset as u8
+/// Streams repeat after so many bytes, which no length of packets or blocks divides.
+const PERIOD: u64 = 65_521;
+
+/// A block and a period of what every stream is made of.
+fn pattern() -> Bytes {
+    let mut chance = Chance::new(7);
+    let period: Vec<u8> = (0..PERIOD).map(|_| chance.next() as u8).collect();
+    let mut bytes = period.clone();
+    bytes.extend_from_slice(&period[..BLOCK as usize]);
+    Bytes::from(bytes)
 }
 
 struct Flying {
@@ -188,6 +196,9 @@ pub struct World {
     order: u64,
     chance: Chance,
     spare: Vec<Vec<u8>>,
+    pattern: Bytes,
+    /// Whether streams may be damaged, since packets are.
+    pub may_break: bool,
     /// A digest of all that happened.
     pub trace: u64,
     /// Datagrams that were sent.
@@ -212,6 +223,8 @@ impl World {
             order: 0,
             chance: Chance::new(seed),
             spare: Vec::new(),
+            pattern: pattern(),
+            may_break: false,
             trace: seed,
             datagrams: 0,
             hostile: VecDeque::new(),
@@ -238,7 +251,13 @@ impl World {
         self.flow_between(from, to, starts, size)
     }
 
-    pub fn flow_between(&mut self, from: usize, to: usize, starts: Duration, size: Option<u64>) -> usize {
+    pub fn flow_between(
+        &mut self,
+        from: usize,
+        to: usize,
+        starts: Duration,
+        size: Option<u64>,
+    ) -> usize {
         let at = self.flows.len();
         self.flows.push(Flow {
             from,
@@ -269,7 +288,11 @@ impl World {
     /// Lets time pass until all flows have ended at both ends, or for so long. Whether they have.
     pub fn finish(&mut self, within: Duration) -> bool {
         let end = self.now + within;
-        while !self.flows.iter().all(|flow| flow.ended.iter().all(Option::is_some)) {
+        while !self
+            .flows
+            .iter()
+            .all(|flow| flow.ended.iter().all(Option::is_some))
+        {
             if !self.step(end) {
                 return false;
             }
@@ -308,7 +331,12 @@ impl World {
     }
 
     fn step(&mut self, end: Instant) -> bool {
-        let mut next = self.hosts.iter().map(|host| host.wakes).min().unwrap_or(Instant::FAR);
+        let mut next = self
+            .hosts
+            .iter()
+            .map(|host| host.wakes)
+            .min()
+            .unwrap_or(Instant::FAR);
         if let Some(Reverse(flying)) = self.flying.peek() {
             next = next.min(flying.at);
         }
@@ -323,16 +351,24 @@ impl World {
         if next > end {
             return false;
         }
-        assert!(next >= self.now || next == Instant::ZERO, "a deadline in the past");
+        assert!(
+            next >= self.now || next == Instant::ZERO,
+            "a deadline in the past"
+        );
         self.now = self.now.max(next);
         let now = self.now;
         let mut touched = None;
-        if let Some(at) = self.flows.iter().position(|flow| {
-            flow.id.is_none() && flow.ended[0].is_none() && flow.starts <= now
-        }) {
+        if let Some(at) = self
+            .flows
+            .iter()
+            .position(|flow| flow.id.is_none() && flow.ended[0].is_none() && flow.starts <= now)
+        {
             let to = self.hosts[self.flows[at].to].addr;
             let host = self.flows[at].from;
-            let id = self.hosts[host].utp.connect(now, to).expect("there is room");
+            let id = self.hosts[host]
+                .utp
+                .connect(now, to)
+                .expect("there is room");
             self.flows[at].id = Some(id);
             self.feed(at);
             touched = Some(host);
@@ -342,10 +378,15 @@ impl World {
                 host.utp.datagram(now, from, &bytes, now, &mut host.events);
                 touched = Some(to);
             }
-        } else if self.flying.peek().is_some_and(|Reverse(flying)| flying.at <= now) {
+        } else if self
+            .flying
+            .peek()
+            .is_some_and(|Reverse(flying)| flying.at <= now)
+        {
             if let Some(Reverse(flying)) = self.flying.pop() {
                 let host = &mut self.hosts[flying.to];
-                host.utp.datagram(now, flying.from, &flying.bytes, now, &mut host.events);
+                host.utp
+                    .datagram(now, flying.from, &flying.bytes, now, &mut host.events);
                 touched = Some(flying.to);
                 self.trace = (self.trace ^ now.as_nanos())
                     .wrapping_mul(0x0100_0000_01b3)
@@ -388,8 +429,13 @@ impl World {
 
     fn carry(&mut self, from: usize, to: SocketAddr, packet: &[u8], may_fragment: bool) {
         self.datagrams += 1;
-        assert!(Packet::decode(packet).is_ok(), "it sends what it does not read itself");
-        let Some(target) = self.hosts.iter().position(|host| host.addr == to) else { return };
+        assert!(
+            Packet::decode(packet).is_ok(),
+            "it sends what it does not read itself"
+        );
+        let Some(target) = self.hosts.iter().position(|host| host.addr == to) else {
+            return;
+        };
         if packet.len() + 28 > self.link.mtu && !may_fragment {
             return;
         }
@@ -397,7 +443,9 @@ impl World {
         for _ in 0..copies {
             let now = self.now;
             let pipe = &mut self.pipes[from % 2];
-            let Some(mut at) = pipe.pass(now, packet.len() + 28, &self.link) else { continue };
+            let Some(mut at) = pipe.pass(now, packet.len() + 28, &self.link) else {
+                continue;
+            };
             if self.chance.happens(self.link.loss) {
                 continue;
             }
@@ -443,10 +491,9 @@ impl World {
             if len == 0 {
                 break;
             }
-            let bytes: Vec<u8> = (flow.given..flow.given + len)
-                .map(|offset| byte(flow.seed, offset))
-                .collect();
-            utp.send(id, Bytes::from(bytes)).expect("it has room");
+            let start = ((flow.given + flow.seed * 1_000) % PERIOD) as usize;
+            let bytes = self.pattern.slice(start..start + len as usize);
+            utp.send(id, bytes).expect("it has room");
             flow.given += len;
             flow.unsent += len;
             if flow.size == Some(flow.given) {
@@ -472,15 +519,23 @@ impl World {
                 }
                 Event::Connected { .. } => {}
                 Event::Readable { id, bytes } => {
-                    let flow = self.flows.iter_mut().find(|flow| flow.to == at && flow.peer == Some(id));
+                    let flow = self
+                        .flows
+                        .iter_mut()
+                        .find(|flow| flow.to == at && flow.peer == Some(id));
                     let flow = flow.expect("it is of a flow");
-                    for (byte_at, got) in (flow.received..).zip(&bytes) {
-                        assert_eq!(*got, byte(flow.seed, byte_at), "at {byte_at}");
+                    for part in bytes.chunks(BLOCK as usize) {
+                        let start = ((flow.received + flow.seed * 1_000) % PERIOD) as usize;
+                        let is_right = part == &self.pattern[start..start + part.len()];
+                        assert!(is_right || self.may_break, "at {}", flow.received);
+                        flow.received += part.len() as u64;
                     }
-                    flow.received += bytes.len() as u64;
                 }
                 Event::Sent { id, bytes } => {
-                    let flow = self.flows.iter().position(|flow| flow.from == at && flow.id == Some(id));
+                    let flow = self
+                        .flows
+                        .iter()
+                        .position(|flow| flow.from == at && flow.id == Some(id));
                     if let Some(flow) = flow {
                         self.flows[flow].unsent -= bytes;
                         self.feed(flow);
@@ -510,7 +565,10 @@ impl World {
 
     /// Jain's index of what some flows have moved since the mark, in thousandths.
     pub fn fairness(&self, flows: &[usize]) -> u64 {
-        let moved: Vec<u128> = flows.iter().map(|flow| u128::from(self.moved(*flow))).collect();
+        let moved: Vec<u128> = flows
+            .iter()
+            .map(|flow| u128::from(self.moved(*flow)))
+            .collect();
         let sum: u128 = moved.iter().sum();
         let squares: u128 = moved.iter().map(|moved| moved * moved).sum();
         (sum * sum * 1_000 / (squares * moved.len() as u128).max(1)) as u64
@@ -631,5 +689,44 @@ impl Congestion for Tcp {
     fn pace(&self) -> u64 {
         // Acknowledgements clock it, nearly.
         if self.window < self.threshold { 64 } else { 32 }
+    }
+}
+
+impl World {
+    /// How the sender of a flow fares.
+    pub fn sender(&self, flow: usize) -> Option<ConnectionStats> {
+        let flow = &self.flows[flow];
+        self.hosts[flow.from].utp.connection(flow.id?)
+    }
+}
+
+impl World {
+    /// Has the receiver of a flow close, too.
+    pub fn close_peer(&mut self, flow: usize) {
+        let flow = &self.flows[flow];
+        if let Some(peer) = flow.peer {
+            let to = flow.to;
+            self.hosts[to].utp.close(self.now, peer);
+            self.serve(to);
+        }
+    }
+
+    /// Lets the reader of a flow take more.
+    pub fn give(&mut self, flow: usize, credit: u64) {
+        let flow = &self.flows[flow];
+        if let Some(peer) = flow.peer {
+            let to = flow.to;
+            self.hosts[to].utp.credit(peer, credit);
+            self.serve(to);
+        }
+    }
+
+    /// A datagram that is on its way to a host.
+    pub fn last_datagram(&self, to: usize) -> Option<Vec<u8>> {
+        let flying = self.flying.iter().map(|Reverse(flying)| flying);
+        let last = flying
+            .filter(|flying| flying.to == to)
+            .max_by_key(|flying| flying.order);
+        last.map(|flying| flying.bytes.clone())
     }
 }

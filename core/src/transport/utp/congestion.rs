@@ -10,7 +10,7 @@
 //!   that drops what is too much without a queue is met with some percent of loss. More than a tenth lost in a round
 //!   trip is congestion in any case.
 //! - **Windows grow by their size where there is no queue**, by up to a sixteenth in a round trip, and near the target by
-//!   the draft's gain times the root of a window above 16 packets. A packet a round trip would need an hour to fill 1
+//!   the draft's gain times a quarter of the window's root, in packets. A packet a round trip would need an hour to fill 1
 //!   Gbit/s. The root keeps what makes the draft's flows fair: of two windows, the smaller one grows more for its size,
 //!   and both shrink alike.
 //! - **The periodic slowdown** goes down to an eighth in place of two packets: its own part of the queue is gone with
@@ -84,7 +84,7 @@ const MAX_WINDOW: u64 = 1 << 28;
 /// Windows are kept in 256ths of a byte, since an acknowledgement adds less than one.
 const POINT: u32 = 8;
 
-/// A slowdown goes down to this part of the window.
+/// A slowdown goes down to this part of the window at most.
 const SLOWDOWN: u64 = 8;
 
 /// After a slowdown, so many times its duration pass before the next one.
@@ -95,6 +95,9 @@ const NO_QUEUE: Duration = Duration::from_millis(2);
 
 /// What the longest queue of late is remembered for.
 const QUEUE_MEMORY: Duration = Duration::from_secs(10);
+
+/// How long it takes to aim at the target again after a queue has overflowed.
+const AIM_MEMORY: Duration = Duration::from_secs(64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -121,6 +124,9 @@ struct Round {
     acked: u64,
     lost: u64,
     cut: bool,
+    /// Half of the window at its beginning, below which it does not go: more may be acknowledged in a round trip than the
+    /// window has become.
+    half: u64,
 }
 
 /// LEDBAT++: see the module's documentation.
@@ -130,6 +136,8 @@ pub struct Ledbat {
     window: u64,
     packet: u64,
     target: Duration,
+    /// What is aimed at: less than the target, where a queue overflows before.
+    aim: Duration,
     phase: Phase,
     slowdown_at: Option<Instant>,
     round: Round,
@@ -146,10 +154,12 @@ impl Ledbat {
     #[must_use]
     pub fn new(target: Duration, packet_len: u32) -> Self {
         let packet = u64::from(packet_len.max(1));
+        let target = target.clamp(Duration::from_millis(1), Duration::from_secs(10));
         Self {
             window: (FIRST_PACKETS * packet) << POINT,
             packet,
-            target: target.clamp(Duration::from_millis(1), Duration::from_secs(10)),
+            target,
+            aim: target,
             phase: Phase::Start,
             slowdown_at: None,
             round: Round {
@@ -158,6 +168,7 @@ impl Ledbat {
                 acked: 0,
                 lost: 0,
                 cut: false,
+                half: 0,
             },
             standing: Duration::ZERO,
             longest: (Duration::ZERO, Instant::ZERO),
@@ -184,11 +195,17 @@ impl Ledbat {
         self.window = window.clamp(least << POINT, MAX_WINDOW << POINT);
     }
 
+    fn shrink(&mut self, window: u64) {
+        self.set(window.max(self.round.half).min(self.window));
+    }
+
     fn roll(&mut self, acked: &Acked) {
         if acked.now >= self.round.ends {
             if self.round.least != Duration::MAX {
                 self.standing = self.round.least;
             }
+            let more = self.target.as_nanos() * acked.trip.as_nanos() / AIM_MEMORY.as_nanos();
+            self.aim = (self.aim + Duration::from_nanos(more as u64)).min(self.target);
             let (longest, at) = self.longest;
             if self.standing >= longest || acked.now.since(at) > QUEUE_MEMORY {
                 self.longest = (self.standing, acked.now);
@@ -199,6 +216,7 @@ impl Ledbat {
                 acked: 0,
                 lost: 0,
                 cut: false,
+                half: self.window / 2,
             };
         }
         self.round.least = self.round.least.min(acked.queueing);
@@ -211,32 +229,49 @@ impl Ledbat {
         self.slowdown_at = Some(slowdown_at);
     }
 
+    /// The window of a slowdown: a third of what the path holds of it without a queue.
+    fn low(&self) -> u64 {
+        let trip = (self.trip.as_micros() as u64).max(1);
+        let path = self.window / trip * (self.least_trip.as_micros() as u64).min(trip);
+        (path / 3).max(self.window / SLOWDOWN)
+    }
+
     fn grow(&mut self, acked: &Acked) {
-        let by = (acked.bytes << POINT) / self.gain_divisor();
+        let mut by = (acked.bytes << POINT) / self.gain_divisor();
+        if self.phase == Phase::Start && acked.queueing > self.target / 8 {
+            // A queue begins, so that the end is near.
+            by /= 4;
+        }
         self.set(self.window + by);
     }
 
     /// In the neighbourhood of the target.
     fn steer(&mut self, acked: &Acked) {
         let window = (self.window >> POINT).max(1);
-        let target = self.target.as_micros() as u64;
+        let target = (self.aim.as_micros() as u64).max(1);
         let queueing = (acked.queueing.as_micros() as u64).min(target * 8);
         let bytes = acked.bytes << POINT;
         // What the whole window would gain in a round trip, of which these bytes are a part.
-        let packets_root = (window / self.packet).isqrt().max(4);
-        let gain = (self.packet * packets_root / 4).max(1);
+        let root = (window / self.packet).isqrt().max(4);
+        let gain = (self.packet * root / 4).max(1);
         let gain = bytes * gain / (self.gain_divisor() * window);
         if queueing <= target {
             if !acked.limited {
                 return;
             }
             let half = target / 2;
-            let proportional = bytes / 16 * half.saturating_sub(queueing) / half.max(1);
+            let proportional = bytes / self.gain_divisor().clamp(1, 4) / 4
+                * half.saturating_sub(queueing)
+                / half.max(1);
             self.set(self.window + gain.max(proportional));
         } else {
-            let down = bytes * (queueing - target) / target;
-            let down = down.saturating_sub(gain).min(bytes / 2);
-            self.set(self.window - down.min(self.window));
+            // What is too much of the window leaves with a round trip; on a long path that is little of it, and an answer
+            // that is louder would swing.
+            let excess = queueing - target;
+            let trip = (acked.trip.as_micros() as u64).max(1);
+            let down = (bytes * excess / target).min(bytes * 2 * excess / trip);
+            let down = down.saturating_sub(gain);
+            self.shrink(self.window.saturating_sub(down));
         }
     }
 }
@@ -246,9 +281,14 @@ impl Congestion for Ledbat {
         self.trip = acked.trip;
         self.least_trip = acked.least_trip;
         self.roll(acked);
-        let near = acked.queueing > self.target * 3 / 4;
+        let near = acked.queueing > self.aim * 3 / 4;
         match self.phase {
-            Phase::Start if near => self.settle(acked.now + acked.trip * 2),
+            Phase::Start if near => {
+                // What brought this delay left a round trip ago, when the window was smaller.
+                let gain = self.gain_divisor();
+                self.set(self.window * gain / (gain + 1));
+                self.settle(acked.now + acked.trip * 2);
+            }
             Phase::Start => {
                 if acked.limited {
                     self.grow(acked);
@@ -267,7 +307,8 @@ impl Congestion for Ledbat {
                 if acked.limited {
                     self.grow(acked);
                 }
-                if near || self.window >= to {
+                // Whoever took our place meanwhile gives it back: else the small ones would lose it with each slowdown.
+                if self.window >= to || acked.queueing > self.target * 2 {
                     self.window = self.window.min(to);
                     let took = acked.now.since(since);
                     self.settle(acked.now + took * SLOWDOWN_PAUSE);
@@ -281,7 +322,7 @@ impl Congestion for Ledbat {
                         since: acked.now,
                         back_to: self.window,
                     };
-                    self.set(self.window / SLOWDOWN);
+                    self.set(self.low());
                 } else {
                     self.steer(acked);
                 }
@@ -299,21 +340,26 @@ impl Congestion for Ledbat {
         };
         let (longest, _) = self.longest;
         let congested = queue > NO_QUEUE && queue >= (self.target / 4).min(longest / 2);
-        let much = self.round.lost * 10 > (self.window >> POINT).max(self.round.acked);
+        let seen = (self.window >> POINT).max(self.round.acked);
+        let much = self.round.lost > seen / 10 + 3 * self.packet;
         if congested && lost.first || much && !self.round.cut {
             self.round.cut = true;
             let trip = self.trip.max(Duration::from_micros(1));
             let path = trip.saturating_sub(lost.queueing).max(trip / 2);
             let window =
                 self.window / 1_024 * (path.as_micros() as u64 * 1_024 / trip.as_micros() as u64);
-            self.set(if much { self.window / 2 } else { window });
+            self.shrink(if much { self.window / 2 } else { window });
+            if congested {
+                // The buffer is shorter than the target, or seems so since it was never seen empty: half of it is ours.
+                self.aim = self.aim.min(lost.queueing / 2).max(self.target / 4);
+            }
             if self.phase == Phase::Start {
                 self.settle(lost.now + trip * 2);
             } else if let Phase::Back { .. } = self.phase {
-                self.settle(lost.now + trip * u32::from(u8::MAX).min(SLOWDOWN_PAUSE * 10));
+                self.settle(lost.now + trip * (SLOWDOWN_PAUSE * 5));
             }
         } else if !congested && self.phase == Phase::Steady {
-            self.set(self.window.saturating_sub((lost.bytes << POINT) / 2));
+            self.shrink(self.window.saturating_sub((lost.bytes << POINT) / 2));
         }
     }
 
@@ -339,9 +385,6 @@ impl Congestion for Ledbat {
     }
 
     fn pace(&self) -> u64 {
-        match self.phase {
-            Phase::Start | Phase::Back { .. } => 16 + 16 / self.gain_divisor().min(4) + 4,
-            Phase::Steady | Phase::Low { .. } => 20,
-        }
+        20
     }
 }

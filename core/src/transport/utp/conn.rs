@@ -1,5 +1,7 @@
 //! One connection: its state, its timers, and what it makes of packets.
 
+mod transmit;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -8,19 +10,19 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::congestion::{Acked, Congestion, Lost};
-use super::delay::{Delay, RoundTrip, micros};
+use super::delay::{Delay, RoundTrip};
 use super::limits::{
-    ACK_DELAY, FIRST_TIMEOUT, FIRST_WINDOW, KEEP_ALIVE, LINGER, MAX_BATCH, MAX_BATCH_BYTES,
-    MAX_FIN_TIMEOUTS, MAX_OLD_ACK, MAX_PACKETS, MAX_SYN_RESENDS, MAX_TIMEOUT, MAX_TIMEOUTS,
-    MAX_WINDOW_PROBE, MIN_TIMEOUT, SYN_TIMEOUT, WINDOW_PROBE,
+    ACK_DELAY, FIRST_TIMEOUT, FIRST_WINDOW, KEEP_ALIVE, LINGER, MAX_FIN_TIMEOUTS, MAX_OLD_ACK,
+    MAX_SYN_RESENDS, MAX_TIMEOUT, MAX_TIMEOUTS, MAX_WINDOW_PROBE, MIN_TIMEOUT, SYN_TIMEOUT,
+    WINDOW_PROBE,
 };
 use super::mtu::Mtu;
 use super::pacing::Pacer;
 use super::receive::{Arrival, Receiver};
-use super::send::{Outcome, Outgoing, Sender};
-use super::{CloseReason, Config, Event, Transmit, UtpId, sizes};
+use super::send::{Outcome, Sender};
+use super::{CloseReason, Config, Event, UtpId, sizes};
 use crate::time::Instant;
-use crate::wire::utp::{Extension, HEADER_LEN, Header, Kind, MAX_PADDING, MAX_SELECTIVE, Packet};
+use crate::wire::utp::{HEADER_LEN, Header, Kind, Packet};
 
 /// What others may take to acknowledge a single packet: libutp's 100 ms.
 const PEER_ACK_DELAY: Duration = Duration::from_millis(100);
@@ -48,15 +50,6 @@ enum Wait {
     /// Half a time-out: the end of what was sent may be what is lost.
     Tail,
     Window,
-}
-
-/// What may leave next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    Again(u16),
-    New(u16),
-    Probe(u16),
-    Fin,
 }
 
 #[derive(Debug)]
@@ -109,6 +102,8 @@ pub(super) struct Connection {
     closing: bool,
     linger_since: Instant,
     finished_told: bool,
+    resent: u64,
+    all_timeouts: u64,
 }
 
 /// Numbers begin so high that nothing before them is below zero.
@@ -167,6 +162,8 @@ impl Connection {
             closing: false,
             linger_since: now,
             finished_told: false,
+            resent: 0,
+            all_timeouts: 0,
         }
     }
 
@@ -251,9 +248,17 @@ impl Connection {
         self.delay.arrived(lent.now, arrived_at, header.timestamp);
         self.delay.told(lent.now, header.delay);
         if ack >= newest {
+            let was_closed = self.is_window_closed();
             self.window = header.window;
+            if was_closed && !self.is_window_closed() && self.timeouts > 0 {
+                // What asked whether it is open was refused; now it is wanted.
+                self.sender.lose_all();
+                self.timeouts = 0;
+                self.waits_since = arrived_at;
+                self.nudged = true;
+            }
         }
-        self.acknowledged(lent, arrived_at, ack, packet.selective.as_bytes());
+        self.acknowledged(arrived_at, ack, packet.selective.as_bytes());
         if matches!(header.kind, Kind::Data | Kind::Fin) {
             self.payload(lent, packet);
         }
@@ -282,7 +287,7 @@ impl Connection {
         });
     }
 
-    fn acknowledged(&mut self, lent: &Lent<'_>, at: Instant, ack: u64, mask: &[u8]) {
+    fn acknowledged(&mut self, at: Instant, ack: u64, mask: &[u8]) {
         let (least, smoothed) = (self.trip.least(), self.trip.smoothed());
         let before = self.sender.in_flight();
         let was = self.sender.first();
@@ -303,15 +308,15 @@ impl Connection {
         if outcome.packets > 0 || self.sender.reorder_at().is_some() {
             self.sender.judge(at, least, smoothed, &mut outcome);
         }
-        self.tell(lent, at, before, outcome);
+        self.tell(at, before, outcome);
     }
 
     /// Tells those who decide what was learnt.
-    fn tell(&mut self, lent: &Lent<'_>, at: Instant, before: u64, outcome: Outcome) {
+    fn tell(&mut self, at: Instant, before: u64, outcome: Outcome) {
         let queueing = self.queueing();
         if let Some(len) = outcome.probe_arrived {
             self.mtu.arrived(len);
-            self.resize(lent);
+            self.resize();
         }
         if let Some(len) = outcome.probe_lost {
             self.mtu.lost(len);
@@ -353,7 +358,7 @@ impl Connection {
     }
 
     /// Packets are of another length.
-    fn resize(&mut self, _lent: &Lent<'_>) {
+    fn resize(&mut self) {
         self.congestion
             .packet_len(u32::from(self.mtu.current()) - HEADER_LEN as u32);
     }
@@ -393,9 +398,9 @@ impl Connection {
     }
 
     /// See [`unreachable`](Self::unreachable).
-    pub(super) fn too_big(&mut self, lent: &Lent<'_>, len: u16) {
+    pub(super) fn too_big(&mut self, len: u16) {
         if self.is_open && self.mtu.told(len) {
-            self.resize(lent);
+            self.resize();
         }
     }
 
@@ -411,7 +416,7 @@ impl Connection {
         if !self.closing {
             self.closing = true;
             self.linger_since = now;
-            if !self.is_open {
+            if !self.is_open && self.sender.unsent() == 0 {
                 self.ended = Some(CloseReason::Aborted);
             }
         }
@@ -429,7 +434,7 @@ impl Connection {
             let mut outcome = Outcome::default();
             let (least, smoothed) = (self.trip.least(), self.trip.smoothed());
             self.sender.judge(now, least, smoothed, &mut outcome);
-            self.tell(lent, now, self.sender.in_flight(), outcome);
+            self.tell(now, self.sender.in_flight(), outcome);
         }
         self.deliver(lent);
         self.acknowledge(lent);
@@ -493,7 +498,8 @@ impl Connection {
                 self.tail_sent = true;
                 self.waits_since = now;
                 // Something new shows what is lost as well, and is of more use.
-                let has_new = self.sender.unsent() > 0
+                let has_new = !self.sender.has_gap()
+                    && self.sender.unsent() > 0
                     && self.sender.outstanding() + u64::from(self.payload_len())
                         <= u64::from(self.window);
                 self.nudged = has_new || self.sender.nudge();
@@ -511,7 +517,7 @@ impl Connection {
                     MAX_TIMEOUTS
                 };
                 // A window that stays closed is a peer that is slow, not one that is gone.
-                let is_closed = self.heard && u64::from(self.window) < self.sender.outstanding();
+                let is_closed = self.heard && self.is_window_closed();
                 if self.timeouts >= limit && !is_closed {
                     self.ended = Some(if only_fin {
                         CloseReason::Finished
@@ -521,6 +527,7 @@ impl Connection {
                     return;
                 }
                 self.timeouts = self.timeouts.saturating_add(1);
+                self.all_timeouts += 1;
                 self.heard = false;
                 self.waits_since = now;
                 self.tail_sent = false;
@@ -528,14 +535,21 @@ impl Connection {
                 if let Some(len) = probe {
                     self.mtu.lost(len);
                 }
-                self.congestion.timed_out(now);
-                if self.mtu.timed_out(longest + HEADER_LEN as u16) {
-                    self.resize(lent);
+                if !is_closed {
+                    self.congestion.timed_out(now);
+                    if self.mtu.timed_out(longest + HEADER_LEN as u16) {
+                        self.resize();
+                    }
                 }
                 self.pace();
                 self.nudged = true;
             }
         }
+    }
+
+    /// Whether the other end has no room for what is under way.
+    const fn is_window_closed(&self) -> bool {
+        (self.window as u64) < self.sender.outstanding()
     }
 
     /// What is waited for, and until when.
@@ -559,7 +573,7 @@ impl Connection {
         if self.timeouts == 0
             && !self.tail_sent
             && self.trip.is_known()
-            && !self.sender.has_lost()
+            && (!self.sender.has_lost() || self.sender.has_gap())
             && self.sender.in_flight() > 0
         {
             let alone = if self.sender.packets() == 1 {
@@ -587,206 +601,6 @@ impl Connection {
             at(Some(self.pacer.wakes()));
         }
         first
-    }
-
-    const fn payload_len(&self) -> u16 {
-        self.mtu.current() - HEADER_LEN as u16
-    }
-
-    /// What the windows let leave, whatever the pace.
-    fn next(&mut self, now: Instant, room: u64) -> Option<Next> {
-        if !self.is_open {
-            return None;
-        }
-        let in_flight = self.sender.in_flight();
-        let window = self.congestion.window();
-        if let Some(len) = self.sender.lost_len() {
-            if in_flight == 0 || self.nudged || in_flight + u64::from(len) <= window {
-                return Some(Next::Again(len));
-            }
-            self.held_back = true;
-            return None;
-        }
-        let unsent = self.sender.unsent();
-        if unsent == 0 {
-            let is_end = self.closing && self.sender.fin().is_none();
-            return is_end.then_some(Next::Fin);
-        }
-        let len = u64::from(self.payload_len()).min(unsent);
-        if self.sender.packets() >= MAX_PACKETS || room < len {
-            return None;
-        }
-        if self.sender.outstanding() + len > u64::from(self.window) && !self.nudged {
-            return None;
-        }
-        if in_flight > 0 && !self.nudged && in_flight + len > window {
-            self.held_back = true;
-            return None;
-        }
-        let len = len as u16;
-        if len == self.payload_len()
-            && in_flight >= u64::from(len) * 3
-            && let Some(probe) = self.mtu.wants(now)
-            && probe > self.mtu.current() + 1
-        {
-            return Some(Next::Probe(probe));
-        }
-        Some(Next::New(len))
-    }
-
-    /// Whether there is something to transmit at this time.
-    pub(super) fn wants_to_transmit(&mut self, now: Instant, room: u64) -> bool {
-        self.syn_now
-            || self.ack_now
-            || (self.nudged || self.pacer.is_due(now)) && self.next(now, room).is_some()
-    }
-
-    /// Writes the next packets: one, or several of the same length of which the last may be shorter.
-    pub(super) fn transmit(&mut self, lent: &mut Lent<'_>, out: &mut Vec<u8>) -> Option<Transmit> {
-        let now = lent.now;
-        let room = lent.receive_room;
-        if self.syn_now {
-            self.syn_now = false;
-            self.last_sent = now;
-            self.waits_since = now;
-            let header = Header {
-                connection: self.local,
-                seq: self.syn,
-                ack: 0,
-                ..self.header(Kind::Syn, now, room)
-            };
-            header.encode(&[], out);
-            return Some(self.batch(out, 0, false));
-        }
-        // Payload acknowledges as well, but has no room to say what is behind a gap.
-        let has_next = |this: &mut Self| {
-            (this.nudged || this.pacer.is_due(now)) && this.next(now, lent.send_room).is_some()
-        };
-        if self.ack_now && (self.receiver.has_gap() || !has_next(self)) {
-            self.state(now, room, out);
-            return Some(self.batch(out, 0, false));
-        }
-        let mut segment = 0;
-        let mut may_fragment = false;
-        let mut send_room = lent.send_room;
-        while self.nudged || self.pacer.is_due(now) {
-            let Some(next) = self.next(now, send_room) else {
-                break;
-            };
-            let len = match next {
-                Next::Again(len) | Next::New(len) => usize::from(len) + HEADER_LEN,
-                Next::Fin => HEADER_LEN,
-                Next::Probe(len) => usize::from(len),
-            };
-            // A shorter one ends a batch, a longer one or a probe begins one.
-            let is_first = segment == 0;
-            let fits = len <= segment && out.len() + len <= MAX_BATCH_BYTES;
-            if !is_first
-                && (!fits || matches!(next, Next::Probe(_)) || out.len() / segment >= MAX_BATCH)
-            {
-                break;
-            }
-            let was_nudged = core::mem::take(&mut self.nudged);
-            if self.sender.is_idle() {
-                self.waits_since = now;
-            }
-            let packet = match next {
-                Next::Again(_) => match self.sender.resend(now) {
-                    Some(packet) => packet,
-                    None => break,
-                },
-                Next::New(len) => self.sender.send(now, len, 0),
-                Next::Fin => self.sender.send_fin(now),
-                Next::Probe(len) => {
-                    self.mtu.sent(len);
-                    self.sender.send(now, self.payload_len(), len)
-                }
-            };
-            let probe = if let Next::Probe(len) = next { len } else { 0 };
-            self.write(now, room, packet, probe, out);
-            may_fragment |= !packet.fresh && len > usize::from(self.mtu.current());
-            self.pacer.sent(now, len as u64);
-            self.last_sent = now;
-            if packet.fresh {
-                send_room = send_room.saturating_sub(u64::from(packet.len));
-                if packet.len > 0 {
-                    sent(lent, packet.len);
-                }
-            }
-            if is_first {
-                segment = len;
-            }
-            // One that had leave to go although it was not its turn goes alone.
-            if len < segment || probe > 0 || was_nudged {
-                break;
-            }
-        }
-        (segment > 0).then(|| self.batch(out, segment, may_fragment))
-    }
-
-    fn batch(&self, out: &[u8], segment: usize, may_fragment: bool) -> Transmit {
-        Transmit {
-            to: self.addr,
-            segment: if segment == 0 { out.len() } else { segment },
-            may_fragment,
-        }
-    }
-
-    fn header(&mut self, kind: Kind, now: Instant, room: u64) -> Header {
-        self.told = self.receiver.window(room);
-        Header {
-            kind,
-            connection: self.remote,
-            timestamp: micros(now),
-            delay: self.delay.reply(),
-            window: self.told,
-            seq: self.sender.next() as u16,
-            ack: (self.receiver.next() - 1) as u16,
-        }
-    }
-
-    /// Writes an acknowledgement.
-    fn state(&mut self, now: Instant, room: u64, out: &mut Vec<u8>) {
-        let header = self.header(Kind::State, now, room);
-        let mut mask = [0; MAX_SELECTIVE];
-        let len = self.receiver.mask(&mut mask);
-        match mask.get(..len) {
-            Some(mask) if len > 0 => header.encode(&[Extension::Selective(mask)], out),
-            _ => header.encode(&[], out),
-        }
-        self.last_sent = now;
-        self.acknowledged_all();
-    }
-
-    const fn acknowledged_all(&mut self) {
-        self.ack_now = false;
-        self.ack_due = None;
-        self.unacked = 0;
-    }
-
-    fn write(&mut self, now: Instant, room: u64, packet: Outgoing, probe: u16, out: &mut Vec<u8>) {
-        let kind = if packet.fin { Kind::Fin } else { Kind::Data };
-        let header = Header {
-            seq: packet.seq as u16,
-            ..self.header(kind, now, room)
-        };
-        let mut padding = Vec::new();
-        let mut missing = usize::from(probe).saturating_sub(HEADER_LEN + usize::from(packet.len));
-        while missing >= 2 {
-            // An extension has two bytes at least, so that a rest of one must not be left.
-            let len = if missing == MAX_PADDING + 1 {
-                missing - 2
-            } else {
-                missing.min(MAX_PADDING)
-            };
-            padding.push(Extension::Padding((len - 2) as u8));
-            missing -= len;
-        }
-        header.encode(&padding, out);
-        self.sender.copy(packet, out);
-        if !self.receiver.has_gap() {
-            self.acknowledged_all();
-        }
     }
 
     /// An acknowledgement that outlives the connection.
@@ -826,21 +640,8 @@ impl Connection {
             window: self.congestion.window(),
             in_flight: self.sender.in_flight(),
             packet_len: self.mtu.current(),
+            resent: self.resent,
+            timeouts: self.all_timeouts,
         }
-    }
-}
-
-/// Says that bytes have left, in one event for those that leave together.
-fn sent(lent: &mut Lent<'_>, len: u16) {
-    let id = lent.id;
-    if let Some(Event::Sent { id: last, bytes }) = lent.events.last_mut()
-        && *last == id
-    {
-        *bytes += u64::from(len);
-    } else {
-        lent.events.push(Event::Sent {
-            id,
-            bytes: u64::from(len),
-        });
     }
 }

@@ -178,6 +178,11 @@ impl Sender {
         }
     }
 
+    /// Whether that is the first packet that has not arrived.
+    pub(super) fn is_first_lost(&self) -> bool {
+        self.lost.front() == Some(&self.first)
+    }
+
     /// Sends it again.
     pub(super) fn resend(&mut self, now: Instant) -> Option<Outgoing> {
         self.lost_len()?;
@@ -201,17 +206,17 @@ impl Sender {
         })
     }
 
-    /// Has the last packet under way sent again, so that there is an answer that shows what is lost.
+    /// Has a packet sent again so that there is an answer: the last one under way, whose arrival shows what is lost before
+    /// it; or, where that is known, the one that all wait for, since masks may have no room for the arrival of others.
     pub(super) fn nudge(&mut self) -> bool {
-        let Some(back) = self
-            .flight
-            .iter()
-            .rev()
-            .position(|sent| sent.fate == Fate::UnderWay)
-        else {
-            return false;
+        let is_under_way = |sent: &Sent| sent.fate == Fate::UnderWay;
+        let at = if self.has_gap() {
+            self.flight.iter().position(is_under_way)
+        } else {
+            let back = self.flight.iter().rev().position(is_under_way);
+            back.map(|back| self.flight.len() - 1 - back)
         };
-        let at = self.flight.len() - 1 - back;
+        let Some(at) = at else { return false };
         if let Some(sent) = self.flight.get_mut(at) {
             sent.fate = Fate::Lost;
             sent.nudged = true;
@@ -486,6 +491,11 @@ impl Sender {
 
     pub(super) fn is_idle(&self) -> bool {
         self.flight.is_empty()
+    }
+
+    /// Whether something has arrived behind what has not.
+    pub(super) const fn has_gap(&self) -> bool {
+        self.arrived > 0
     }
 
     pub(super) fn has_lost(&self) -> bool {
