@@ -12,5 +12,5 @@ mod link;
 mod table;
 
 fn main() {
-    print!("{}", table::all());
+    table::all(|text| print!("{text}"));
 }

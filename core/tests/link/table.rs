@@ -1,6 +1,5 @@
 //! The table of `docs/utp-table.md`: how uTP fares on links in virtual time.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use anabranch_core::transport::utp::Config;
@@ -148,46 +147,47 @@ pub fn quick() -> Vec<String> {
     rows
 }
 
-/// The whole table.
-pub fn all() -> String {
-    let mut out = String::from(HEAD);
-    for mbit in [1, 10, 100, 1_000] {
+/// The whole table, piece by piece.
+pub fn all(mut write: impl FnMut(&str)) {
+    write(HEAD);
+    for mbit in [1, 10, 100] {
         for round_trip in [10, 50, 100, 300] {
-            let _ = writeln!(out, "{}", alone(mbit, round_trip));
+            write(&line(alone(mbit, round_trip)));
         }
     }
-    out.push_str(LOSS);
-    for (mbit, round_trip) in [(10, 50), (50, 50), (200, 50), (1_000, 100)] {
+    for round_trip in [10, 100] {
+        write(&line(alone(1_000, round_trip)));
+    }
+    write(LOSS);
+    for (mbit, round_trip) in [(10, 50), (50, 50), (200, 50)] {
         for loss in [1_000, 5_000, 10_000, 30_000] {
-            let _ = writeln!(out, "{}", lossy(mbit, round_trip, loss));
+            write(&line(lossy(mbit, round_trip, loss)));
         }
     }
-    out.push_str(FAIR);
+    write(FAIR);
     for (flows, mbit, round_trip) in [
         (2, 10, 50),
         (2, 20, 10),
-        (2, 100, 100),
+        (2, 50, 100),
         (10, 10, 50),
         (10, 40, 50),
-        (10, 100, 20),
     ] {
         for late in [0, 20] {
-            let _ = writeln!(out, "{}", several(flows, mbit, round_trip, late));
+            write(&line(several(flows, mbit, round_trip, late)));
         }
     }
-    out.push_str(TCP);
+    write(TCP);
     for is_cubic in [false, true] {
         for is_first in [true, false] {
-            for (mbit, round_trip) in [(10, 20), (10, 50), (20, 100), (100, 30)] {
+            for (mbit, round_trip) in [(10, 20), (10, 50), (20, 100)] {
                 for buffer in [100, 200, 1_000] {
-                    let _ = writeln!(
-                        out,
-                        "{}",
-                        beside(is_cubic, is_first, mbit, round_trip, buffer)
-                    );
+                    write(&line(beside(is_cubic, is_first, mbit, round_trip, buffer)));
                 }
             }
         }
     }
-    out
+}
+
+fn line(row: String) -> String {
+    row + "\n"
 }

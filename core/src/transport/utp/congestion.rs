@@ -5,16 +5,21 @@
 //!
 //! - **Delay is one-way**, as uTP measures it, so that a queue on the way back slows nobody down.
 //! - **A loss is judged by the queue.** Where packets wait, a loss is congestion: the window shrinks to what the path
-//!   holds without a queue, at most by half, once a round trip. Where nothing waits, a radio link or a bad cable lost
-//!   it, and nothing but what was lost is taken off the window. That is not free of harm in the other direction: a link
-//!   that drops what is too much without a queue is met with some percent of loss. More than a tenth lost in a round
-//!   trip is congestion in any case.
-//! - **Windows grow by their size where there is no queue**, by up to a sixteenth in a round trip, and near the target by
-//!   the draft's gain times a quarter of the window's root, in packets. A packet a round trip would need an hour to fill 1
-//!   Gbit/s. The root keeps what makes the draft's flows fair: of two windows, the smaller one grows more for its size,
-//!   and both shrink alike.
-//! - **The periodic slowdown** goes down to an eighth in place of two packets: its own part of the queue is gone with
-//!   that as well, and the way back is not thirteen round trips. When the next one comes is as in the draft.
+//!   holds without a queue, at most by half, once a round trip; and what is aimed at from then on is half of that queue,
+//!   a quarter of the target at least, until a minute has passed. Where nothing waits, a radio link or a bad cable lost
+//!   it, and half of what was lost is taken off the window. That is not free of harm in the other direction: a link that
+//!   drops what is too much without a queue is met with some percent of loss. More than a tenth lost in a round trip is
+//!   congestion in any case.
+//! - **Windows grow by their size where there is no queue**, at a quarter of the pace of the start, a sixteenth in a round
+//!   trip at least; and near the target by the draft's gain times a quarter of the window's root, in packets. A packet a
+//!   round trip would need an hour to fill 1 Gbit/s. The root keeps what makes the draft's flows fair: of two windows, the
+//!   smaller one grows more for its size, and both shrink alike.
+//! - **Above the target**, windows shrink as in the draft, but by no more than twice what is too much in the queue, so that
+//!   long paths do not swing.
+//! - **The start** slows down where a queue begins, and ends with the window of a round trip before.
+//! - **The periodic slowdown** goes down to a third of what the path holds without a queue, in place of two packets: its own
+//!   part of the queue is gone with that as well, and the way back is short. When the next one comes is as in the draft. The
+//!   way back ends at the old window, whatever others have taken of it.
 
 use alloc::boxed::Box;
 use core::fmt;

@@ -645,3 +645,29 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_idle_connections_are_small() {
+        // Beside it, what decides about congestion, and entries in tables.
+        assert!(
+            size_of::<Connection>() <= 1_100,
+            "{}",
+            size_of::<Connection>()
+        );
+        assert!(size_of::<super::super::congestion::Ledbat>() <= 300);
+    }
+
+    #[test]
+    fn numbers_are_unwrapped_near_a_known_one() {
+        for near in [ORIGIN, ORIGIN + 65_535, ORIGIN + 70_000] {
+            for ahead in -32_000..32_000_i64 {
+                let seq = near.wrapping_add_signed(ahead);
+                assert_eq!(unwrap(near, seq as u16), seq);
+            }
+        }
+    }
+}
