@@ -632,7 +632,11 @@ fn first_packets_that_overtake_one_another_are_sorted() {
         .iter()
         .filter_map(|event| match event {
             Event::Readable { bytes, .. } => Some(bytes.to_vec()),
-            _ => None,
+            Event::Incoming { .. }
+            | Event::Connected { .. }
+            | Event::Sent { .. }
+            | Event::Finished { .. }
+            | Event::Closed { .. } => None,
         })
         .flatten()
         .collect();

@@ -18,22 +18,22 @@ use bytes::Bytes;
 
 /// Chance, as good as it needs to be here.
 #[derive(Clone)]
-pub struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
     /// Whether something of so many in a million happens.
@@ -44,28 +44,28 @@ impl Chance {
 
 /// What lies between the two sides.
 #[derive(Clone, Debug)]
-pub struct Link {
+pub(crate) struct Link {
     /// Bits a second, from left to right and back.
-    pub rate: u64,
+    pub(crate) rate: u64,
     /// Of a packet that finds no queue, there and back.
-    pub round_trip: Duration,
+    pub(crate) round_trip: Duration,
     /// Bytes in front of the bottleneck.
-    pub queue: u64,
+    pub(crate) queue: u64,
     /// Packets in a million that are lost, doubled, and delayed by up to `late`.
-    pub loss: u32,
-    pub doubled: u32,
-    pub overtaken: u32,
-    pub late: Duration,
+    pub(crate) loss: u32,
+    pub(crate) doubled: u32,
+    pub(crate) overtaken: u32,
+    pub(crate) late: Duration,
     /// Every packet is delayed by chance, up to so much, without being overtaken.
-    pub jitter: Duration,
+    pub(crate) jitter: Duration,
     /// The longest IP packet; longer ones vanish, if they must not be cut up.
-    pub mtu: usize,
+    pub(crate) mtu: usize,
     /// Packets in a million of which a byte is changed.
-    pub mutated: u32,
+    pub(crate) mutated: u32,
 }
 
 impl Link {
-    pub fn new(mbit: u64, round_trip_ms: u64, queue_ms: u64) -> Self {
+    pub(crate) fn new(mbit: u64, round_trip_ms: u64, queue_ms: u64) -> Self {
         let rate = mbit * 1_000_000;
         Self {
             rate,
@@ -81,7 +81,7 @@ impl Link {
         }
     }
 
-    pub fn lossy(self, loss: u32) -> Self {
+    pub(crate) fn lossy(self, loss: u32) -> Self {
         Self { loss, ..self }
     }
 }
@@ -119,34 +119,34 @@ impl Pipe {
 }
 
 /// A host with a socket, and what runs over it.
-pub struct Host {
-    pub addr: SocketAddr,
-    pub utp: Utp,
-    pub events: Vec<Event>,
+pub(crate) struct Host {
+    pub(crate) addr: SocketAddr,
+    pub(crate) utp: Utp,
+    pub(crate) events: Vec<Event>,
     wakes: Instant,
     out: Vec<u8>,
 }
 
 /// A stream of bytes from one host to another.
-pub struct Flow {
-    pub from: usize,
-    pub to: usize,
+pub(crate) struct Flow {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
     starts: Instant,
     seed: u64,
     /// Bytes to send; as many as there is time for, if none.
     size: Option<u64>,
     given: u64,
     id: Option<UtpId>,
-    pub peer: Option<UtpId>,
+    pub(crate) peer: Option<UtpId>,
     unsent: u64,
     /// Bytes that have arrived, in order and unchanged.
-    pub received: u64,
+    pub(crate) received: u64,
     /// And at the marks set with [`World::mark`].
-    pub marked: u64,
-    pub ended: [Option<CloseReason>; 2],
-    pub finished: Option<Instant>,
+    pub(crate) marked: u64,
+    pub(crate) ended: [Option<CloseReason>; 2],
+    pub(crate) finished: Option<Instant>,
     /// How many bytes its reader takes; all, if none.
-    pub credit: Option<u64>,
+    pub(crate) credit: Option<u64>,
 }
 
 /// Streams repeat after so many bytes, which no length of packets or blocks divides.
@@ -186,11 +186,11 @@ impl Ord for Flying {
     }
 }
 
-pub struct World {
-    pub now: Instant,
-    pub link: Link,
-    pub hosts: Vec<Host>,
-    pub flows: Vec<Flow>,
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) link: Link,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) flows: Vec<Flow>,
     pipes: [Pipe; 2],
     flying: BinaryHeap<Reverse<Flying>>,
     order: u64,
@@ -198,13 +198,13 @@ pub struct World {
     spare: Vec<Vec<u8>>,
     pattern: Bytes,
     /// Whether streams may be damaged, since packets are.
-    pub may_break: bool,
+    pub(crate) may_break: bool,
     /// A digest of all that happened.
-    pub trace: u64,
+    pub(crate) trace: u64,
     /// Datagrams that were sent.
-    pub datagrams: u64,
+    pub(crate) datagrams: u64,
     /// Datagrams that somebody else sends, and when.
-    pub hostile: VecDeque<(Instant, usize, SocketAddr, Vec<u8>)>,
+    pub(crate) hostile: VecDeque<(Instant, usize, SocketAddr, Vec<u8>)>,
 }
 
 const BLOCK: u64 = 16 * 1024;
@@ -212,7 +212,7 @@ const BLOCK: u64 = 16 * 1024;
 const AHEAD: u64 = 1 << 20;
 
 impl World {
-    pub fn new(link: Link, seed: u64) -> Self {
+    pub(crate) fn new(link: Link, seed: u64) -> Self {
         Self {
             now: Instant::from_millis(1_000),
             link,
@@ -232,7 +232,7 @@ impl World {
     }
 
     /// Adds a host, even ones on the left and odd ones on the right.
-    pub fn host(&mut self, config: Config) -> usize {
+    pub(crate) fn host(&mut self, config: Config) -> usize {
         let at = self.hosts.len();
         self.hosts.push(Host {
             addr: SocketAddr::from(([10, (at % 2) as u8, (at >> 8) as u8, at as u8], 6_881)),
@@ -245,13 +245,13 @@ impl World {
     }
 
     /// Two hosts, and a flow from the first to the second that starts after some time.
-    pub fn flow(&mut self, config: Config, starts: Duration, size: Option<u64>) -> usize {
+    pub(crate) fn flow(&mut self, config: Config, starts: Duration, size: Option<u64>) -> usize {
         let from = self.host(config.clone());
         let to = self.host(config);
         self.flow_between(from, to, starts, size)
     }
 
-    pub fn flow_between(
+    pub(crate) fn flow_between(
         &mut self,
         from: usize,
         to: usize,
@@ -279,14 +279,14 @@ impl World {
     }
 
     /// Lets time pass.
-    pub fn run(&mut self, time: Duration) {
+    pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         while self.step(end) {}
         self.now = end;
     }
 
     /// Lets time pass until all flows have ended at both ends, or for so long. Whether they have.
-    pub fn finish(&mut self, within: Duration) -> bool {
+    pub(crate) fn finish(&mut self, within: Duration) -> bool {
         let end = self.now + within;
         while !self
             .flows
@@ -301,7 +301,7 @@ impl World {
     }
 
     /// Counts rates from now on.
-    pub fn mark(&mut self) {
+    pub(crate) fn mark(&mut self) {
         for flow in &mut self.flows {
             flow.marked = flow.received;
         }
@@ -313,18 +313,18 @@ impl World {
     }
 
     /// Bytes that a flow has moved since the mark.
-    pub fn moved(&self, flow: usize) -> u64 {
+    pub(crate) fn moved(&self, flow: usize) -> u64 {
         self.flows[flow].received - self.flows[flow].marked
     }
 
     /// Time that packets from left to right spent in the queue since the mark, on average and at most.
-    pub fn queued(&self) -> (Duration, Duration) {
+    pub(crate) fn queued(&self) -> (Duration, Duration) {
         let pipe = &self.pipes[0];
         (pipe.waited / (pipe.passed.max(1) as u32), pipe.longest)
     }
 
     /// Thousandths of the link that all flows have used since the mark.
-    pub fn used(&self, time: Duration) -> u64 {
+    pub(crate) fn used(&self, time: Duration) -> u64 {
         let moved: u64 = (0..self.flows.len()).map(|flow| self.moved(flow)).sum();
         let could = u128::from(self.link.rate) * time.as_millis() / 8_000;
         (u128::from(moved) * 1_000 / could.max(1)) as u64
@@ -564,7 +564,7 @@ impl World {
     }
 
     /// Jain's index of what some flows have moved since the mark, in thousandths.
-    pub fn fairness(&self, flows: &[usize]) -> u64 {
+    pub(crate) fn fairness(&self, flows: &[usize]) -> u64 {
         let moved: Vec<u128> = flows
             .iter()
             .map(|flow| u128::from(self.moved(*flow)))
@@ -577,7 +577,7 @@ impl World {
 
 /// TCP as most of the world speaks it, as far as congestion goes.
 #[derive(Debug)]
-pub struct Tcp {
+pub(crate) struct Tcp {
     packet: u64,
     /// In 256ths of a byte.
     window: u64,
@@ -595,11 +595,11 @@ struct Cubic {
 }
 
 impl Tcp {
-    pub fn reno(_: Duration, packet_len: u32) -> Box<dyn Congestion> {
+    pub(crate) fn reno(_: Duration, packet_len: u32) -> Box<dyn Congestion> {
         Box::new(Self::new(packet_len, None))
     }
 
-    pub fn cubic(_: Duration, packet_len: u32) -> Box<dyn Congestion> {
+    pub(crate) fn cubic(_: Duration, packet_len: u32) -> Box<dyn Congestion> {
         Box::new(Self::new(packet_len, Some(Cubic::default())))
     }
 
@@ -607,7 +607,7 @@ impl Tcp {
         let packet = u64::from(packet_len);
         Self {
             packet,
-            window: packet * 10 << 8,
+            window: (packet * 10) << 8,
             threshold: u64::MAX,
             cubic,
         }
@@ -668,13 +668,13 @@ impl Congestion for Tcp {
                 }
                 None => self.window / 2,
             };
-            self.window = self.window.max(self.packet * 2 << 8);
+            self.window = self.window.max((self.packet * 2) << 8);
             self.threshold = self.window;
         }
     }
 
     fn timed_out(&mut self, _: Instant) {
-        self.threshold = (self.window / 2).max(self.packet * 2 << 8);
+        self.threshold = (self.window / 2).max((self.packet * 2) << 8);
         self.window = self.packet << 8;
     }
 
@@ -694,7 +694,7 @@ impl Congestion for Tcp {
 
 impl World {
     /// How the sender of a flow fares.
-    pub fn sender(&self, flow: usize) -> Option<ConnectionStats> {
+    pub(crate) fn sender(&self, flow: usize) -> Option<ConnectionStats> {
         let flow = &self.flows[flow];
         self.hosts[flow.from].utp.connection(flow.id?)
     }
@@ -702,7 +702,7 @@ impl World {
 
 impl World {
     /// Has the receiver of a flow close, too.
-    pub fn close_peer(&mut self, flow: usize) {
+    pub(crate) fn close_peer(&mut self, flow: usize) {
         let flow = &self.flows[flow];
         if let Some(peer) = flow.peer {
             let to = flow.to;
@@ -712,7 +712,7 @@ impl World {
     }
 
     /// Lets the reader of a flow take more.
-    pub fn give(&mut self, flow: usize, credit: u64) {
+    pub(crate) fn give(&mut self, flow: usize, credit: u64) {
         let flow = &self.flows[flow];
         if let Some(peer) = flow.peer {
             let to = flow.to;
@@ -722,7 +722,7 @@ impl World {
     }
 
     /// A datagram that is on its way to a host.
-    pub fn last_datagram(&self, to: usize) -> Option<Vec<u8>> {
+    pub(crate) fn last_datagram(&self, to: usize) -> Option<Vec<u8>> {
         let flying = self.flying.iter().map(|Reverse(flying)| flying);
         let last = flying
             .filter(|flying| flying.to == to)

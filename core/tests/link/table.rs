@@ -8,7 +8,7 @@ use anabranch_core::transport::utp::congestion::MakeCongestion;
 use super::link::{Link, Tcp, World};
 
 /// How to write it.
-pub const ANEW: &str =
+pub(crate) const ANEW: &str =
     "cargo run --release -p anabranch-core --example utp_table > docs/utp-table.md";
 
 const HEAD: &str = "\
@@ -137,7 +137,7 @@ fn beside(is_cubic: bool, is_first: bool, mbit: u64, round_trip: u64, buffer: u6
 }
 
 /// Rows that take no time.
-pub fn quick() -> Vec<String> {
+pub(crate) fn quick() -> Vec<String> {
     let mut rows: Vec<String> = [10, 50, 100]
         .map(|round_trip| alone(1, round_trip))
         .to_vec();
@@ -148,7 +148,7 @@ pub fn quick() -> Vec<String> {
 }
 
 /// The whole table, piece by piece.
-pub fn all(mut write: impl FnMut(&str)) {
+pub(crate) fn all(mut write: impl FnMut(&str)) {
     write(HEAD);
     for mbit in [1, 10, 100] {
         for round_trip in [10, 50, 100, 300] {
