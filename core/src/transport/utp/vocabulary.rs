@@ -50,7 +50,7 @@ impl Default for Config {
     }
 }
 
-/// A connection in a [`Utp`].
+/// A connection in a [`Utp`](super::Utp).
 ///
 /// A slot and its generation: an id that outlived what it named matches nothing, ever after.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
