@@ -87,6 +87,7 @@
 //! | [`wire`], [`bencode`] | codecs, of use by themselves |
 //! | [`dht`] | the distributed hash table: what to ask of it, items, what to keep |
 //! | [`tracker`] | a small tracker, for tests and demonstrations |
+//! | [`transport`] | what a peer's bytes come by: uTP |
 //!
 //! There are no features to choose: what compiles is the same for everybody.
 #![no_std]
@@ -135,6 +136,7 @@ mod time;
 mod timer;
 mod torrent;
 pub mod tracker;
+pub mod transport;
 pub mod wire;
 
 pub use crate::action::{Action, Actions};

@@ -15,6 +15,7 @@
 //! | [`tracker`], [`tracker_http`], [`tracker_http_server`] | 3, 7, 21, 23, 24, 31, 48 |
 //! | [`tracker_udp`] | 15, 41 |
 //! | [`krpc`] | 5, 32, 33, 42, 43, 44 |
+//! | [`utp`] | 29 |
 
 pub mod block;
 pub mod decoder;
@@ -34,6 +35,7 @@ pub mod tracker_http;
 pub mod tracker_http_server;
 mod tracker_peers;
 pub mod tracker_udp;
+pub mod utp;
 
 pub use self::{
     block::{BlockData, BlockRequest},
