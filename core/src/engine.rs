@@ -483,10 +483,9 @@ impl Engine {
                 self.shared.timers.cancel(Timer::Conn(conn));
                 if !greeting.is_incoming()
                     && let Some(torrent) = greeting.torrent()
+                    && let Some(torrent) = self.torrents.get_mut(torrent)
                 {
-                    if let Some(torrent) = self.torrents.get_mut(torrent) {
-                        torrent.dial_ended(&mut self.shared, greeting.address, reason);
-                    }
+                    torrent.dial_ended(&mut self.shared, greeting.address, reason);
                 }
             }
             Some(Conn::Closing { .. }) => {}
