@@ -216,7 +216,7 @@ fn encoded_close(before: &str) -> Option<Close> {
     });
     let sign = signs.filter(|sign| front.ends_with(sign.as_str())).last()?;
     let is = |known: &&str| digits.eq_ignore_ascii_case(known);
-    if ENCODED_SPACES.iter().any(|space| is(space)) {
+    if ENCODED_SPACES.iter().any(is) {
         return Some(Close::Open);
     }
     let (_, close) = ENCODED.iter().find(|(open, _)| is(open))?;
