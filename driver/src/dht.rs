@@ -87,9 +87,11 @@ impl DhtOptions {
         self
     }
 
-    /// Keeps the node's places and the nodes it knows in a file. It is read at the start; written at the end and every
-    /// [`DHT_SAVE_INTERVAL`], whole or not at all, with the folders above it. A file that is damaged, or is something
-    /// else, gets another name first; what is no regular file stays, and nothing is kept. [`Client::warnings`] tells. Of clients that share a file, the last one to write it wins.
+    /// Keeps the node's places and the nodes it knows in a file. It is read at the start; written
+    /// at the end and every [`DHT_SAVE_INTERVAL`], whole or not at all, with the folders above it.
+    /// A file that is damaged, or is something else, gets another name first; what is no regular
+    /// file stays, and nothing is kept. [`Client::warnings`](crate::Client::warnings) tells. Of
+    /// clients that share a file, the last one to write it wins.
     pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.state_file = Some(path.into());
         self

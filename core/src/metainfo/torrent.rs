@@ -59,8 +59,8 @@ pub struct Metainfo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     path: SafePath,
-    /// The bencoded list of components, or the bencoded name of a single file, in `info`. Empty if there
-    /// is none.
+    /// The bencoded list of components, or the bencoded name of a single file, in `info`. Empty if
+    /// there is none.
     original_path: Range<usize>,
     length: u64,
     offset: u64,
@@ -103,22 +103,23 @@ impl Metainfo {
         &self.info
     }
 
-    /// The name of the torrent: of its one file, or of the folder of its files. It was made safe
-    /// as in [`SafePath`], for [`Names::Portable`] unless it was [asked](Self::with_names) for others; if
-    /// nothing was left of it, it is the info-hash.
+    /// The name of the torrent: of its one file, or of the folder of its files. It was made safe as
+    /// in [`SafePath`], for [`Names::Portable`](super::Names::Portable) unless it was
+    /// [asked](Self::with_names) for others; if nothing was left of it, it is the info-hash.
     #[must_use]
     pub fn name(&self) -> &str {
         self.name.as_str()
     }
 
-    /// The name as it stands in the torrent. It is not safe to create; the URLs of web seeds have it.
+    /// The name as it stands in the torrent. It is not safe to create; the URLs of web seeds have
+    /// it.
     #[must_use]
     pub fn original_name(&self) -> &[u8] {
         decode::<Str<'_>>(&self.info, self.original_name.clone()).map_or(&[], |name| name.0)
     }
 
-    /// The name that its file or folder has on the disk, before it is made safe: that which the user
-    /// [gave](Self::with_name), or else that which stands in the torrent.
+    /// The name that its file or folder has on the disk, before it is made safe: that which the
+    /// user [gave](Self::with_name), or else that which stands in the torrent.
     #[must_use]
     pub fn wished_name(&self) -> &[u8] {
         match &self.given_name {
@@ -139,8 +140,9 @@ impl Metainfo {
         self.multi_file
     }
 
-    /// The length of all pieces but the last, in bytes: 1 to [`limits::MAX_PIECE_LENGTH`], and
-    /// not always a power of two.
+    /// The length of all pieces but the last, in bytes: 1 to
+    /// [`limits::MAX_PIECE_LENGTH`](super::limits::MAX_PIECE_LENGTH), and not always a power of
+    /// two.
     #[must_use]
     pub fn piece_length(&self) -> u32 {
         self.piece_length
@@ -152,7 +154,8 @@ impl Metainfo {
         self.total_length
     }
 
-    /// How many pieces there are: at most [`limits::MAX_PIECES`], and none if no file has data.
+    /// How many pieces there are: at most [`limits::MAX_PIECES`](super::limits::MAX_PIECES), and
+    /// none if no file has data.
     #[must_use]
     pub fn piece_count(&self) -> u32 {
         self.piece_hashes().len() as u32
@@ -182,7 +185,7 @@ impl Metainfo {
     }
 
     /// The files in the order of the torrent, pad files and symlinks included. There is at least
-    /// one and at most [`limits::MAX_FILES`].
+    /// one and at most [`limits::MAX_FILES`](super::limits::MAX_FILES).
     #[must_use]
     pub fn files(&self) -> &[File] {
         &self.files
@@ -206,8 +209,8 @@ impl Metainfo {
         })
     }
 
-    /// The components of this file's path as they stand in the torrent, without the torrent's
-    /// name where that is a folder. They are not safe to create; the URLs of web seeds have them. None
+    /// The components of this file's path as they stand in the torrent, without the torrent's name
+    /// where that is a folder. They are not safe to create; the URLs of web seeds have them. None
     /// at all for a file that is never created and has no path.
     #[must_use]
     pub fn original_path(&self, file: FileIndex) -> Option<Vec<&[u8]>> {
@@ -241,26 +244,28 @@ impl Metainfo {
     }
 
     /// The URLs of the trackers, in tiers (BEP 12). No tier is empty, no URL is there twice, and
-    /// there are at most [`limits::MAX_TRACKERS`]; whether their schemes are supported is not
-    /// looked at.
+    /// there are at most [`limits::MAX_TRACKERS`](super::limits::MAX_TRACKERS); whether their
+    /// schemes are supported is not looked at.
     #[must_use]
     pub fn trackers(&self) -> &[Vec<String>] {
         &self.trackers
     }
 
-    /// The URLs of web seeds (BEP 19), at most [`limits::MAX_WEB_SEEDS`].
+    /// The URLs of web seeds (BEP 19), at most
+    /// [`limits::MAX_WEB_SEEDS`](super::limits::MAX_WEB_SEEDS).
     #[must_use]
     pub fn web_seeds(&self) -> &[String] {
         &self.web_seeds
     }
 
-    /// The URLs of web seeds of the older kind (BEP 17), at most [`limits::MAX_WEB_SEEDS`].
+    /// The URLs of web seeds of the older kind (BEP 17), at most
+    /// [`limits::MAX_WEB_SEEDS`](super::limits::MAX_WEB_SEEDS).
     #[must_use]
     pub fn http_seeds(&self) -> &[String] {
         &self.http_seeds
     }
 
-    /// DHT nodes (BEP 5), at most [`limits::MAX_NODES`].
+    /// DHT nodes (BEP 5), at most [`limits::MAX_NODES`](super::limits::MAX_NODES).
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes

@@ -21,7 +21,7 @@ pub enum Source {
     Bytes(Bytes),
     /// None: a magnet link stands for it.
     Magnet(String),
-    /// A file on the web: see [`Client::fetch_torrent`].
+    /// A file on the web: see [`Client::fetch_torrent`](super::Client::fetch_torrent).
     Url(String),
 }
 
