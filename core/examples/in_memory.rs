@@ -2,6 +2,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use anabranch_core::command::AddTorrent;
+use anabranch_core::datagram::Outbound;
 use anabranch_core::event::{CloseReason, OpResult};
 use anabranch_core::id::{ConnId, RequestId, Ticket};
 use anabranch_core::metainfo::Creator;
@@ -138,7 +139,7 @@ fn main() {
                 Action::Resolve { op, .. } | Action::Http { op, .. } | Action::Cancel { op } => {
                     unreachable!("{op}: this torrent has no trackers")
                 }
-                Action::Datagram { to, .. } => unreachable!("{to} is a tracker"),
+                Action::Datagram(Outbound { to, .. }) => unreachable!("{to} is a tracker"),
                 Action::Reply { result, .. } => assert!(result.is_ok()),
                 Action::Notify(Notice::Completed { .. }) => complete |= host == 1,
                 Action::Notify(_) => {}

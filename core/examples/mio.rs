@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant as Clock};
 
 use anabranch_core::action::HttpRequest;
+use anabranch_core::datagram::Outbound;
 use anabranch_core::event::{CloseReason, OpResult};
 use anabranch_core::id::{ConnId, OpId};
 use anabranch_core::{Action, Actions, Command, Config, Engine, Event, Instant};
@@ -175,7 +176,7 @@ impl Client {
             }
             Action::Close { conn } => self.close(conn_token(conn), CloseReason::Local),
             // A packet may get lost, here as anywhere.
-            Action::Datagram { to, data, .. } => drop(self.udp.send_to(&data, to)),
+            Action::Datagram(Outbound { to, data, .. }) => drop(self.udp.send_to(&data, to)),
             // The disk and the names are all that blocks this loop. A client that cannot have that
             // lets threads work on them, which put `Done` on a queue and wake the loop (`mio::Waker`).
             Action::Disk { op, job, .. } => {
@@ -258,7 +259,7 @@ impl Client {
     fn receive_datagrams(&mut self) {
         while let Ok((len, from)) = self.udp.recv_from(&mut self.buffer) {
             let data = Bytes::copy_from_slice(&self.buffer[..len]);
-            self.events.push_back(Event::Datagram { from, data });
+            self.events.push_back(Event::datagram(from, data));
         }
     }
 

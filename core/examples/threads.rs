@@ -26,6 +26,7 @@ use std::time::{Duration, Instant as Clock};
 use std::{iter, thread};
 
 use anabranch_core::action::HttpRequest;
+use anabranch_core::datagram::Outbound;
 use anabranch_core::event::{CloseReason, ContactError, OpResult};
 use anabranch_core::id::{ConnId, OpId};
 use anabranch_core::{Action, Actions, Command, Config, Engine, Event, Instant};
@@ -168,7 +169,7 @@ impl Client {
             }
             Action::Close { conn } => self.close(conn, CloseReason::Local),
             // A packet may get lost, here as anywhere.
-            Action::Datagram { to, data, .. } => drop(self.udp.send_to(&data, to)),
+            Action::Datagram(Outbound { to, data, .. }) => drop(self.udp.send_to(&data, to)),
             // The simplest way: everything else waits. Threads would tell `Done` as those below do.
             Action::Disk { op, job, .. } => {
                 let result = OpResult::Disk(self.files.perform(job));
@@ -293,6 +294,6 @@ fn datagrams(udp: UdpSocket) -> impl Iterator<Item = News> {
     iter::from_fn(move || {
         let (len, from) = udp.recv_from(&mut buffer).ok()?;
         let data = Bytes::copy_from_slice(&buffer[..len]);
-        Some(News::Event(Event::Datagram { from, data }))
+        Some(News::Event(Event::datagram(from, data)))
     })
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::bitfield::Bitfield;
 use crate::command::Reply;
+use crate::datagram::Outbound;
 use crate::error::CommandError;
 use crate::event::PartialPiece;
 #[cfg(doc)]
@@ -90,21 +91,17 @@ pub enum Action {
         /// The connection.
         conn: ConnId,
     },
-    /// Send a UDP packet, from the port that the engine was told it
-    /// [listens](crate::Command::Listening) on. Nothing is owed: it may get lost, or not be sent at
-    /// all. A driver that learns of it says so with [`Undelivered`](Event::Undelivered).
+    /// Send UDP packets to one address, from the port that the engine was told it
+    /// [listens](crate::Command::Listening) on. They may get lost, or not be sent at all. A driver that learns of it says
+    /// so with [`Undelivered`](Event::Undelivered).
     ///
-    /// One to a multicast address goes out on every network that the driver
+    /// Those to a multicast address go out on every network that the driver
     /// [joined](crate::Command::LocalDiscovery) the group on, from any port.
-    Datagram {
-        /// Where to.
-        to: SocketAddr,
-        /// The payload.
-        data: Bytes,
-        /// For which torrent; none for what is for none or for several: the DHT, the local discovery, and the connection
-        /// that torrents share to a UDP tracker.
-        torrent: Option<TorrentId>,
-    },
+    ///
+    /// Owed: for those that [are counted](Outbound::is_counted) their bytes in [`Flushed`](Event::Flushed); nothing for
+    /// the others. At most [`limits::DATAGRAM_WINDOW`](crate::limits::DATAGRAM_WINDOW) counted bytes wait for that at a
+    /// time, so a driver need not lose any of them.
+    Datagram(Outbound),
     /// Work on a torrent's storage.
     ///
     /// Owed: one [`Done`](Event::Done) with [`OpResult::Disk`](crate::event::OpResult::Disk). See
@@ -428,6 +425,32 @@ impl Actions {
         let before = self.scratch.len();
         write(&mut self.scratch);
         self.scratch.len() - before
+    }
+
+    /// Takes out what is to be done to connections that the engine carries itself, from the place `from` on, in order.
+    pub(crate) fn divert(
+        &mut self,
+        from: usize,
+        is_ours: impl Fn(ConnId) -> bool,
+        orders: &mut Vec<Action>,
+    ) {
+        self.seal();
+        let from = from.min(self.list.len());
+        orders.extend(self.list.extract_if(from.., |action| match action {
+            Action::Send { conn, .. } | Action::Read { conn, .. } | Action::Close { conn } => {
+                is_ours(*conn)
+            }
+            Action::Connect { .. }
+            | Action::Accept { .. }
+            | Action::Refuse { .. }
+            | Action::Datagram(_)
+            | Action::Disk { .. }
+            | Action::Resolve { .. }
+            | Action::Http { .. }
+            | Action::Cancel { .. }
+            | Action::Reply { .. }
+            | Action::Notify(_) => false,
+        }));
     }
 
     /// Ends the `Send` under way.

@@ -14,6 +14,7 @@ use crate::dht::command::{DhtCommand, DhtReply};
 use crate::error::CommandError;
 use crate::id::{StorageKey, TorrentId};
 use crate::metainfo::FileIndex;
+use crate::transport::Transports;
 
 /// A user's wish, as data. Answered by exactly one [`Action::Reply`](crate::Action::Reply) that bears
 /// its request id: within the same call, unless something else is said below.
@@ -88,6 +89,8 @@ pub enum Command {
         /// The new limits.
         limits: RateLimits,
     },
+    /// Change by what peers are dialled and let in from now on. Connections that are there stay.
+    SetTransports(Transports),
     /// Change when seeding ends.
     SetGoal {
         /// The torrent.

@@ -8,6 +8,7 @@ use crate::command::RateLimits;
 use crate::dht::config::DhtConfig;
 use crate::limits;
 use crate::metainfo::Names;
+use crate::transport::Transports;
 
 /// What an engine is told once, when it is made. Part of a recording, hence serialisable.
 ///
@@ -81,6 +82,12 @@ pub struct Config {
     /// about blocks under way, beside their payload
     /// ([`MAX_PARTIAL_BLOCKS`](crate::limits::MAX_PARTIAL_BLOCKS)).
     pub max_torrents: u32,
+    /// By what peers are reached, and may reach us. Default: TCP alone, since uTP takes a driver that
+    /// brings packets. Can be [changed](crate::Command::SetTransports).
+    ///
+    /// Memory: a connection by uTP costs some 1.5 kB beside what all cost, and all of them keep up to
+    /// [`limits::STREAM_MEMORY`](crate::limits::STREAM_MEMORY) in each direction.
+    pub transports: Transports,
     /// How long dialling may take. Default 10 s.
     pub connect_timeout: Duration,
     /// How long a handshake may take. Default 10 s.
@@ -198,6 +205,7 @@ impl Default for Config {
             max_incoming_handshakes: 100,
             max_connects_per_second: 30,
             max_torrents: 10_000,
+            transports: Transports::Tcp,
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             silence_timeout: Duration::from_secs(130),

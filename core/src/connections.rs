@@ -14,6 +14,7 @@ use crate::peer::handshake::{Greeting, Stage};
 use crate::slab::Slab;
 use crate::strangers::Strangers;
 use crate::time::Instant;
+use crate::transport::Transport;
 
 /// What a connection is at the moment.
 #[derive(Debug)]
@@ -34,6 +35,15 @@ pub(crate) enum Conn {
 }
 
 impl Conn {
+    /// The torrent that it is about, as far as known.
+    pub(crate) fn torrent(&self) -> Option<TorrentId> {
+        match self {
+            Self::Greeting(greeting) => greeting.torrent(),
+            Self::Peer { torrent, .. } => Some(*torrent),
+            Self::Closing { .. } => None,
+        }
+    }
+
     fn address(&self) -> SocketAddr {
         match self {
             Self::Greeting(greeting) => greeting.address,
@@ -75,18 +85,23 @@ impl Connections {
         &mut self,
         torrent: TorrentId,
         to: SocketAddr,
+        transport: Transport,
         actions: &mut Actions,
     ) -> ConnId {
-        let conn = self.insert(Greeting::new(to, Stage::Dialling(torrent)));
+        let conn = self.insert(Greeting::new(to, Stage::Dialling(torrent), transport));
         self.half_open += 1;
         self.begun += 1;
-        actions.push(Action::Connect { conn, to, torrent });
+        match transport {
+            Transport::Tcp => actions.push(Action::Connect { conn, to, torrent }),
+            // The streams dial it.
+            Transport::Utp => {}
+        }
         conn
     }
 
     /// Takes in a connection that was made to us.
-    pub(crate) fn accept(&mut self, from: SocketAddr) -> ConnId {
-        self.insert(Greeting::new(from, Stage::Incoming))
+    pub(crate) fn accept(&mut self, from: SocketAddr, transport: Transport) -> ConnId {
+        self.insert(Greeting::new(from, Stage::Incoming, transport))
     }
 
     fn insert(&mut self, greeting: Greeting) -> ConnId {
@@ -115,6 +130,23 @@ impl Connections {
 
     pub(crate) fn get(&self, conn: ConnId) -> Option<&Conn> {
         self.slab.get(conn)
+    }
+
+    /// Whether it is time to dial a peer by another transport as well, if its time has come.
+    pub(crate) fn may_have_rival(&self, conn: ConnId) -> bool {
+        matches!(self.slab.get(conn), Some(Conn::Greeting(greeting)) if greeting.may_have_rival)
+    }
+
+    /// One of two connections by which a peer was dialled failed. Says whether the other one is still there; it is alone from
+    /// now on.
+    pub(crate) fn part(&mut self, rival: ConnId) -> bool {
+        match self.slab.get_mut(rival) {
+            Some(Conn::Greeting(greeting)) => {
+                greeting.rival = None;
+                true
+            }
+            Some(Conn::Peer { .. } | Conn::Closing { .. }) | None => false,
+        }
     }
 
     /// A dialled connection stands.

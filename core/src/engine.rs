@@ -3,6 +3,7 @@
 mod commands;
 mod contacts;
 mod dht;
+mod streams;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::command::Reply;
 use crate::config::Config;
 use crate::connections::{Conn, Connections};
 use crate::ctx::{DiskOp, Identity, Op, Timer};
+use crate::datagram::Inbound;
 use crate::dht::{Dht, DhtView};
 use crate::error::CommandError;
 use crate::event::{CloseReason, ContactError, Event, OpResult, Undelivered};
@@ -41,11 +43,13 @@ use crate::signal::{Signal, Signals};
 use crate::slab::Slab;
 use crate::stats::Stats;
 use crate::status::{PeerSource, Traffic};
+use crate::streams::Streams;
 use crate::throttle::{Cause, Throttle};
 use crate::time::{Instant, UnixTime};
 use crate::timer::Timers;
 use crate::torrent::{Fate, Torrent, TorrentView};
 use crate::tracker::{Means, UdpOutcome, UdpTrackers};
+use crate::transport::Transport;
 use crate::wire::handshake::PeerId;
 
 /// When the engine wants to be called again if no event comes before.
@@ -114,6 +118,8 @@ pub enum Reason {
     LocalDiscovery,
     /// The end must not wait any longer.
     Goodbye,
+    /// A connection over packets: one may leave, or one is late.
+    Transport,
 }
 
 /// A BitTorrent client without I/O. See the crate's documentation for how to drive it.
@@ -128,6 +134,8 @@ pub struct Engine {
     /// The names of peers that are being looked up: one for each such operation under way.
     peer_hosts: BTreeMap<OpId, String>,
     dht: Option<Box<Dht>>,
+    /// Connections over packets, once there may be any.
+    streams: Option<Box<Streams>>,
     /// Torrents that may have somebody to dial, and which of them is next.
     dialers: BTreeSet<TorrentId>,
     last_dialer: Option<TorrentId>,
@@ -155,6 +163,10 @@ impl Engine {
         let dht = config.dht.enabled;
         let dht = dht.then(|| Box::new(Dht::new(config.dht.clone(), now, &mut rng)));
         let lsd = Lsd::new(rng.u32(), now);
+        let streams = config
+            .transports
+            .contain(Transport::Utp)
+            .then(|| Box::new(Streams::new(&config, Seed(rng.bytes()))));
         let gate = Gate::new(
             limits::MAX_OPENING,
             config.check_depth,
@@ -190,6 +202,7 @@ impl Engine {
             by_hash: BTreeMap::new(),
             peer_hosts: BTreeMap::new(),
             dht,
+            streams,
             dialers: BTreeSet::new(),
             last_dialer: None,
             lookup_round: None,
@@ -214,6 +227,8 @@ impl Engine {
         self.shared.now = self.shared.now.max(now.min(Instant::LATEST));
         self.shared.stats.events += 1;
         core::mem::swap(&mut self.shared.actions, actions);
+        let before = self.shared.actions.len();
+        let is_packet = matches!(event, Event::Datagram(_));
         match event {
             Event::Tick => {}
             Event::Wall(wall) => self.wall = wall,
@@ -223,7 +238,8 @@ impl Engine {
             Event::Received { conn, data } => self.on_received(conn, data),
             Event::Sent { conn, len } => self.on_sent(conn, len),
             Event::Closed { conn, reason } => self.on_closed(conn, reason),
-            Event::Datagram { from, data } => self.on_datagram(from, &data),
+            Event::Datagram(inbound) => self.on_datagram(&inbound),
+            Event::Flushed { len } => self.on_flushed(len),
             Event::Undelivered { to, reason } => self.on_undelivered(to, reason),
             Event::Multicast { from, data } => self.on_multicast(from, &data),
             Event::Done { op, result } => self.on_done(op, result),
@@ -232,6 +248,7 @@ impl Engine {
         self.run_timers();
         self.call_waiting();
         self.take_leave();
+        self.carry(before, is_packet);
         self.tell_budgets();
         self.shared.actions.seal();
         core::mem::swap(&mut self.shared.actions, actions);
@@ -318,6 +335,10 @@ impl Engine {
     pub fn check(&self) {
         assert!(self.shared.timers.is_consistent(), "timers are consistent");
         self.shared.connections.check();
+        if let Some(streams) = &self.streams {
+            let connections = &self.shared.connections;
+            streams.check(|conn| connections.get(conn).is_some());
+        }
         if let Some(dht) = &self.dht {
             dht.check();
         }
@@ -481,12 +502,7 @@ impl Engine {
             }
             Some(Conn::Greeting(greeting)) => {
                 self.shared.timers.cancel(Timer::Conn(conn));
-                if !greeting.is_incoming()
-                    && let Some(torrent) = greeting.torrent()
-                    && let Some(torrent) = self.torrents.get_mut(torrent)
-                {
-                    torrent.dial_ended(&mut self.shared, greeting.address, reason);
-                }
+                self.on_greeting_closed(&greeting, reason);
             }
             Some(Conn::Closing { .. }) => {}
         }
@@ -494,7 +510,17 @@ impl Engine {
         self.dial_soon();
     }
 
-    fn on_datagram(&mut self, from: SocketAddr, data: &Bytes) {
+    fn on_datagram(&mut self, inbound: &Inbound) {
+        for packet in inbound.packets() {
+            if !self.is_of_stream(&packet) {
+                self.on_packet(inbound.from, &packet);
+            } else if let Some(streams) = &mut self.streams {
+                streams.arrive(self.shared.now, inbound, &packet);
+            }
+        }
+    }
+
+    fn on_packet(&mut self, from: SocketAddr, data: &Bytes) {
         // What begins with a `d` is a dictionary, which no other protocol of this port begins with.
         if data.first() == Some(&b'd') && self.dht.is_some() {
             self.on_dht_datagram(from, data);
@@ -511,8 +537,10 @@ impl Engine {
         }
     }
 
-    /// Only trackers are waited for so long that it matters.
     fn on_undelivered(&mut self, to: SocketAddr, reason: Undelivered) {
+        if let Some(streams) = &mut self.streams {
+            streams.undelivered(to, reason);
+        }
         let Means { mut ctx, udp } = self.shared.trackers();
         for outcome in udp.on_undelivered(&mut ctx, to, reason) {
             self.on_udp_outcome(outcome);
@@ -699,6 +727,9 @@ impl Engine {
 
     fn on_timer(&mut self, timer: Timer) {
         match timer {
+            Timer::Conn(conn) if self.shared.connections.may_have_rival(conn) => {
+                self.dial_rival(conn);
+            }
             Timer::Conn(conn) => match self.shared.connections.get(conn) {
                 Some(Conn::Peer { torrent, .. }) => {
                     let torrent = *torrent;
@@ -767,6 +798,14 @@ impl Engine {
         }
         if !self.leaving.is_empty() {
             return Wake::Now(Reason::Goodbye);
+        }
+        if let Some(at) = self.streams.as_ref().and_then(|streams| streams.deadline()) {
+            let timers = self.shared.timers.next().map(|(at, _)| at);
+            if at <= self.shared.now {
+                return Wake::Now(Reason::Transport);
+            } else if timers.is_none_or(|timers| at < timers) {
+                return Wake::At(at, Reason::Transport);
+            }
         }
         match self.shared.timers.next() {
             None => Wake::Idle,

@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::action::Action;
 use crate::bitfield::Bitfield;
 use crate::command::Command;
+use crate::datagram::Inbound;
 pub use crate::error::{DiskError, DiskErrorKind};
 use crate::id::{ConnId, OpId, RequestId, Ticket};
 use crate::metainfo::{FileIndex, PieceIndex};
@@ -78,13 +79,13 @@ pub enum Event {
         /// Why.
         reason: CloseReason,
     },
-    /// A UDP packet arrived on the port that the engine was told it [listens](Command::Listening)
-    /// on. Whatever it is: strangers' packets are counted and forgotten.
-    Datagram {
-        /// Who claims to have sent it.
-        from: SocketAddr,
-        /// The payload.
-        data: Bytes,
+    /// UDP packets arrived on the port that the engine was told it [listens](Command::Listening)
+    /// on. Whatever they are: strangers' packets are counted and forgotten.
+    Datagram(Inbound),
+    /// Counted packets of [`Datagram`](Action::Datagram) actions were handed to the operating system, or given up.
+    Flushed {
+        /// How many bytes of them since the last such event.
+        len: u64,
     },
     /// A [`Datagram`](Action::Datagram) did not arrive: the network said so, or the driver did not send it. What nothing
     /// is known of needs no such event; it saves whoever waits for an answer the time until it gives up.
@@ -112,6 +113,14 @@ pub enum Event {
         /// How it ended.
         result: OpResult,
     },
+}
+
+impl Event {
+    /// One UDP packet arrived.
+    #[must_use]
+    pub const fn datagram(from: SocketAddr, data: Bytes) -> Self {
+        Self::Datagram(Inbound::new(from, data))
+    }
 }
 
 /// Why a connection ended.

@@ -99,6 +99,10 @@ token!(
     Ticket
 );
 token!(
+    /// Chosen by the driver for a socket that packets come and go by.
+    SocketId
+);
+token!(
     /// Chosen by the driver for a place where a torrent's data lives; the engine hands it back in
     /// [`DiskJob::Open`](crate::action::DiskJob::Open) and does not look inside.
     StorageKey

@@ -58,7 +58,7 @@
 //! | [`Send`](Action::Send) | one or more [`Sent`](Event::Sent) that add up to its length, unless [`Closed`](Event::Closed) comes first |
 //! | [`Read`](Action::Read) | [`Received`](Event::Received), as bytes come, that add up to no more than the credit |
 //! | [`Close`](Action::Close) | one [`Closed`](Event::Closed), the one that the connection is owed anyway |
-//! | [`Datagram`](Action::Datagram) | nothing; a reply is a [`Datagram`](Event::Datagram) like any other, and [`Undelivered`](Event::Undelivered) is said where it is known |
+//! | [`Datagram`](Action::Datagram) | nothing; a reply is a [`Datagram`](Event::Datagram) like any other, and [`Undelivered`](Event::Undelivered) is said where it is known; those that [are counted](datagram::Outbound::is_counted), their length in [`Flushed`](Event::Flushed) when the socket has them |
 //! | [`Disk`](Action::Disk) | one [`Done`](Event::Done) with [`OpResult::Disk`](event::OpResult::Disk); [`DiskJob`](action::DiskJob) names the [`DiskDone`](event::DiskDone) of each job |
 //! | [`Resolve`](Action::Resolve) | one [`Done`](Event::Done) with [`OpResult::Resolved`](event::OpResult::Resolved) |
 //! | [`Http`](Action::Http) | one [`Done`](Event::Done) with [`OpResult::Http`](event::OpResult::Http) |
@@ -80,7 +80,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`event`], [`action`], [`command`] | the vocabulary between an engine and its embedder |
+//! | [`event`], [`action`], [`command`], [`datagram`] | the vocabulary between an engine and its embedder |
 //! | [`notice`], [`status`], [`error`] | what users are told, what they can look at, what can go wrong |
 //! | [`id`], [`limits`] | names of things; every bound that is not [`Config`], with its worst-case memory |
 //! | [`metainfo`] | .torrent files: reading, writing, and where their pieces lie in their files |
@@ -110,6 +110,7 @@ pub mod command;
 mod config;
 mod connections;
 mod ctx;
+pub mod datagram;
 pub mod dht;
 mod engine;
 pub mod error;
@@ -131,6 +132,7 @@ mod slab;
 mod stats;
 pub mod status;
 mod strangers;
+mod streams;
 mod throttle;
 mod time;
 mod timer;
@@ -150,3 +152,4 @@ pub use crate::rng::Seed;
 pub use crate::stats::Stats;
 pub use crate::time::{Instant, UnixTime};
 pub use crate::torrent::TorrentView;
+pub use crate::transport::{Transport, Transports};

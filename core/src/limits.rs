@@ -19,6 +19,24 @@ pub const READ_WINDOW: u32 = 1 << 20;
 /// Bytes handed to the driver for a connection and not sent, at most; an upload waits beyond it.
 pub const SEND_WINDOW: u32 = 1 << 20;
 
+/// Bytes of packets handed to the driver and not sent, of those that the engine is told of when they are; what streams over
+/// packets have beyond it waits.
+pub const DATAGRAM_WINDOW: u32 = 1 << 20;
+
+/// Bytes that all connections by uTP keep of what they received and nobody has taken, and as many of what they have under
+/// way.
+pub const STREAM_MEMORY: u64 = 64 << 20;
+
+/// Packets that are taken in before what they lead to is looked at, if nothing else happens: one acknowledgement answers
+/// them all.
+pub const PACKETS_PER_BATCH: u32 = 64;
+
+/// How often what parts say to connections over packets, and what comes of that, is looked at in a call; the next call goes on.
+pub const ROUNDS_PER_CALL: u32 = 8;
+
+/// After how long a peer that does not answer by one transport is dialled by another as well.
+pub const RIVAL_AFTER: Duration = Duration::from_millis(500);
+
 /// What a connection costs at most beside payload in transit, in bytes: queues of requests in both
 /// directions (2,000 × 16 and 2,000 × 24), a piece map (256 KiB at two million pieces), a message
 /// under way.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::action::{Action, Actions};
 use crate::ctx::Timer;
+use crate::datagram::Outbound;
 use crate::id::TorrentId;
 use crate::metainfo::InfoHash;
 use crate::ratelimit::Bucket;
@@ -125,11 +126,8 @@ impl Lsd {
                 cookie: Some(self.cookie.clone()),
             };
             for group in &self.groups {
-                actions.push(Action::Datagram {
-                    to: *group,
-                    data: Bytes::from(announce.encode(*group)),
-                    torrent: None,
-                });
+                let data = Bytes::from(announce.encode(*group));
+                actions.push(Action::Datagram(Outbound::new(*group, data)));
             }
             self.open_at = now + PAUSE;
         }
@@ -214,8 +212,8 @@ mod tests {
                 .announce(self.now, 6881, hash, &mut self.timers, &mut actions);
             let said: Vec<Action> = actions.drain().collect();
             let [
-                Action::Datagram { to, data, .. },
-                Action::Datagram { to: other, .. },
+                Action::Datagram(Outbound { to, data, .. }),
+                Action::Datagram(Outbound { to: other, .. }),
             ] = &said[..]
             else {
                 panic!("{said:?}");

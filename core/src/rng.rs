@@ -37,6 +37,13 @@ impl Rng {
         ((u64::from(self.u32()) * u64::from(bound)) >> 32) as u32
     }
 
+    /// Random bytes.
+    pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes);
+        bytes
+    }
+
     pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
         self.0.fill_bytes(bytes);
     }

@@ -11,6 +11,7 @@ use crate::command::Priority;
 use crate::id::TorrentId;
 use crate::metainfo::InfoHash;
 use crate::notice::TorrentState;
+use crate::transport::Transport;
 
 /// A torrent at a glance. Bytes are payload unless told otherwise, rates are bytes a second over the
 /// last few seconds.
@@ -214,6 +215,8 @@ pub struct PeerStatus {
     pub client: String,
     /// Whether it dialled us.
     pub incoming: bool,
+    /// What its bytes come by.
+    pub transport: Transport,
     /// How it was found; the most trustworthy way if there are several.
     pub source: PeerSource,
     /// We choke it.

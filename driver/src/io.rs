@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anabranch_core::action::{DiskJob, HttpRequest};
 use anabranch_core::command::{AddTorrent, Reply};
+use anabranch_core::datagram::Outbound;
 use anabranch_core::error::CommandError;
 use anabranch_core::event::{
     CloseReason, ContactError, DiskError, DiskErrorKind, OpResult, Undelivered,
@@ -407,19 +408,7 @@ impl<R: Runtime> Io<R> {
                     self.closed(conn, CloseReason::Local);
                 }
             }
-            Action::Datagram { to, data, torrent } => {
-                let contact = Contact::new(ContactKind::Datagram(to), torrent);
-                if !self.policy.allows(&contact) {
-                    return self.undelivered(to, Undelivered::Denied);
-                }
-                if to.ip().is_multicast() {
-                    self.multicast(to, &data);
-                } else if let Some(socket) = self.packets.iter_mut().find(|s| s.reaches(to)) {
-                    socket.send(to, data, &mut self.events);
-                } else {
-                    self.undelivered(to, Undelivered::Unreachable);
-                }
-            }
+            Action::Datagram(outbound) => self.datagram(outbound),
             Action::Disk { op, torrent, job } => self.disk(op, torrent, job),
             Action::Resolve { op, host, torrent } => self.resolve(op, host, torrent),
             Action::Http {
@@ -548,6 +537,32 @@ impl<R: Runtime> Io<R> {
 
     fn closed(&mut self, conn: ConnId, reason: CloseReason) {
         self.events.push_back(Event::Closed { conn, reason });
+    }
+
+    fn datagram(&mut self, outbound: Outbound) {
+        let (to, torrent) = (outbound.to, outbound.torrent);
+        let contact = Contact::new(ContactKind::Datagram(to), torrent);
+        if !self.policy.allows(&contact) {
+            return self.lost(&outbound, Undelivered::Denied);
+        }
+        if to.ip().is_multicast() {
+            return self.multicast(to, &outbound.data);
+        }
+        let asked_for = |at: usize| outbound.socket.is_none_or(|id| id.0 == at as u64);
+        let mut sockets = self.packets.iter_mut().enumerate();
+        match sockets.find(|(at, socket)| asked_for(*at) && socket.reaches(to)) {
+            Some((_, socket)) => socket.send(&outbound, &mut self.events),
+            None => self.lost(&outbound, Undelivered::Unreachable),
+        }
+    }
+
+    /// Packets that no socket takes.
+    fn lost(&mut self, outbound: &Outbound, reason: Undelivered) {
+        if outbound.is_counted {
+            let len = outbound.data.len() as u64;
+            self.events.push_back(Event::Flushed { len });
+        }
+        self.undelivered(outbound.to, reason);
     }
 
     fn undelivered(&mut self, to: SocketAddr, reason: Undelivered) {

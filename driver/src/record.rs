@@ -360,10 +360,10 @@ mod tests {
     }
 
     fn datagram(tape: &mut Tape, engine: &mut Engine, data: &[u8]) {
-        let event = Event::Datagram {
-            from: ([127, 0, 0, 1], 1).into(),
-            data: bytes::Bytes::copy_from_slice(data),
-        };
+        let event = Event::datagram(
+            ([127, 0, 0, 1], 1).into(),
+            bytes::Bytes::copy_from_slice(data),
+        );
         let _ = tape.handle(engine, Instant::ZERO, event, &mut Actions::new());
     }
 

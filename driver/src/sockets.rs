@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use anabranch_core::Event;
+use anabranch_core::datagram::{Inbound, Outbound};
 use anabranch_core::event::Undelivered;
+use anabranch_core::id::SocketId;
 use bytes::Bytes;
 
 use crate::limits::{ACCEPTS_PER_TURN, DATAGRAM_QUEUE, DATAGRAMS_PER_TURN};
@@ -65,17 +67,27 @@ impl<L: Listener> Listening<L> {
     }
 }
 
+/// A packet that the socket did not take yet.
+struct Waiting {
+    to: SocketAddr,
+    data: Bytes,
+    is_counted: bool,
+}
+
 /// A socket for packets.
 pub(crate) struct Packets<U> {
     socket: U,
     local: SocketAddr,
+    id: SocketId,
     /// Whether it hears a multicast group, and speaks to nobody.
     group: bool,
     receive: Signal,
     transmit: Signal,
     reports: Reports,
     /// Packets that the socket did not take at once, oldest first.
-    out: VecDeque<(SocketAddr, Bytes)>,
+    out: VecDeque<Waiting>,
+    /// Bytes of counted packets that have left since that was told.
+    flushed: u64,
     buffer: Box<[u8]>,
 }
 
@@ -90,11 +102,13 @@ impl<U: Udp> Packets<U> {
         Self {
             socket,
             local,
+            id: SocketId(index as u64),
             reports,
             group: false,
             receive: Signal::new(ready, Source::Receive(index)),
             transmit: Signal::new(ready, Source::Transmit(index)),
             out: VecDeque::new(),
+            flushed: 0,
             buffer: vec![0; MAX_DATAGRAM].into_boxed_slice(),
         }
     }
@@ -121,21 +135,43 @@ impl<U: Udp> Packets<U> {
         !self.group && self.local.is_ipv4() == to.is_ipv4()
     }
 
-    /// Sends a packet, or queues it while the socket is full. Packets may get lost, so the queue is
-    /// short, and only what is known of the destination is told.
-    pub(crate) fn send(&mut self, to: SocketAddr, data: Bytes, events: &mut VecDeque<Event>) {
-        if self.out.len() >= DATAGRAM_QUEUE {
+    /// Sends packets, or queues them while the socket is full. Those that nobody counts may get lost, so
+    /// the queue is short for them, and only what is known of the destination is told; of the others
+    /// there are no more than the engine keeps count of.
+    pub(crate) fn send(&mut self, outbound: &Outbound, events: &mut VecDeque<Event>) {
+        let is_counted = outbound.is_counted;
+        if !is_counted && self.out.len() >= DATAGRAM_QUEUE {
             return;
         }
-        self.out.push_back((to, data));
-        if self.out.len() == 1 {
+        let is_idle = self.out.is_empty();
+        let to = outbound.to;
+        let packets = outbound.packets();
+        self.out.extend(packets.map(|data| Waiting {
+            to,
+            data,
+            is_counted,
+        }));
+        if is_idle {
             self.transmit(events);
         }
     }
 
     /// The socket may take packets again.
     pub(crate) fn transmit(&mut self, events: &mut VecDeque<Event>) {
-        while let Some((to, data)) = self.out.front() {
+        self.transmit_all(events);
+        let len = std::mem::take(&mut self.flushed);
+        if len > 0 {
+            events.push_back(Event::Flushed { len });
+        }
+    }
+
+    fn transmit_all(&mut self, events: &mut VecDeque<Event>) {
+        while let Some(Waiting {
+            to,
+            data,
+            is_counted,
+        }) = self.out.front()
+        {
             let cx = &mut self.transmit.context();
             let mut result = self.socket.poll_send_to(cx, data, *to);
             if let Poll::Ready(Err(_)) = result {
@@ -153,6 +189,9 @@ impl<U: Udp> Packets<U> {
                         events.push_back(Event::Undelivered { to, reason });
                     }
                 }
+            }
+            if *is_counted {
+                self.flushed += data.len() as u64;
             }
             self.out.pop_front();
         }
@@ -177,7 +216,7 @@ impl<U: Udp> Packets<U> {
                     let data = Bytes::copy_from_slice(&self.buffer[..len.min(MAX_DATAGRAM)]);
                     events.push_back(match self.group {
                         true => Event::Multicast { from, data },
-                        false => Event::Datagram { from, data },
+                        false => Event::Datagram(Inbound::new(from, data).by(self.id)),
                     });
                 }
                 // Some systems report here that an earlier packet did not arrive.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use anabranch_core::action::DiskJob;
+use anabranch_core::datagram::Outbound;
 use anabranch_core::event::{CloseReason, OpResult};
 use anabranch_core::id::{ConnId, OpId, Ticket, TorrentId};
 use anabranch_core::{Action, Event, Notice};
@@ -45,7 +46,7 @@ impl Trace {
             | Event::Closed { .. }
             | Event::Undelivered { .. }
             | Event::Multicast { .. }
-            | Event::Datagram { .. } => Some(narrator.event(event)),
+            | Event::Datagram(_) => Some(narrator.event(event)),
         });
         match event {
             Event::Incoming { ticket, from } => {
@@ -71,7 +72,7 @@ impl Trace {
                 }
             }
             Event::Undelivered { to, reason } => debug!(%to, %reason, "a packet did not arrive"),
-            Event::Multicast { .. } | Event::Datagram { .. } => {
+            Event::Multicast { .. } | Event::Datagram(_) => {
                 if let Some(line) = line {
                     trace!("{line}");
                 }
@@ -92,7 +93,7 @@ impl Trace {
             | Action::Refuse { .. }
             | Action::Send { .. }
             | Action::Close { .. }
-            | Action::Datagram { .. } => Some(narrator.action(action)),
+            | Action::Datagram(_) => Some(narrator.action(action)),
             Action::Read { .. }
             | Action::Disk { .. }
             | Action::Resolve { .. }
@@ -125,7 +126,7 @@ impl Trace {
                     trace!(parent: self.peer(*conn), "{line}");
                 }
             }
-            Action::Datagram { torrent, .. } => {
+            Action::Datagram(Outbound { torrent, .. }) => {
                 if let Some(line) = line {
                     let parent = torrent.and_then(|torrent| self.torrent(torrent));
                     trace!(parent: parent, "{line}");

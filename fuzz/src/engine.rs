@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anabranch_core::action::DiskJob;
 use anabranch_core::command::{AddTorrent, Command, Priority, RateLimits, SeedGoal};
+use anabranch_core::datagram::Outbound;
 use anabranch_core::dht::DhtCommand;
 use anabranch_core::event::{
     CloseReason, ContactError, DiskDone, DiskError, DiskErrorKind, ForeignFile, HttpReply,
@@ -357,7 +358,7 @@ impl Run {
             Action::Disk { op, job, .. } => self.jobs.push((op, Job::Disk(job))),
             Action::Resolve { op, .. } => self.jobs.push((op, Job::Resolve)),
             Action::Http { op, .. } => self.jobs.push((op, Job::Http)),
-            Action::Datagram { to, data, .. } => {
+            Action::Datagram(Outbound { to, data, .. }) => {
                 if self.datagrams.len() == 32 {
                     self.datagrams.pop_front();
                 }
@@ -614,7 +615,7 @@ impl Run {
             let reason = reasons[draw.below(reasons.len())];
             self.feed(Event::Undelivered { to, reason });
         } else {
-            self.feed(Event::Datagram { from, data });
+            self.feed(Event::datagram(from, data));
         }
     }
 
@@ -649,10 +650,7 @@ impl Run {
                 answer.truncate(16);
             }
         }
-        self.feed(Event::Datagram {
-            from: to,
-            data: answer.into(),
-        });
+        self.feed(Event::datagram(to, answer.into()));
     }
 
     /// Another node asks.
@@ -673,10 +671,7 @@ impl Run {
             }
         };
         query.extend_from_slice(format!("e1:q{name}1:t2:aa1:y1:qe").as_bytes());
-        self.feed(Event::Datagram {
-            from: draw.address(),
-            data: query.into(),
-        });
+        self.feed(Event::datagram(draw.address(), query.into()));
     }
 
     /// Something about what is no more.

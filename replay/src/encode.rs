@@ -37,6 +37,7 @@ pub(crate) mod tag {
     pub(crate) const DONE_STORED: u8 = 12;
     pub(crate) const DONE_WRITTEN: u8 = 13;
     pub(crate) const DONE_VERIFIED: u8 = 14;
+    pub(crate) const FLUSHED: u8 = 15;
 }
 
 /// How an engine is made.
@@ -277,11 +278,19 @@ impl Encoder {
                 number::put_id(out, conn.to_bits());
                 blob(out, reason)?;
             }
-            Event::Datagram { from, data } => {
+            Event::Datagram(inbound) => {
+                let data = &inbound.data;
                 head(out, tag::DATAGRAM);
-                blob(out, from)?;
+                blob(
+                    out,
+                    &(inbound.from, inbound.segment, inbound.socket, inbound.at),
+                )?;
                 number::put(out, data.len() as u64);
                 out.extend_from_slice(data);
+            }
+            Event::Flushed { len } => {
+                head(out, tag::FLUSHED);
+                number::put(out, *len);
             }
             // Rare enough to be written as it is.
             Event::Multicast { .. } | Event::Undelivered { .. } => {
@@ -414,7 +423,8 @@ pub(crate) fn closed(event: &Event) -> Option<ConnId> {
         | Event::Connected { .. }
         | Event::Received { .. }
         | Event::Sent { .. }
-        | Event::Datagram { .. }
+        | Event::Datagram(_)
+        | Event::Flushed { .. }
         | Event::Multicast { .. }
         | Event::Undelivered { .. }
         | Event::Done { .. } => None,
@@ -490,9 +500,15 @@ mod tests {
                     conn,
                     reason: CloseReason::TimedOut,
                 },
-                12 => Event::Datagram {
-                    from: address,
-                    data: bytes(g),
+                12 => Event::datagram(address, bytes(g)),
+                23 => Event::Datagram(
+                    Inbound::new(address, bytes(g))
+                        .in_segments(u32::arbitrary(g))
+                        .by(SocketId(u64::arbitrary(g)))
+                        .at(Instant::from_nanos(u64::arbitrary(g))),
+                ),
+                24 => Event::Flushed {
+                    len: u64::arbitrary(g),
                 },
                 22 => Event::Undelivered {
                     to: address,

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use anabranch_core::action::DiskJob;
 use anabranch_core::command::Command;
+use anabranch_core::datagram::{Inbound, Outbound};
 use anabranch_core::event::{DiskDone, OpResult};
 use anabranch_core::id::{ConnId, Ticket};
 use anabranch_core::metainfo::Metainfo;
@@ -74,7 +75,10 @@ impl Narrator {
             }
             Event::Undelivered { to, reason } => format!("undelivered to {to}: {reason}"),
             Event::Multicast { from, data } => format!("multicast from {from}, {} B", data.len()),
-            Event::Datagram { from, data } => format!("datagram from {from}, {} B", data.len()),
+            Event::Datagram(Inbound { from, data, .. }) => {
+                format!("datagram from {from}, {} B", data.len())
+            }
+            Event::Flushed { len } => format!("flushed {len} B of datagrams"),
             Event::Done { op, result } => format!("done {op}: {}", describe_result(result)),
         }
     }
@@ -106,7 +110,9 @@ impl Narrator {
                 format!("read {} up to {credit} B more", self.name(*conn))
             }
             Action::Close { conn } => format!("close {}", self.name(*conn)),
-            Action::Datagram { to, data, .. } => format!("datagram to {to}, {} B", data.len()),
+            Action::Datagram(Outbound { to, data, .. }) => {
+                format!("datagram to {to}, {} B", data.len())
+            }
             Action::Disk { op, torrent, job } => {
                 format!("disk {op} of {torrent}: {}", describe_job(job))
             }

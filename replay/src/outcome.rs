@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use anabranch_core::action::{DiskJob, Segment};
+use anabranch_core::datagram::Outbound;
 use anabranch_core::id::ConnId;
 use anabranch_core::{Action, Wake};
 use serde::Serialize;
@@ -75,9 +76,14 @@ impl Outcomes {
             }
             Action::Read { conn, credit } => put(out, &[conn.to_bits(), u64::from(*credit)]),
             Action::Close { conn } => put(out, &[conn.to_bits()]),
-            Action::Datagram { to, data, .. } => {
+            Action::Datagram(outbound) => {
+                let Outbound {
+                    to, data, segment, ..
+                } = outbound;
+                let way = (outbound.socket, outbound.may_fragment, outbound.is_counted);
                 write(out, to);
-                put(out, &[data.len() as u64]);
+                write(out, &way);
+                put(out, &[u64::from(*segment), data.len() as u64]);
                 out.extend_from_slice(data);
             }
             Action::Disk { op, torrent, job } => {
@@ -234,7 +240,7 @@ impl ActionKind {
             Action::Send { .. } => Self::Send,
             Action::Read { .. } => Self::Read,
             Action::Close { .. } => Self::Close,
-            Action::Datagram { .. } => Self::Datagram,
+            Action::Datagram(_) => Self::Datagram,
             Action::Resolve { .. } => Self::Resolve,
             Action::Http { .. } => Self::Http,
             Action::Cancel { .. } => Self::Cancel,
@@ -285,7 +291,7 @@ impl ActionSummary {
             Action::Refuse { ticket } => (ticket.0, 0),
             Action::Send { conn, data } => (conn.to_bits(), data.len() as u64),
             Action::Read { conn, credit } => (conn.to_bits(), u64::from(*credit)),
-            Action::Datagram { data, .. } => (0, data.len() as u64),
+            Action::Datagram(Outbound { data, .. }) => (0, data.len() as u64),
             Action::Disk { op, job, .. } => (
                 op.to_bits(),
                 match job {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::Read;
 
 use anabranch_core::command::{AddTorrent, Command};
+use anabranch_core::datagram::Inbound;
 use anabranch_core::event::{DiskDone, OpResult};
 use anabranch_core::id::{OpId, RequestId, Ticket};
 use anabranch_core::{Event, Instant, UnixTime};
@@ -290,13 +291,19 @@ fn simple(tag: u8, from: &mut &[u8], zeros: &mut Bytes) -> Result<Option<Event>,
                 blob(from).map(|reason| Event::Closed { conn, reason })
             }
             tag::DATAGRAM => match blob(from) {
-                Ok(sender) => {
+                Ok((sender, segment, socket, at)) => {
                     let len = number::take(from)?;
                     let data = Bytes::copy_from_slice(number::take_bytes(from, len)?);
-                    Ok(Event::Datagram { from: sender, data })
+                    let mut inbound = Inbound::new(sender, data).in_segments(segment);
+                    inbound.socket = socket;
+                    inbound.at = at;
+                    Ok(Event::Datagram(inbound))
                 }
                 Err(error) => Err(error),
             },
+            tag::FLUSHED => Ok(Event::Flushed {
+                len: number::take(from)?,
+            }),
             tag::DONE_READ => {
                 let op = number::take_id(from)?;
                 let data = zeros_of(zeros, number::take(from)?)?;

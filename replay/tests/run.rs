@@ -170,7 +170,7 @@ fn recordings(len: usize, cut: usize) -> [Vec<u8>; 2] {
                 | Action::Resolve { .. }
                 | Action::Http { .. }
                 | Action::Cancel { .. }
-                | Action::Datagram { .. } => unreachable!("nobody is a stranger here"),
+                | Action::Datagram(_) => unreachable!("nobody is a stranger here"),
             }
         }
     }

@@ -114,7 +114,7 @@ impl World {
         let Packet { from, data, .. } = packet;
         match host.node {
             Node::Off => {}
-            Node::Engine(_) => self.feed(to, Event::Datagram { from, data }),
+            Node::Engine(_) => self.feed(to, Event::datagram(from, data)),
             Node::Actor(_) => self.act(to, ActorEvent::Datagram { from, data }),
         }
     }

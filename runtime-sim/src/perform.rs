@@ -1,6 +1,7 @@
 //! The loop around an engine or an actor: what goes in, what comes out, and what must hold.
 
 use anabranch_core::action::DiskJob;
+use anabranch_core::datagram::Outbound;
 use anabranch_core::event::{CloseReason, OpResult};
 use anabranch_core::id::{ConnId, OpId, StorageKey, TorrentId};
 use anabranch_core::limits::READ_WINDOW;
@@ -232,7 +233,7 @@ impl World {
                     self.close(attached.at, attached.side);
                 }
             }
-            Action::Datagram { to, data, .. } => {
+            Action::Datagram(Outbound { to, data, .. }) => {
                 if !self.net_fails(host, NetKind::Datagram) {
                     self.datagram(host, to, data);
                 }

@@ -1,6 +1,7 @@
 //! What happened, as one number and, on demand, as lines of text.
 
 use anabranch_core::action::DiskJob;
+use anabranch_core::datagram::{Inbound, Outbound};
 use anabranch_core::event::{DiskDone, OpResult};
 use anabranch_core::{Action, Event, Instant, Wake};
 
@@ -62,7 +63,7 @@ impl Trace {
                 self.numbers([8, conn.to_bits()]);
                 self.bytes(format!("{reason:?}").as_bytes());
             }
-            Event::Datagram { from, data } => {
+            Event::Datagram(Inbound { from, data, .. }) => {
                 self.numbers([9, u64::from(from.port())]);
                 self.bytes(data);
             }
@@ -93,7 +94,7 @@ impl Trace {
                 self.numbers([25, conn.to_bits(), u64::from(*credit)]);
             }
             Action::Close { conn } => self.numbers([26, conn.to_bits()]),
-            Action::Datagram { to, data, .. } => {
+            Action::Datagram(Outbound { to, data, .. }) => {
                 self.numbers([27, u64::from(to.port())]);
                 self.bytes(data);
             }
@@ -140,7 +141,7 @@ pub(crate) fn describe_event(event: &Event) -> String {
         Event::Received { conn, data } => format!("received {conn} {} B", data.len()),
         Event::Sent { conn, len } => format!("sent {conn} {len} B"),
         Event::Closed { conn, reason } => format!("closed {conn} {reason}"),
-        Event::Datagram { from, data } => format!("datagram {from} {} B", data.len()),
+        Event::Datagram(Inbound { from, data, .. }) => format!("datagram {from} {} B", data.len()),
         Event::Undelivered { to, reason } => format!("undelivered {to} {reason}"),
         Event::Multicast { from, data } => format!("multicast {from} {} B", data.len()),
         Event::Done { op, result } => format!("done {op} {}", describe_result(result)),
@@ -156,7 +157,7 @@ pub(crate) fn describe_action(action: &Action) -> String {
         Action::Send { conn, data } => format!("> send {conn} {} B", data.len()),
         Action::Read { conn, credit } => format!("> read {conn} {credit} B"),
         Action::Close { conn } => format!("> close {conn}"),
-        Action::Datagram { to, data, .. } => format!("> datagram {to} {} B", data.len()),
+        Action::Datagram(Outbound { to, data, .. }) => format!("> datagram {to} {} B", data.len()),
         Action::Disk { op, job, .. } => format!("> disk {op} {}", describe_job(job)),
         Action::Resolve { op, host, .. } => format!("> resolve {op} {host}"),
         Action::Http { op, request, .. } => format!("> http {op} {}", request.url),

@@ -102,7 +102,7 @@ fn changed(actions: &[Action]) -> Vec<TorrentId> {
             | Action::Send { .. }
             | Action::Read { .. }
             | Action::Close { .. }
-            | Action::Datagram { .. }
+            | Action::Datagram(_)
             | Action::Disk { .. }
             | Action::Resolve { .. }
             | Action::Http { .. }

@@ -17,6 +17,7 @@ use crate::address::is_believable;
 use crate::address::is_dialable;
 use crate::command::Reply;
 use crate::ctx::Ctx;
+use crate::datagram::Outbound;
 use crate::error::CommandError;
 use crate::id::RequestId;
 use crate::limits;
@@ -87,11 +88,7 @@ impl Dht {
         self.counters.sent += data.len() as u64;
         self.counters.queries_sent += 1;
         let data = Bytes::from(data);
-        ctx.push(Action::Datagram {
-            to,
-            data,
-            torrent: None,
-        });
+        ctx.push(Action::Datagram(Outbound::new(to, data)));
         self.queries.insert(
             transaction,
             Pending {

@@ -15,6 +15,7 @@ use crate::action::Action;
 use crate::address::is_believable;
 use crate::address::is_dialable;
 use crate::ctx::Ctx;
+use crate::datagram::Outbound;
 use crate::limits::DHT_BUCKET;
 use crate::metainfo::InfoHash;
 use crate::wire::krpc::{
@@ -88,11 +89,7 @@ impl Dht {
         self.counters.sent += data.len() as u64;
         self.counters.served += 1;
         let data = Bytes::from(data);
-        ctx.push(Action::Datagram {
-            to: from,
-            data,
-            torrent: None,
-        });
+        ctx.push(Action::Datagram(Outbound::new(from, data)));
         if !message.read_only {
             self.on_querier(ctx, query.sender, from);
         }

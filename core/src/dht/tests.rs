@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::command::{Command, Reply};
+use crate::datagram::Outbound;
 use crate::id::RequestId;
 use crate::metainfo::InfoHash;
 use crate::wire::krpc::{Body, Fault, Message, Method, PutMutable, Query, Response, Want, code};
@@ -123,8 +124,8 @@ impl Network {
         let from = this.address;
         for action in actions.drain() {
             match action {
-                Action::Datagram { .. } if self.down => {}
-                Action::Datagram { to, data, .. } => {
+                Action::Datagram(_) if self.down => {}
+                Action::Datagram(Outbound { to, data, .. }) => {
                     self.sequence += 1;
                     self.packets
                         .insert((self.now + LATENCY, self.sequence), (from, to, data));
@@ -159,7 +160,7 @@ impl Network {
                 self.now = at;
                 let (_, (from, to, data)) = self.packets.pop_first().unwrap();
                 match self.by_address.get(&to).copied() {
-                    Some(host) => self.feed(host, Event::Datagram { from, data }),
+                    Some(host) => self.feed(host, Event::datagram(from, data)),
                     None => self.outside.push((from, to, data)),
                 }
                 true
@@ -209,7 +210,7 @@ impl Network {
         message.encode(&mut data);
         let data = Bytes::from(data);
         self.outside.clear();
-        self.feed(0, Event::Datagram { from, data });
+        self.feed(0, Event::datagram(from, data));
         self.pass(1);
         let mut to_us = self.outside.iter().filter(|(_, to, _)| *to == from);
         to_us.next().map(|(_, _, data)| data.to_vec())
@@ -479,13 +480,7 @@ fn what_goes_to_a_made_up_source_is_bounded() {
         let mut data = Vec::new();
         message.encode(&mut data);
         network.outside.clear();
-        network.feed(
-            0,
-            Event::Datagram {
-                from: victim,
-                data: data.into(),
-            },
-        );
+        network.feed(0, Event::datagram(victim, data.into()));
         network.now = network.now + Duration::from_millis(12);
         while network.step(network.now) {}
         sent += network
@@ -550,36 +545,12 @@ fn answers_count_only_from_where_the_question_went() {
         message.encode(&mut data);
         Bytes::from(data)
     };
-    network.feed(
-        0,
-        Event::Datagram {
-            from: stranger(7),
-            data: answer(query.transaction),
-        },
-    );
-    network.feed(
-        0,
-        Event::Datagram {
-            from: router,
-            data: answer(b"abcd"),
-        },
-    );
-    network.feed(
-        0,
-        Event::Datagram {
-            from: router,
-            data: answer(b""),
-        },
-    );
+    network.feed(0, Event::datagram(stranger(7), answer(query.transaction)));
+    network.feed(0, Event::datagram(router, answer(b"abcd")));
+    network.feed(0, Event::datagram(router, answer(b"")));
     assert_eq!(network.status(0).counters.stray, 3);
     assert_eq!(network.status(0).v4.nodes, 0);
-    network.feed(
-        0,
-        Event::Datagram {
-            from: router,
-            data: answer(query.transaction),
-        },
-    );
+    network.feed(0, Event::datagram(router, answer(query.transaction)));
     assert_eq!(network.status(0).v4.nodes, 1);
     network.pass(20);
     assert!(network.outside.iter().any(|(_, to, _)| *to == stranger(2)));
@@ -839,7 +810,7 @@ fn garbage_is_counted_and_changes_nothing() {
     ] {
         let from = stranger(1);
         let data = Bytes::from_static(data);
-        network.feed(0, Event::Datagram { from, data });
+        network.feed(0, Event::datagram(from, data));
     }
     assert_eq!(network.status(0).counters.malformed, 4);
     assert_eq!(network.status(0).v4.nodes, 2);

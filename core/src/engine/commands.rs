@@ -64,6 +64,10 @@ impl Engine {
                 torrent: Some(torrent),
                 limits,
             } => self.with(torrent, |torrent, ctx| torrent.set_limits(ctx, limits)),
+            Command::SetTransports(transports) => {
+                self.set_transports(transports);
+                Ok(Reply::Done)
+            }
             Command::SetLimits {
                 torrent: None,
                 limits,

@@ -18,6 +18,7 @@ use crate::peer::Introduction;
 use crate::peer::handshake::Progress;
 use crate::signal::Signal;
 use crate::torrent::Torrent;
+use crate::transport::Transport;
 use crate::wire::handshake::{Handshake, PeerId, Reserved};
 
 /// While all places are taken, strangers may be in one of so many, and one more.
@@ -25,9 +26,21 @@ const STRANGERS_SHARE: u32 = 16;
 
 impl Engine {
     pub(super) fn on_incoming(&mut self, ticket: Ticket, from: SocketAddr) {
+        match self.admit(from, Transport::Tcp) {
+            Some(conn) => {
+                self.shared.push(Action::Accept { ticket, conn });
+                self.begin_greeting(conn);
+            }
+            None => self.shared.push(Action::Refuse { ticket }),
+        }
+    }
+
+    /// Takes in who has dialled us, if it is welcome.
+    pub(super) fn admit(&mut self, from: SocketAddr, transport: Transport) -> Option<ConnId> {
         let welcome = self.shutdown.is_none()
             && !self.is_down
             && self.torrents.len() > 0
+            && self.shared.config.transports.contain(transport)
             && !self.shared.banned.contains(from.ip())
             && self
                 .shared
@@ -36,13 +49,10 @@ impl Engine {
             && self.make_room(from.ip());
         if !welcome {
             self.shared.stats.refused += 1;
-            self.shared.push(Action::Refuse { ticket });
-            return;
+            return None;
         }
-        let conn = self.shared.connections.accept(from);
         self.shared.stats.connections += 1;
-        self.shared.push(Action::Accept { ticket, conn });
-        self.begin_greeting(conn);
+        Some(self.shared.connections.accept(from, transport))
     }
 
     /// Sees to it that one more connection can come in from this address. Says whether it can.
@@ -114,13 +124,14 @@ impl Engine {
             return;
         };
         let torrent = greeting.torrent();
+        self.outrun_rival(conn);
         self.send_handshake(conn, torrent);
         self.begin_greeting(conn);
         self.dial_soon();
     }
 
     /// Allows a handshake to be received, and bounds the time that it may take.
-    fn begin_greeting(&mut self, conn: ConnId) {
+    pub(super) fn begin_greeting(&mut self, conn: ConnId) {
         let Some(Conn::Greeting(greeting)) = self.shared.connections.get_mut(conn) else {
             return;
         };
@@ -208,6 +219,7 @@ impl Engine {
             conn,
             address: greeting.address,
             incoming: greeting.is_incoming(),
+            transport: greeting.transport,
             id,
             reserved,
             // What lies behind the handshake is taken off the credit when the peer has it.
@@ -235,8 +247,10 @@ impl Engine {
             && !greeting.is_incoming()
             && let Some(torrent) = greeting.torrent()
         {
-            let address = greeting.address;
-            if let Some(torrent) = self.torrents.get_mut(torrent) {
+            let (address, rival) = (greeting.address, greeting.rival);
+            if rival.is_some_and(|rival| self.shared.connections.part(rival)) {
+                // The other transport may still bring us there.
+            } else if let Some(torrent) = self.torrents.get_mut(torrent) {
                 torrent.dial_failed(&mut self.shared, address, error);
             }
         }
@@ -321,15 +335,8 @@ impl Engine {
             };
             match torrent.next_candidate(&mut self.shared) {
                 Some(address) => {
-                    let conn = self
-                        .shared
-                        .connections
-                        .dial(id, address, &mut self.shared.actions);
-                    self.shared.stats.connections += 1;
-                    self.shared.timers.set(
-                        Timer::Conn(conn),
-                        self.shared.now + self.shared.config.connect_timeout,
-                    );
+                    let known = torrent.transport_of(address);
+                    self.dial_peer(id, address, known);
                 }
                 None => {
                     torrent.seek_peers(&mut self.shared);

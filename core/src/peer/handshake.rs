@@ -5,8 +5,9 @@ use core::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::error::{Blame, Incompatibility, Misbehaviour};
-use crate::id::TorrentId;
+use crate::id::{ConnId, TorrentId};
 use crate::metainfo::InfoHash;
+use crate::transport::Transport;
 use crate::wire::handshake::{Handshake, HandshakeDecoder, PeerId, Reserved};
 
 /// A connection that is being made or introduced.
@@ -17,6 +18,11 @@ pub(crate) struct Greeting {
     decoder: HandshakeDecoder,
     pub(crate) credit: u32,
     pub(crate) unsent: u64,
+    pub(crate) transport: Transport,
+    /// It is dialled by another transport as well if it does not answer soon.
+    pub(crate) may_have_rival: bool,
+    /// The connection by which the same peer is dialled at the same time.
+    pub(crate) rival: Option<ConnId>,
     /// Its number among the strangers, if it dialled us.
     pub(crate) arrival: u64,
 }
@@ -50,10 +56,13 @@ pub(crate) enum Progress {
 }
 
 impl Greeting {
-    pub(crate) fn new(address: SocketAddr, stage: Stage) -> Self {
+    pub(crate) fn new(address: SocketAddr, stage: Stage, transport: Transport) -> Self {
         Self {
             address,
             stage,
+            transport,
+            may_have_rival: false,
+            rival: None,
             decoder: HandshakeDecoder::new(),
             credit: 0,
             unsent: 0,

@@ -26,6 +26,7 @@ use crate::peer::upload::UploadQueue;
 use crate::rate::Rate;
 use crate::status::{PeerSource, PeerStatus};
 use crate::time::Instant;
+use crate::transport::Transport;
 use crate::wire::handshake::{PeerId, Reserved};
 use crate::wire::{Decoder, Message};
 
@@ -44,6 +45,7 @@ pub(crate) struct Peer {
     /// Where the peer can be dialled, as far as it is known.
     pub(crate) dial_address: Option<SocketAddr>,
     pub(crate) incoming: bool,
+    pub(crate) transport: Transport,
     /// How it was found.
     pub(crate) source: PeerSource,
     pub(crate) id: PeerId,
@@ -145,6 +147,7 @@ pub(crate) struct Introduction {
     pub(crate) conn: ConnId,
     pub(crate) address: SocketAddr,
     pub(crate) incoming: bool,
+    pub(crate) transport: Transport,
     pub(crate) id: PeerId,
     pub(crate) reserved: Reserved,
     /// Bytes that the driver may still receive.
@@ -165,6 +168,7 @@ impl Peer {
             conn,
             address,
             incoming,
+            transport,
             id,
             reserved,
             credit,
@@ -178,8 +182,10 @@ impl Peer {
         Self {
             conn,
             address,
-            dial_address: (!incoming).then_some(address),
+            // Who comes by uTP comes from the port where it listens.
+            dial_address: (!incoming || transport == Transport::Utp).then_some(address),
             incoming,
+            transport,
             source: PeerSource::Incoming,
             id,
             fast: reserved.fast(),
@@ -372,6 +378,7 @@ impl Peer {
             address: self.address,
             client: self.client.clone(),
             incoming: self.incoming,
+            transport: self.transport,
             source: self.source,
             am_choking: self.am_choking,
             am_interested: self.am_interested,

@@ -12,6 +12,7 @@ use crate::id::ConnId;
 use crate::limits::MAX_CANDIDATES;
 use crate::status::PeerSource;
 use crate::time::Instant;
+use crate::transport::Transport;
 
 /// How long after a first failure an address is dialled again, and after a connection that was of
 /// use. Doubles with each failure.
@@ -103,6 +104,8 @@ struct Entry {
     introducer: Option<ConnId>,
     /// Whether it is said to want nothing.
     is_seed: bool,
+    /// By what it was reached, or is said to be.
+    transport: Option<Transport>,
     /// Attempts and connections in a row that were of no use.
     failures: u8,
     /// The last connection was of use.
@@ -238,6 +241,7 @@ impl Candidates {
             sources: Sources::of(source),
             introducer,
             is_seed,
+            transport: None,
             failures: 0,
             proven: false,
             priority: self.priority(address),
@@ -357,9 +361,24 @@ impl Candidates {
     }
 
     /// There is a peer at the address, and we are connected.
-    pub(crate) fn on_connected(&mut self, address: SocketAddr) {
+    pub(crate) fn on_connected(&mut self, address: SocketAddr, transport: Transport) {
         self.denied = false;
-        self.change(canonical(address), |entry| entry.state = State::Connected);
+        self.change(canonical(address), |entry| {
+            entry.state = State::Connected;
+            entry.transport = Some(transport);
+        });
+    }
+
+    /// An address is said to be reached by a transport. What was tried counts for more.
+    pub(crate) fn suggest(&mut self, address: SocketAddr, transport: Transport) {
+        if let Some(entry) = self.entries.get_mut(&canonical(address)) {
+            entry.transport.get_or_insert(transport);
+        }
+    }
+
+    /// By what an address was reached, or is said to be.
+    pub(crate) fn transport(&self, address: SocketAddr) -> Option<Transport> {
+        self.entries.get(&canonical(address))?.transport
     }
 
     /// It was the embedder's policy that the last one failed by.
@@ -453,6 +472,7 @@ impl Candidates {
         self.change(address, |entry| {
             let doublings = u32::from(entry.failures);
             entry.failures = entry.failures.saturating_add(1);
+            entry.transport = None;
             let wait = base.saturating_mul(1 << doublings.min(16)).min(MAX_RETRY);
             entry.state = State::Waiting(now + wait);
             forget = entry.failures >= MAX_FAILURES && !entry.sources.contains(PeerSource::User);

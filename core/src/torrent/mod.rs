@@ -83,6 +83,7 @@ use crate::torrent::phase::{Activity, Course, Fetching, Phase};
 use crate::torrent::swarm::Swarm;
 use crate::torrent::trade::Trade;
 use crate::tracker::{Facts, UdpOutcome};
+use crate::transport::Transport;
 
 /// What trackers are told to be missing while nobody knows how much it is: enough not to be taken for a
 /// seed, and what others tell, too.
@@ -666,6 +667,11 @@ impl Torrent {
         reason: CloseReason,
     ) {
         self.trade.dial_ended(ctx, address, reason);
+    }
+
+    /// By what an address was reached, or is said to be.
+    pub(crate) fn transport_of(&self, address: SocketAddr) -> Option<Transport> {
+        self.trade.swarm.candidates.transport(address)
     }
 
     /// Dialling, or the handshake after it, came to nothing.

@@ -16,6 +16,7 @@ use crate::peer::Peer;
 use crate::shared::Shared;
 use crate::time::Instant;
 use crate::torrent::trade::Trade;
+use crate::transport::Transport;
 use crate::wire::{Message, PexFlags, PexMessage};
 
 /// How often a peer is told at most (BEP 11).
@@ -113,6 +114,9 @@ impl Trade {
                 self.swarm
                     .candidates
                     .introduce(address, conn, is_seed, ctx.now);
+                if flags.contains(PexFlags::UTP) {
+                    self.swarm.candidates.suggest(address, Transport::Utp);
+                }
             }
         }
         self.seek_peers(ctx);
@@ -125,5 +129,6 @@ fn flags(peer: &Peer) -> PexFlags {
         .with(PexFlags::ENCRYPTION, peer.encryption)
         .with(PexFlags::SEED, peer.is_seed() || peer.upload_only)
         .with(PexFlags::HOLEPUNCH, peer.extensions.holepunch != 0)
+        .with(PexFlags::UTP, peer.transport == Transport::Utp)
         .with(PexFlags::REACHABLE, !peer.incoming)
 }

@@ -118,7 +118,7 @@ impl Trade {
             let candidates = &mut self.swarm.candidates;
             let source = candidates.source(introduction.address);
             peer.source = source.unwrap_or(peer.source);
-            candidates.on_connected(introduction.address);
+            candidates.on_connected(introduction.address, introduction.transport);
         }
         ctx.notify(Notice::PeerConnected {
             torrent: self.id,

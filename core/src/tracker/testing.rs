@@ -14,6 +14,7 @@ use super::udp::{UdpOutcome, UdpTrackers};
 use crate::action::{Action, Actions};
 use crate::config::Config;
 use crate::ctx::{Ctx, Identity, Op, Timer};
+use crate::datagram::Outbound;
 use crate::event::{ContactError, HttpReply, OpResult, Undelivered};
 use crate::gate::Gate;
 use crate::id::{OpId, TorrentId};
@@ -348,7 +349,7 @@ impl Client {
                     url: request.url,
                     timeout_ms: request.timeout_ms,
                 }),
-                Action::Datagram { to, data, .. } => self.datagrams.push((to, data)),
+                Action::Datagram(Outbound { to, data, .. }) => self.datagrams.push((to, data)),
                 Action::Cancel { op } => {
                     self.exchanges.retain(|exchange| exchange.op != op);
                     self.cancelled.push(op);

@@ -21,6 +21,7 @@ use super::url::UdpEndpoint;
 use crate::action::Action;
 use crate::address::is_host;
 use crate::ctx::{Ctx, Op, Timer};
+use crate::datagram::Outbound;
 use crate::event::{ContactError, Undelivered};
 use crate::id::{OpId, TorrentId};
 use crate::limits;
@@ -792,11 +793,10 @@ fn fresh_transaction(ctx: &mut Ctx<'_>, taken: &BTreeMap<u32, Waiter>) -> u32 {
 fn push_query(ctx: &mut Ctx<'_>, to: SocketAddr, query: &Query, torrent: Option<TorrentId>) {
     let mut data = Vec::new();
     query.encode(&mut data);
-    ctx.push(Action::Datagram {
-        to,
-        data: data.into(),
+    ctx.push(Action::Datagram(Outbound {
         torrent,
-    });
+        ..Outbound::new(to, data.into())
+    }));
 }
 
 /// The first usable address of each family, in the order given.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anabranch_core::action::{DiskJob, Segment};
 use anabranch_core::command::{AddTorrent, Reply};
+use anabranch_core::datagram::{Inbound, Outbound};
 use anabranch_core::error::CommandError;
 use anabranch_core::event::{CloseReason, DiskDone, DiskError, OpResult, Opened, PartialPiece};
 use anabranch_core::id::{ConnId, RequestId, StorageKey, Ticket, TorrentId};
@@ -17,7 +18,7 @@ use anabranch_core::{
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
 
-/// How long a byte takes from one host to another.
+/// The same, unless it is chosen.
 const LATENCY: Duration = Duration::from_millis(5);
 
 /// A torrent of one file, and what is in it.
@@ -107,8 +108,19 @@ pub(crate) struct World {
     pub(crate) hosts: Vec<Host>,
     queue: BTreeMap<(Instant, u64), (usize, Delivery)>,
     sequence: u64,
+    /// How long a byte takes from one host to another.
+    pub(crate) latency: Duration,
     /// Largest number of bytes that arrive together.
     pub(crate) chunk: usize,
+    /// Whether packets get through, and which of them do not: one in so many.
+    pub(crate) carries_packets: bool,
+    pub(crate) lost: Option<u64>,
+    /// Packets that were sent.
+    pub(crate) packets: u64,
+    /// Connections that were dialled by TCP.
+    pub(crate) dialled: u64,
+    /// Whether anybody is reached by TCP.
+    pub(crate) carries_streams: bool,
 }
 
 impl World {
@@ -119,6 +131,12 @@ impl World {
             queue: BTreeMap::new(),
             sequence: 0,
             chunk: 100_000,
+            latency: LATENCY,
+            carries_packets: true,
+            lost: None,
+            packets: 0,
+            dialled: 0,
+            carries_streams: true,
         }
     }
 
@@ -320,7 +338,7 @@ impl World {
             }
             Delivery::Established { conn, peer } => {
                 let Some(pipe) = self.hosts[host].conns.get_mut(&conn) else {
-                    self.schedule(LATENCY, peer.0, Delivery::Ended { conn: peer.1 });
+                    self.schedule(self.latency, peer.0, Delivery::Ended { conn: peer.1 });
                     return;
                 };
                 pipe.peer = Some(peer);
@@ -393,10 +411,14 @@ impl World {
     fn perform(&mut self, host: usize, action: Action) {
         match action {
             Action::Connect { conn, to, .. } => {
+                self.dialled += 1;
                 self.hosts[host].conns.insert(conn, Pipe::default());
+                if !self.carries_streams {
+                    return;
+                }
                 match self.hosts.iter().position(|other| other.address == to) {
                     Some(other) => {
-                        self.schedule(LATENCY, other, Delivery::Dial { from: host, conn })
+                        self.schedule(self.latency, other, Delivery::Dial { from: host, conn })
                     }
                     None => {
                         self.hosts[host].conns.remove(&conn);
@@ -404,7 +426,7 @@ impl World {
                             conn,
                             reason: CloseReason::Refused,
                         };
-                        self.schedule(LATENCY, host, Delivery::Event(event));
+                        self.schedule(self.latency, host, Delivery::Event(event));
                     }
                 }
             }
@@ -424,7 +446,7 @@ impl World {
                     conn: peer.1,
                     peer: (host, conn),
                 };
-                self.schedule(LATENCY, peer.0, established);
+                self.schedule(self.latency, peer.0, established);
             }
             Action::Refuse { ticket } => {
                 let (other, conn) = self.hosts[host]
@@ -436,7 +458,7 @@ impl World {
                     conn,
                     reason: CloseReason::Reset,
                 };
-                self.schedule(LATENCY, other, Delivery::Event(event));
+                self.schedule(self.latency, other, Delivery::Event(event));
             }
             Action::Send { conn, data } => {
                 let len = data.len() as u64;
@@ -445,7 +467,7 @@ impl World {
                     .get(&conn)
                     .expect("sends only while open");
                 if let Some((other, theirs)) = pipe.peer {
-                    self.schedule(LATENCY, other, Delivery::Bytes { conn: theirs, data });
+                    self.schedule(self.latency, other, Delivery::Bytes { conn: theirs, data });
                 }
                 self.schedule(
                     Duration::from_micros(10),
@@ -472,7 +494,7 @@ impl World {
                 };
                 self.schedule(Duration::ZERO, host, Delivery::Event(event));
                 if let Some((other, theirs)) = pipe.and_then(|pipe| pipe.peer) {
-                    self.schedule(LATENCY, other, Delivery::Ended { conn: theirs });
+                    self.schedule(self.latency, other, Delivery::Ended { conn: theirs });
                 }
             }
             Action::Disk { op, job, .. } => {
@@ -485,14 +507,41 @@ impl World {
                     op,
                     result: OpResult::Cancelled,
                 };
-                self.schedule(LATENCY, host, Delivery::Event(event));
+                self.schedule(self.latency, host, Delivery::Event(event));
             }
-            Action::Cancel { .. } | Action::Datagram { .. } => {}
+            Action::Datagram(outbound) => self.send_packets(host, &outbound),
+            Action::Cancel { .. } => {}
             Action::Reply { request, result } => {
                 let before = self.hosts[host].replies.insert(request, result);
                 assert!(before.is_none(), "a request is answered once");
             }
             Action::Notify(notice) => self.hosts[host].notices.push(notice),
+        }
+    }
+}
+
+impl World {
+    /// Packets arrive in order, each by itself, unless it is their turn to be lost.
+    fn send_packets(&mut self, host: usize, outbound: &Outbound) {
+        let from = self.hosts[host].address;
+        let to = self
+            .hosts
+            .iter()
+            .position(|other| other.address == outbound.to);
+        for data in outbound.packets() {
+            self.packets += 1;
+            let is_lost = self
+                .lost
+                .is_some_and(|each| self.packets.is_multiple_of(each));
+            if let (Some(to), false) = (to, is_lost || !self.carries_packets) {
+                let event = Event::Datagram(Inbound::new(from, data));
+                self.schedule(self.latency, to, Delivery::Event(event));
+            }
+        }
+        if outbound.is_counted {
+            let len = outbound.data.len() as u64;
+            let flushed = Delivery::Event(Event::Flushed { len });
+            self.schedule(Duration::from_micros(10), host, flushed);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use anabranch_driver::engine::datagram::{Inbound, Outbound};
 use anabranch_driver::engine::dht::{DhtCommand, DhtStatus, NodeId, NodeInfo};
 use anabranch_driver::engine::id::RequestId;
 use anabranch_driver::engine::limits::{DHT_BUCKET, MAX_DHT_PEERS, MAX_DHT_TORRENTS};
@@ -169,7 +170,7 @@ impl Bench {
     fn sent(&mut self) -> Vec<(SocketAddr, Bytes)> {
         let drained = self.actions.drain();
         let sent = drained.filter_map(|action| {
-            if let Action::Datagram { to, data, .. } = action {
+            if let Action::Datagram(Outbound { to, data, .. }) = action {
                 Some((to, data))
             } else {
                 None
@@ -211,7 +212,7 @@ impl Bench {
                 ..Response::default()
             };
             let data = encode(message.transaction, Body::Response(response));
-            self.feed(Event::Datagram { from: to, data });
+            self.feed(Event::datagram(to, data));
             asked.extend(self.sent());
         }
     }
@@ -223,7 +224,7 @@ impl Bench {
             let torrent = number / each;
             let from = address(false, 0x10_0000 + number as u32);
             let query = self.announce(from, torrent);
-            self.feed(Event::Datagram { from, data: query });
+            self.feed(Event::datagram(from, query));
             self.sent();
         }
     }
@@ -233,7 +234,7 @@ impl Bench {
         let info_hash = info_hash(torrent);
         let data = query(get_peers(info_hash));
         self.sent();
-        self.feed(Event::Datagram { from, data });
+        self.feed(Event::datagram(from, data));
         let answers = self.sent();
         let answer = answers.iter().find(|(to, _)| *to == from);
         let (_, answer) = answer.expect("an answer");
@@ -275,9 +276,9 @@ impl Bench {
         let (before, begin) = (counting::calls(), cpu());
         let (mut answers, mut bytes) = (0, 0);
         for (from, data) in asked {
-            self.feed(Event::Datagram { from, data });
+            self.feed(Event::datagram(from, data));
             for action in self.actions.drain() {
-                if let Action::Datagram { to, data, .. } = action
+                if let Action::Datagram(Outbound { to, data, .. }) = action
                     && to == from
                 {
                     answers += 1;

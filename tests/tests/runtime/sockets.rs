@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anabranch_driver::engine::action::{HttpRequest, LocalPaths};
 use anabranch_driver::engine::command::Reply;
+use anabranch_driver::engine::datagram::{Inbound, Outbound};
 use anabranch_driver::engine::event::{CloseReason, ContactError, OpResult, Undelivered};
 use anabranch_driver::engine::{Action, Command, Event, Reason, Wake};
 use anabranch_driver::{LoopOptions, Policy, Purpose};
@@ -485,12 +486,8 @@ pub(crate) fn a_machine_that_is_always_busy_leaves_room_for_the_rest<S: Subject>
 pub(crate) fn packets_go_both_ways_from_the_port_that_listens<S: Subject>() {
     let running = start::<S, _>(
         move |_, event, actions| {
-            if let Event::Datagram { from, data } = event {
-                actions.push(Action::Datagram {
-                    to: from,
-                    data,
-                    torrent: None,
-                });
+            if let Event::Datagram(Inbound { from, data, .. }) = event {
+                actions.push(Action::Datagram(Outbound::new(from, data)));
             }
             Wake::Idle
         },
@@ -516,11 +513,7 @@ pub(crate) fn packets_that_do_not_arrive_are_reported<S: Subject>() {
     drop(taken);
     let refused = SocketAddr::from(([127, 0, 0, 9], 9));
     let v6 = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9));
-    let packet = |to| Action::Datagram {
-        to,
-        data: pattern(10).into(),
-        torrent: None,
-    };
+    let packet = |to| Action::Datagram(Outbound::new(to, pattern(10).into()));
     let options = LoopOptions::new().policy(AllBut(refused));
     let last = listens.local_addr().expect("bound");
     let actions = [refused, v6, free, free, last].map(packet);
@@ -545,7 +538,7 @@ pub(crate) fn packets_that_do_not_arrive_are_reported<S: Subject>() {
     assert_eq!((len, from), (10, running.address));
     listens.send_to(&[1], running.address).expect("sent");
     wait_for(&events, |event| match event {
-        Event::Datagram { from, .. } => (from == last).then_some(()),
+        Event::Datagram(Inbound { from, .. }) => (from == last).then_some(()),
         _ => None,
     });
     running.stop();

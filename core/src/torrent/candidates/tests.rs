@@ -202,7 +202,7 @@ fn a_useful_peer_is_sought_again_soon_and_a_useless_one_later() {
     let mut candidates = candidates();
     candidates.add(nth(1), PeerSource::Tracker, NOW);
     assert_eq!(candidates.pick(NOW, false, any), Some(nth(1)));
-    candidates.on_connected(nth(1));
+    candidates.on_connected(nth(1), Transport::Tcp);
     assert_eq!((candidates.connecting(), candidates.len()), (0, 0));
     // To fail is no news about one that is connected.
     candidates.on_failed(nth(1), NOW);
@@ -221,7 +221,7 @@ fn a_peer_that_we_stopped_on_is_sought_again_at_once() {
     candidates.add(nth(1), PeerSource::Tracker, NOW);
     candidates.pick(NOW, false, any);
     for useful in [false, true] {
-        candidates.on_connected(nth(1));
+        candidates.on_connected(nth(1), Transport::Tcp);
         candidates.on_stopped(nth(1), useful, NOW);
         assert_eq!(candidates.pick(NOW, false, any), Some(nth(1)));
     }
@@ -337,7 +337,7 @@ quickcheck! {
                     let picked = candidates.pick(now, false, any);
                     assert_eq!(picked.is_some(), due == Some(now));
                 }
-                5 => candidates.on_connected(who),
+                5 => candidates.on_connected(who, Transport::Utp),
                 6 => candidates.on_failed(who, now),
                 7 => candidates.on_closed(who, number > 99, now),
                 8 => candidates.forget_attempts(now),

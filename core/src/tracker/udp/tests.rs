@@ -5,6 +5,7 @@ use alloc::{format, vec};
 use quickcheck::quickcheck;
 
 use super::*;
+use crate::datagram::Outbound;
 use crate::id::TorrentId;
 use crate::tracker::testing::{World, torrent};
 use crate::wire::PeerId;
@@ -150,7 +151,7 @@ impl Rig {
     fn collect(&mut self) {
         for action in self.world.drain() {
             match action {
-                Action::Datagram { to, data, .. } => self.datagrams.push((
+                Action::Datagram(Outbound { to, data, .. }) => self.datagrams.push((
                     self.world.now.since(self.begin).as_secs(),
                     to,
                     Query::decode(&data).unwrap(),

@@ -13,11 +13,15 @@ use sha1::{Digest, Sha1};
 use super::limits::{
     COOKIE_AGE, ENDED_AGE, FIRST_WINDOW, MAX_ANSWERS, MAX_ENDED, MAX_HALF_OPEN, RESETS_PER_SECOND,
 };
+use crate::id::SocketId;
 use crate::rng::Rng;
 use crate::time::Instant;
 use crate::wire::utp::{Header, Kind};
 
 type Place = (SocketAddr, u16);
+
+/// To whom, and by which socket.
+pub(super) type Way = (SocketAddr, Option<SocketId>);
 
 /// What a packet of an unknown connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,8 +94,8 @@ pub(super) struct Answers {
     /// The numbers of SYNs that were answered.
     half_open: Memory<u16>,
     /// The last words of connections that have ended.
-    ended: Memory<Header>,
-    queue: VecDeque<(SocketAddr, Header)>,
+    ended: Memory<(Option<SocketId>, Header)>,
+    queue: VecDeque<(Way, Header)>,
     /// Resets in the present second.
     resets: (u64, u32),
 }
@@ -130,7 +134,8 @@ impl Answers {
     }
 
     /// Answers a SYN. Whether there was room for the answer.
-    pub(super) fn greet(&mut self, now: Instant, from: SocketAddr, syn: &Header) -> bool {
+    pub(super) fn greet(&mut self, now: Instant, way: Way, syn: &Header) -> bool {
+        let (from, _) = way;
         let place = (from, syn.connection.wrapping_add(1));
         self.half_open.insert(now, place, syn.seq);
         let number = self.number(from, syn.connection, syn.seq, Self::age(now));
@@ -143,22 +148,18 @@ impl Answers {
             seq: number,
             ack: syn.seq,
         };
-        self.push(from, answer)
+        self.push(way, answer)
     }
 
     /// Finds out what a packet of an unknown connection is.
-    pub(super) fn recognise(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        header: &Header,
-    ) -> Greeting {
+    pub(super) fn recognise(&mut self, now: Instant, way: Way, header: &Header) -> Greeting {
+        let (from, _) = way;
         let place = (from, header.connection);
-        if let Some(mut word) = self.ended.get(now, ENDED_AGE, place) {
+        if let Some((socket, mut word)) = self.ended.get(now, ENDED_AGE, place) {
             // Nobody waits for an answer to an acknowledgement.
             if header.kind != Kind::State {
                 word.kind = Kind::State;
-                self.push(from, word);
+                self.push((from, way.1.or(socket)), word);
             }
             return Greeting::Ended;
         }
@@ -178,7 +179,7 @@ impl Answers {
     }
 
     /// Tells the sender of a packet that there is no such connection. Whether there was room for that.
-    pub(super) fn refuse(&mut self, now: Instant, from: SocketAddr, header: &Header) -> bool {
+    pub(super) fn refuse(&mut self, now: Instant, way: Way, header: &Header) -> bool {
         let second = now.as_nanos() / 1_000_000_000;
         if self.resets.0 != second {
             self.resets = (second, 0);
@@ -196,15 +197,15 @@ impl Answers {
             seq: 0,
             ack: header.seq,
         };
-        self.push(from, answer)
+        self.push(way, answer)
     }
 
     /// A connection has ended, and answers with that for a while.
-    pub(super) fn ended(&mut self, now: Instant, addr: SocketAddr, local: u16, word: Header) {
-        self.ended.insert(now, (addr, local), word);
+    pub(super) fn ended(&mut self, now: Instant, (addr, socket): Way, local: u16, word: Header) {
+        self.ended.insert(now, (addr, local), (socket, word));
     }
 
-    pub(super) fn push(&mut self, to: SocketAddr, header: Header) -> bool {
+    pub(super) fn push(&mut self, to: Way, header: Header) -> bool {
         let has_room = self.queue.len() < MAX_ANSWERS;
         if has_room {
             self.queue.push_back((to, header));
@@ -212,7 +213,7 @@ impl Answers {
         has_room
     }
 
-    pub(super) fn pop(&mut self) -> Option<(SocketAddr, Header)> {
+    pub(super) fn pop(&mut self) -> Option<(Way, Header)> {
         self.queue.pop_front()
     }
 

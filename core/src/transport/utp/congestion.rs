@@ -58,7 +58,7 @@ pub struct Lost {
 }
 
 /// Decides how much of one connection may be under way. It is told the time, and keeps none.
-pub trait Congestion: fmt::Debug + Send {
+pub trait Congestion: fmt::Debug + Send + Sync {
     /// Something was acknowledged.
     fn acked(&mut self, acked: &Acked);
     /// Something was lost.

@@ -21,6 +21,7 @@ use super::pacing::Pacer;
 use super::receive::{Arrival, Receiver};
 use super::send::{Outcome, Sender};
 use super::{CloseReason, Config, Event, UtpId, sizes};
+use crate::id::SocketId;
 use crate::time::Instant;
 use crate::wire::utp::{HEADER_LEN, Header, Kind, Packet};
 
@@ -55,6 +56,8 @@ enum Wait {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) addr: SocketAddr,
+    /// The socket that the other end's packets come by, once one has.
+    pub(super) socket: Option<SocketId>,
     /// The id that packets to us carry.
     pub(super) local: u16,
     /// The id that packets to the other end carry.
@@ -129,6 +132,7 @@ impl Connection {
         let packet = u32::from(mtu.current()) - HEADER_LEN as u32;
         Self {
             addr,
+            socket: None,
             local,
             remote: local,
             is_initiator: true,

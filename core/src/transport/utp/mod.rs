@@ -105,11 +105,12 @@ pub use self::vocabulary::{
     UtpId,
 };
 
-use self::answers::{Answers, Greeting};
+use self::answers::{Answers, Greeting, Way};
 use self::conn::{Connection, Lent};
 use self::limits::{
     FLOOR_V4, FLOOR_V6, MAX_PER_ADDRESS, OVERHEAD_V4, OVERHEAD_V6, TIMERS_PER_CALL,
 };
+use crate::id::SocketId;
 use crate::rng::{Rng, Seed};
 use crate::slab::Slab;
 use crate::time::Instant;
@@ -203,6 +204,20 @@ impl Utp {
         arrived_at: Instant,
         events: &mut Vec<Event>,
     ) {
+        self.datagram_by(now, (from, None), datagram, arrived_at, events);
+    }
+
+    /// The same, for a datagram that came by one of several sockets. What answers it, and all that a connection sends
+    /// from its first packet from there on, goes out by the same one.
+    pub fn datagram_by(
+        &mut self,
+        now: Instant,
+        way: (SocketAddr, Option<SocketId>),
+        datagram: &[u8],
+        arrived_at: Instant,
+        events: &mut Vec<Event>,
+    ) {
+        let (from, socket) = way;
         let Ok(packet) = Packet::decode(datagram) else {
             self.stats.malformed += 1;
             return;
@@ -215,13 +230,16 @@ impl Utp {
             Kind::Data | Kind::Fin | Kind::State | Kind::Reset => header.connection,
         };
         if let Some(id) = self.by_key.get(&(from, local)).copied() {
+            if let Some(conn) = self.connections.get_mut(id) {
+                conn.socket = conn.socket.or(socket);
+            }
             self.feed(now, id, arrived_at, &packet, events);
         } else {
             match header.kind {
-                Kind::Syn => self.greeted(now, from, &header),
+                Kind::Syn => self.greeted(now, way, &header),
                 Kind::Reset => self.reset_by_other_id(from, &header),
                 Kind::Data | Kind::Fin | Kind::State => {
-                    self.stranger(now, from, arrived_at, &packet, events);
+                    self.stranger(now, way, arrived_at, &packet, events);
                 }
             }
         }
@@ -268,7 +286,8 @@ impl Utp {
         if let Some(conn) = self.connections.get_mut(id) {
             if conn.is_open {
                 let farewell = conn.farewell(now);
-                self.stats.unanswered += u64::from(!self.answers.push(conn.addr, farewell));
+                let way = (conn.addr, conn.socket);
+                self.stats.unanswered += u64::from(!self.answers.push(way, farewell));
             }
             conn.ended = Some(CloseReason::Aborted);
             self.touch(id);
@@ -319,11 +338,13 @@ impl Utp {
     ) -> Option<Transmit> {
         out.clear();
         self.settle_touched(now, events);
-        if let Some((to, mut header)) = self.answers.pop() {
+        if let Some(((to, socket), mut header)) = self.answers.pop() {
             header.timestamp = delay::micros(now);
             header.encode(&[], out);
             return Some(Transmit {
                 to,
+                id: None,
+                socket,
                 segment: out.len(),
                 may_fragment: false,
             });
@@ -350,11 +371,17 @@ impl Utp {
     /// nothing ever does. It may be in the past, which is at once.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        if self.is_behind
-            || !self.touched.is_empty()
-            || !self.ready.is_empty()
-            || !self.answers.is_empty()
-        {
+        if !self.ready.is_empty() || !self.answers.is_empty() {
+            return Some(Instant::ZERO);
+        }
+        self.deadline_while_full()
+    }
+
+    /// When to call [`settle`](Self::settle) next while the network takes nothing, so that [`transmit`](Self::transmit) has
+    /// to wait.
+    #[must_use]
+    pub fn deadline_while_full(&self) -> Option<Instant> {
+        if self.is_behind || !self.touched.is_empty() {
             return Some(Instant::ZERO);
         }
         self.timers.next().map(|(at, _)| at)
@@ -457,13 +484,13 @@ impl Utp {
     }
 
     /// Somebody wants to connect.
-    fn greeted(&mut self, now: Instant, from: SocketAddr, header: &Header) {
+    fn greeted(&mut self, now: Instant, way: Way, header: &Header) {
         self.stats.syns += 1;
         if !self.config.accept {
-            self.refuse(now, from, header);
+            self.refuse(now, way, header);
             return;
         }
-        let is_taken = self.answers.greet(now, from, header);
+        let is_taken = self.answers.greet(now, way, header);
         self.stats.unanswered += u64::from(!is_taken);
     }
 
@@ -471,36 +498,32 @@ impl Utp {
     fn stranger(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        way: Way,
         arrived_at: Instant,
         packet: &Packet<'_>,
         events: &mut Vec<Event>,
     ) {
         let header = &packet.header;
-        match self.answers.recognise(now, from, header) {
+        let (from, socket) = way;
+        match self.answers.recognise(now, way, header) {
             Greeting::New { syn, first } if self.config.accept && self.has_room(from).is_ok() => {
                 let local = header.connection;
-                let id = self.insert(Connection::accept(
-                    from,
-                    local,
-                    syn,
-                    first,
-                    now,
-                    &self.config,
-                ));
+                let mut conn = Connection::accept(from, local, syn, first, now, &self.config);
+                conn.socket = socket;
+                let id = self.insert(conn);
                 events.push(Event::Incoming { id, from });
                 self.feed(now, id, arrived_at, packet, events);
             }
             Greeting::Ended => {}
             Greeting::New { .. } | Greeting::Unknown => {
                 self.stats.strays += 1;
-                self.refuse(now, from, header);
+                self.refuse(now, way, header);
             }
         }
     }
 
-    fn refuse(&mut self, now: Instant, from: SocketAddr, header: &Header) {
-        self.stats.unanswered += u64::from(!self.answers.refuse(now, from, header));
+    fn refuse(&mut self, now: Instant, way: Way, header: &Header) {
+        self.stats.unanswered += u64::from(!self.answers.refuse(now, way, header));
     }
 
     /// Resets may carry the id that our packets carry: that is all that a stranger knows of a connection.
@@ -576,9 +599,10 @@ impl Utp {
         if reason == CloseReason::Finished {
             // The end's acknowledgement may be lost, and then the end comes again.
             let word = conn.last_word(now);
-            self.answers.ended(now, conn.addr, conn.local, word);
+            let way = (conn.addr, conn.socket);
+            self.answers.ended(now, way, conn.local, word);
             if conn.owes_acknowledgement() {
-                self.stats.unanswered += u64::from(!self.answers.push(conn.addr, word));
+                self.stats.unanswered += u64::from(!self.answers.push(way, word));
             }
         }
         events.push(Event::Closed { id, reason });

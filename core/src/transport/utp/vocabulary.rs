@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::congestion::{Ledbat, MakeCongestion};
 use super::limits::MAX_PER_ADDRESS;
+use crate::id::SocketId;
 use crate::slab::Key;
 
 /// What can be chosen.
@@ -180,6 +181,10 @@ pub enum SendError {
 pub struct Transmit {
     /// To whom.
     pub to: SocketAddr,
+    /// Which connection's they are; none for answers to those who have none.
+    pub id: Option<UtpId>,
+    /// Which socket the other end's packets come by; none before the first one has come.
+    pub socket: Option<SocketId>,
     /// Bytes of each datagram in the buffer; the last one may be shorter.
     pub segment: usize,
     /// Whether what lies between may cut it up. All others must be sent unfragmented where the system can do that, or the

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::super::delay::micros;
 use super::super::limits::{MAX_BATCH, MAX_BATCH_BYTES, MAX_PACKETS};
 use super::super::send::Outgoing;
-use super::super::{Event, Transmit};
+use super::super::{Event, Transmit, UtpId};
 use super::{Connection, Lent};
 use crate::time::Instant;
 use crate::wire::utp::{Extension, HEADER_LEN, Header, Kind, MAX_PADDING, MAX_SELECTIVE};
@@ -94,7 +94,7 @@ impl Connection {
                 ..self.header(Kind::Syn, now, room)
             };
             header.encode(&[], out);
-            return Some(self.batch(out, 0, false));
+            return Some(self.batch(lent.id, out, 0, false));
         }
         // Payload acknowledges as well, but has no room to say what is behind a gap.
         let has_next = |this: &mut Self| {
@@ -102,7 +102,7 @@ impl Connection {
         };
         if self.ack_now && (self.receiver.has_gap() || !has_next(self)) {
             self.state(now, room, out);
-            return Some(self.batch(out, 0, false));
+            return Some(self.batch(lent.id, out, 0, false));
         }
         let mut segment = 0;
         let mut may_fragment = false;
@@ -160,12 +160,14 @@ impl Connection {
                 break;
             }
         }
-        (segment > 0).then(|| self.batch(out, segment, may_fragment))
+        (segment > 0).then(|| self.batch(lent.id, out, segment, may_fragment))
     }
 
-    fn batch(&self, out: &[u8], segment: usize, may_fragment: bool) -> Transmit {
+    fn batch(&self, id: UtpId, out: &[u8], segment: usize, may_fragment: bool) -> Transmit {
         Transmit {
             to: self.addr,
+            id: Some(id),
+            socket: self.socket,
             segment: if segment == 0 { out.len() } else { segment },
             may_fragment,
         }
