@@ -118,7 +118,7 @@ impl Policy for AllowAll {
 /// ```
 /// use anabranch_driver::ByAddress;
 ///
-/// let only_here = ByAddress(|address| address.is_loopback());
+/// let only_here = ByAddress(|address: std::net::IpAddr| address.is_loopback());
 /// # fn is_policy(_: impl anabranch_driver::Policy) {}
 /// # is_policy(only_here);
 /// ```

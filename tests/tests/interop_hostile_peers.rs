@@ -112,7 +112,8 @@ fn flood(wire: &mut Wire, messages: impl IntoIterator<Item = Vec<u8>>) -> io::Re
     Ok(())
 }
 
-/// As many peers as a torrent has places, each in a network of its own, that shake hands and say no more.
+/// As many peers as a torrent has places, but for some that whoever asked before may still hold, each in a network of its
+/// own, that shake hands and say no more.
 fn silent_crowd(setup: &Setup, to: SocketAddr) -> Vec<Wire> {
     let crowd: Vec<Wire> = (0..120)
         .filter_map(|number| {
@@ -121,7 +122,7 @@ fn silent_crowd(setup: &Setup, to: SocketAddr) -> Vec<Wire> {
             Some(wire)
         })
         .collect();
-    assert!(crowd.len() >= 100, "only {} got a place", crowd.len());
+    assert!(crowd.len() >= 95, "only {} got a place", crowd.len());
     crowd
 }
 
