@@ -46,6 +46,7 @@ impl Trace {
             | Event::Closed { .. }
             | Event::Undelivered { .. }
             | Event::Multicast { .. }
+            | Event::Flushed { .. }
             | Event::Datagram(_) => Some(narrator.event(event)),
         });
         match event {
@@ -72,7 +73,7 @@ impl Trace {
                 }
             }
             Event::Undelivered { to, reason } => debug!(%to, %reason, "a packet did not arrive"),
-            Event::Multicast { .. } | Event::Datagram(_) => {
+            Event::Multicast { .. } | Event::Flushed { .. } | Event::Datagram(_) => {
                 if let Some(line) = line {
                     trace!("{line}");
                 }

@@ -435,9 +435,11 @@ pub(crate) fn closed(event: &Event) -> Option<ConnId> {
 mod tests {
     use std::net::SocketAddr;
 
+    use anabranch_core::datagram::Inbound;
     use anabranch_core::event::{
         CloseReason, DiskError, DiskErrorKind, HttpReply, Opened, Undelivered,
     };
+    use anabranch_core::id::SocketId;
     use anabranch_core::id::TorrentId;
     use quickcheck::{Arbitrary, Gen, quickcheck};
 

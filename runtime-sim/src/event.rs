@@ -93,6 +93,8 @@ pub(crate) enum Happening {
     PacketDeliver { to: u32, packet: Box<Packet> },
     /// A packet has come back to a host: nobody listens where it was to go.
     Undelivered { host: u32, to: SocketAddr },
+    /// A host's system has taken packets off its engine's hands.
+    Flushed { host: u32, life: u32, len: u64 },
     /// A request has come to a tracker or a web server.
     Visit(Box<Visit>),
     /// The end of an exchange that no engine asked for, unless it has ended.

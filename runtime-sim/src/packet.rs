@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use anabranch_core::datagram::Outbound;
 use anabranch_core::event::Undelivered;
 use anabranch_core::{Event, Instant};
 use bytes::Bytes;
@@ -9,10 +10,26 @@ use bytes::Bytes;
 use crate::actor::ActorEvent;
 use crate::config::time_for;
 use crate::event::Happening;
-use crate::host::{Flow, Node, Packet};
+use crate::host::{Flow, NetKind, Node, Packet};
 use crate::world::{TRACKER_BIT, World};
 
 impl World {
+    /// An engine sends packets. Its system takes them at once, whatever becomes of them.
+    pub(crate) fn datagrams(&mut self, host: u32, outbound: &Outbound) {
+        if outbound.is_counted {
+            let len = outbound.data.len() as u64;
+            let life = self.life(host);
+            self.queue
+                .push(self.now, Happening::Flushed { host, life, len });
+        }
+        if self.net_fails(host, NetKind::Datagram) {
+            return;
+        }
+        for data in outbound.packets() {
+            self.datagram(host, outbound.to, data);
+        }
+    }
+
     /// A host sends a packet. One that its link has no room for is dropped.
     pub(crate) fn datagram(&mut self, host: u32, to: SocketAddr, data: Bytes) {
         let now = self.now;

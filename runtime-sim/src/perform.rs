@@ -1,7 +1,6 @@
 //! The loop around an engine or an actor: what goes in, what comes out, and what must hold.
 
 use anabranch_core::action::DiskJob;
-use anabranch_core::datagram::Outbound;
 use anabranch_core::event::{CloseReason, OpResult};
 use anabranch_core::id::{ConnId, OpId, StorageKey, TorrentId};
 use anabranch_core::limits::READ_WINDOW;
@@ -233,11 +232,7 @@ impl World {
                     self.close(attached.at, attached.side);
                 }
             }
-            Action::Datagram(Outbound { to, data, .. }) => {
-                if !self.net_fails(host, NetKind::Datagram) {
-                    self.datagram(host, to, data);
-                }
-            }
+            Action::Datagram(outbound) => self.datagrams(host, &outbound),
             Action::Disk { op, torrent, job } => self.disk_job(host, op, torrent, job),
             Action::Resolve { op, host: name, .. } => {
                 self.begin_contact(host, op);
@@ -336,7 +331,7 @@ impl World {
     }
 
     /// Counts what an engine asks of the network. Says whether it fails.
-    fn net_fails(&mut self, host: u32, kind: NetKind) -> bool {
+    pub(crate) fn net_fails(&mut self, host: u32, kind: NetKind) -> bool {
         let host = self.hosts.get_mut(host as usize);
         host.is_some_and(|host| host.contacts.fails(kind))
     }

@@ -67,6 +67,7 @@ impl Trace {
                 self.numbers([9, u64::from(from.port())]);
                 self.bytes(data);
             }
+            Event::Flushed { len } => self.numbers([13, *len]),
             Event::Multicast { from, data } => {
                 self.numbers([11, u64::from(from.port())]);
                 self.bytes(data);
@@ -142,6 +143,7 @@ pub(crate) fn describe_event(event: &Event) -> String {
         Event::Sent { conn, len } => format!("sent {conn} {len} B"),
         Event::Closed { conn, reason } => format!("closed {conn} {reason}"),
         Event::Datagram(Inbound { from, data, .. }) => format!("datagram {from} {} B", data.len()),
+        Event::Flushed { len } => format!("flushed {len} B"),
         Event::Undelivered { to, reason } => format!("undelivered {to} {reason}"),
         Event::Multicast { from, data } => format!("multicast {from} {} B", data.len()),
         Event::Done { op, result } => format!("done {op} {}", describe_result(result)),

@@ -583,6 +583,11 @@ impl World {
             Happening::PacketArrive { to, packet } => self.on_packet_arrive(to, packet),
             Happening::PacketDeliver { to, packet } => self.on_packet_deliver(to, *packet),
             Happening::Undelivered { host, to } => self.on_undelivered(host, to),
+            Happening::Flushed { host, life, len } => {
+                if self.life(host) == life {
+                    self.feed(host, Event::Flushed { len });
+                }
+            }
             Happening::Visit(visit) => self.on_visit(*visit),
             Happening::Fetched { fetch, result } => self.on_fetched(fetch, *result),
             Happening::WebAnswer { web, answer } => self.on_web_answer(web, *answer),

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, ValueHint};
+use anabranch_driver::engine::Transports;
+use clap::{Args, ValueEnum, ValueHint};
 
 use super::path::path;
 use crate::runtime::Choice;
@@ -45,6 +46,11 @@ pub(crate) struct Contacts {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) max_peers: Option<u32>,
 
+    /// By what peers are reached, and reach us. With both, a peer that does not answer by one is tried by the other as
+    /// well.
+    #[arg(long, value_name = "NAME", value_enum, default_value_t)]
+    pub(crate) transport: Transport,
+
     /// Do not tell peers of each other, nor ask them. Private torrents never do.
     #[arg(long)]
     pub(crate) no_pex: bool,
@@ -80,6 +86,28 @@ impl Contacts {
     pub(crate) fn trackers(&self) -> Vec<String> {
         let urls = self.trackers.iter().flat_map(|urls| urls.0.iter());
         urls.cloned().collect()
+    }
+}
+
+/// By what peers are reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    /// TCP alone.
+    Tcp,
+    /// uTP alone, which gives way to everything else on the same link.
+    Utp,
+    /// TCP and uTP.
+    #[default]
+    Both,
+}
+
+impl From<Transport> for Transports {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Tcp => Self::Tcp,
+            Transport::Utp => Self::Utp,
+            Transport::Both => Self::Both,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use anabranch_driver::engine::datagram::{Inbound, Outbound};
+use anabranch_driver::engine::datagram::Outbound;
 use anabranch_driver::engine::dht::{DhtCommand, DhtStatus, NodeId, NodeInfo};
 use anabranch_driver::engine::id::RequestId;
 use anabranch_driver::engine::limits::{DHT_BUCKET, MAX_DHT_PEERS, MAX_DHT_TORRENTS};
