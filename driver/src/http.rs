@@ -288,7 +288,7 @@ mod tests {
     use super::*;
     use crate::policy::AllowAll;
     use crate::policy::testing::Rule;
-    use crate::runtime::{HttpAnswer, Listener, Stream, Udp};
+    use crate::runtime::{HttpAnswer, Listener, SockRef, Stream, Udp};
 
     /// A web of names and pages.
     #[derive(Clone, Default)]
@@ -330,19 +330,18 @@ mod tests {
     }
 
     impl Udp for Never {
-        fn poll_recv_from(
+        fn poll_receive(
             &mut self,
             _: &mut Context<'_>,
-            _: &mut [u8],
-        ) -> Poll<io::Result<(usize, SocketAddr)>> {
+            _: &mut dyn FnMut(SockRef<'_>) -> io::Result<usize>,
+        ) -> Poll<io::Result<usize>> {
             match *self {}
         }
 
-        fn poll_send_to(
+        fn poll_transmit(
             &mut self,
             _: &mut Context<'_>,
-            _: &[u8],
-            _: SocketAddr,
+            _: &mut dyn FnMut(SockRef<'_>) -> io::Result<usize>,
         ) -> Poll<io::Result<usize>> {
             match *self {}
         }

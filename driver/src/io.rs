@@ -24,15 +24,15 @@ use crate::limits::SOCKET_PAUSE;
 use crate::net::{self, Bound};
 use crate::notices::Readers;
 use crate::options::LoopOptions;
+use crate::packets::{Packets, Prepared};
 use crate::policy::{Contact, ContactKind, Policy};
 use crate::pool::{Completion, Pool};
-use crate::ready::{Queue, Ready, Signal, TaskKey};
+use crate::ready::{Queue, Ready, Signal, TaskKey, Turn};
 use crate::remote::{Fetch, ReplyTo};
 use crate::runtime::{HttpContent, Runtime};
-use crate::sockets::{Listening, Packets, Turn};
+use crate::sockets::Listening;
 use crate::storage::Storage;
 use crate::tasks::{Outcome, Tasks};
-use crate::undelivered::Reports;
 
 /// Who waits for a command's answer.
 enum Waiting {
@@ -132,9 +132,9 @@ impl<R: Runtime> Io<R> {
             listening.requeue(&mut self.queue);
             self.listening.push(listening);
         }
-        let reports = Reports::of(&bound.udp);
+        let prepared = Prepared::of(&bound.udp)?;
         let socket = self.runtime.udp(bound.udp)?;
-        let packets = Packets::new(&self.ready, self.packets.len(), socket, address, reports);
+        let packets = Packets::new(&self.ready, self.packets.len(), socket, address, prepared);
         packets.requeue(&mut self.queue);
         self.packets.push(packets);
         Ok(())
@@ -146,10 +146,11 @@ impl<R: Runtime> Io<R> {
         let mut errors = Vec::new();
         for group in crate::lsd::join(addresses) {
             let joined = group.and_then(|group| {
+                let prepared = Prepared::for_group(&group.ear)?;
                 let ear = self.runtime.udp(group.ear)?;
-                Ok((group.address, group.mouths, ear))
+                Ok((group.address, group.mouths, ear, prepared))
             });
-            let (address, mouths, socket) = match joined {
+            let (address, mouths, socket, prepared) = match joined {
                 Ok(joined) => joined,
                 // One peer source less, and no reason to fail.
                 Err(error) => {
@@ -159,7 +160,8 @@ impl<R: Runtime> Io<R> {
             };
             v4 |= address.is_ipv4();
             v6 |= address.is_ipv6();
-            let packets = Packets::for_group(&self.ready, self.packets.len(), socket, address);
+            let packets =
+                Packets::for_group(&self.ready, self.packets.len(), socket, address, prepared);
             packets.requeue(&mut self.queue);
             self.packets.push(packets);
             self.mouths.extend(mouths);
@@ -339,7 +341,7 @@ impl<R: Runtime> Io<R> {
         let Some(socket) = self.packets.get_mut(index) else {
             return;
         };
-        if socket.receive(&mut self.queue, &mut self.events) == Turn::Failing {
+        if socket.receive(now, &mut self.queue, &mut self.events) == Turn::Failing {
             warn!("a socket fails, and is left alone for a moment");
             self.paused_until = Some(now + SOCKET_PAUSE);
         }
@@ -438,6 +440,9 @@ impl<R: Runtime> Io<R> {
     /// Writes what the batch of actions queued, and drops incoming connections that nobody wanted.
     pub(crate) fn end_batch(&mut self) {
         self.conns.flush(&mut self.queue, &mut self.events);
+        for socket in &mut self.packets {
+            socket.tell_flushed(&mut self.events);
+        }
         // Incoming connections are answered for in the turn in which they come.
         self.tickets.clear();
     }
@@ -551,7 +556,7 @@ impl<R: Runtime> Io<R> {
         let asked_for = |at: usize| outbound.socket.is_none_or(|id| id.0 == at as u64);
         let mut sockets = self.packets.iter_mut().enumerate();
         match sockets.find(|(at, socket)| asked_for(*at) && socket.reaches(to)) {
-            Some((_, socket)) => socket.send(&outbound, &mut self.events),
+            Some((_, socket)) => socket.send(outbound, &mut self.events),
             None => self.lost(&outbound, Undelivered::Unreachable),
         }
     }

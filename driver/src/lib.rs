@@ -48,6 +48,7 @@ mod machine;
 pub mod net;
 mod notices;
 mod options;
+mod packets;
 mod platform;
 mod policy;
 pub mod pool;

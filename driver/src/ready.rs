@@ -155,6 +155,15 @@ impl Signal {
     }
 }
 
+/// What became of a socket's turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Its waker is armed, or it waits for its next turn.
+    Going,
+    /// It fails, and must be left alone for a while.
+    Failing,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,6 +26,8 @@ use std::time::Instant;
 
 use anabranch_core::event::ContactError;
 use bytes::Bytes;
+/// A socket on loan.
+pub use socket2::SockRef;
 
 /// An asynchronous runtime, as far as the loop needs one.
 ///
@@ -134,23 +136,24 @@ pub trait Listener: Send + 'static {
 
 /// A UDP socket.
 pub trait Udp: Send + 'static {
-    /// Receives a packet; what does not fit is lost.
-    fn poll_recv_from(
+    /// Lends the socket to `receive`, which reads packets from it in the way that its system has for many of them. When
+    /// that [would block](io::ErrorKind::WouldBlock), there is nothing: it is called again once there is. Its outcome is
+    /// this one's.
+    fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<(usize, SocketAddr)>>;
+        receive: &mut dyn FnMut(SockRef<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>>;
 
-    /// Sends a packet.
-    fn poll_send_to(
+    /// The same for writing.
+    fn poll_transmit(
         &mut self,
         cx: &mut Context<'_>,
-        data: &[u8],
-        to: SocketAddr,
+        transmit: &mut dyn FnMut(SockRef<'_>) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>>;
 
     /// Ready, once for each, when the system may have a report on packets that did not arrive, which the driver then
-    /// asks for. Called with the context of [`poll_recv_from`](Self::poll_recv_from). An adapter whose receiving wakes up
+    /// asks for. Called with the context of [`poll_receive`](Self::poll_receive). An adapter whose receiving wakes up
     /// for errors has nothing to add.
     fn poll_error(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = cx;

@@ -1,33 +1,13 @@
-//! Sockets that belong to no peer: those that listen, and those for packets.
+//! Sockets that listen for peers.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 
-use anabranch_core::Event;
-use anabranch_core::datagram::{Inbound, Outbound};
-use anabranch_core::event::Undelivered;
-use anabranch_core::id::SocketId;
-use bytes::Bytes;
-
-use crate::limits::{ACCEPTS_PER_TURN, DATAGRAM_QUEUE, DATAGRAMS_PER_TURN};
-use crate::ready::{Queue, Ready, Signal, Source};
-use crate::runtime::{Listener, Udp};
-use crate::undelivered::{self, Reports};
-
-/// The largest payload of a UDP packet.
-const MAX_DATAGRAM: usize = 65_535;
-
-/// What became of a socket's turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// Its waker is armed, or it waits for its next turn.
-    Going,
-    /// It fails, and must be left alone for a while.
-    Failing,
-}
+use crate::limits::ACCEPTS_PER_TURN;
+use crate::ready::{Queue, Ready, Signal, Source, Turn};
+use crate::runtime::Listener;
 
 /// A socket that listens.
 pub(crate) struct Listening<L> {
@@ -67,174 +47,6 @@ impl<L: Listener> Listening<L> {
     }
 }
 
-/// A packet that the socket did not take yet.
-struct Waiting {
-    to: SocketAddr,
-    data: Bytes,
-    is_counted: bool,
-}
-
-/// A socket for packets.
-pub(crate) struct Packets<U> {
-    socket: U,
-    local: SocketAddr,
-    id: SocketId,
-    /// Whether it hears a multicast group, and speaks to nobody.
-    group: bool,
-    receive: Signal,
-    transmit: Signal,
-    reports: Reports,
-    /// Packets that the socket did not take at once, oldest first.
-    out: VecDeque<Waiting>,
-    /// Bytes of counted packets that have left since that was told.
-    flushed: u64,
-    buffer: Box<[u8]>,
-}
-
-impl<U: Udp> Packets<U> {
-    pub(crate) fn new(
-        ready: &Arc<Ready>,
-        index: usize,
-        socket: U,
-        local: SocketAddr,
-        reports: Reports,
-    ) -> Self {
-        Self {
-            socket,
-            local,
-            id: SocketId(index as u64),
-            reports,
-            group: false,
-            receive: Signal::new(ready, Source::Receive(index)),
-            transmit: Signal::new(ready, Source::Transmit(index)),
-            out: VecDeque::new(),
-            flushed: 0,
-            buffer: vec![0; MAX_DATAGRAM].into_boxed_slice(),
-        }
-    }
-
-    /// A socket that hears what is said to a multicast group.
-    pub(crate) fn for_group(
-        ready: &Arc<Ready>,
-        index: usize,
-        socket: U,
-        group: SocketAddr,
-    ) -> Self {
-        Self {
-            group: true,
-            ..Self::new(ready, index, socket, group, Reports::none())
-        }
-    }
-
-    pub(crate) fn requeue(&self, queue: &mut Queue) {
-        self.receive.requeue(queue);
-    }
-
-    /// Whether packets to this address can leave here.
-    pub(crate) fn reaches(&self, to: SocketAddr) -> bool {
-        !self.group && self.local.is_ipv4() == to.is_ipv4()
-    }
-
-    /// Sends packets, or queues them while the socket is full. Those that nobody counts may get lost, so
-    /// the queue is short for them, and only what is known of the destination is told; of the others
-    /// there are no more than the engine keeps count of.
-    pub(crate) fn send(&mut self, outbound: &Outbound, events: &mut VecDeque<Event>) {
-        let is_counted = outbound.is_counted;
-        if !is_counted && self.out.len() >= DATAGRAM_QUEUE {
-            return;
-        }
-        let is_idle = self.out.is_empty();
-        let to = outbound.to;
-        let packets = outbound.packets();
-        self.out.extend(packets.map(|data| Waiting {
-            to,
-            data,
-            is_counted,
-        }));
-        if is_idle {
-            self.transmit(events);
-        }
-    }
-
-    /// The socket may take packets again.
-    pub(crate) fn transmit(&mut self, events: &mut VecDeque<Event>) {
-        self.transmit_all(events);
-        let len = std::mem::take(&mut self.flushed);
-        if len > 0 {
-            events.push_back(Event::Flushed { len });
-        }
-    }
-
-    fn transmit_all(&mut self, events: &mut VecDeque<Event>) {
-        while let Some(Waiting {
-            to,
-            data,
-            is_counted,
-        }) = self.out.front()
-        {
-            let cx = &mut self.transmit.context();
-            let mut result = self.socket.poll_send_to(cx, data, *to);
-            if let Poll::Ready(Err(_)) = result {
-                // It may be the report on an earlier packet, in whose place this one was not sent.
-                self.reports.take(events);
-                result = self.socket.poll_send_to(cx, data, *to);
-            }
-            match result {
-                Poll::Pending => return,
-                Poll::Ready(Ok(_)) => {}
-                // What nobody listens for is never known so soon: that is one more report.
-                Poll::Ready(Err(error)) => {
-                    if undelivered::reason(&error) == Some(Undelivered::Unreachable) {
-                        let (to, reason) = (*to, Undelivered::Unreachable);
-                        events.push_back(Event::Undelivered { to, reason });
-                    }
-                }
-            }
-            if *is_counted {
-                self.flushed += data.len() as u64;
-            }
-            self.out.pop_front();
-        }
-    }
-
-    /// Receives what waits, within bounds.
-    pub(crate) fn receive(&mut self, queue: &mut Queue, events: &mut VecDeque<Event>) -> Turn {
-        while self
-            .socket
-            .poll_error(&mut self.receive.context())
-            .is_ready()
-        {
-            self.reports.take(events);
-        }
-        let mut failures = 0;
-        for _ in 0..DATAGRAMS_PER_TURN {
-            let result = self
-                .socket
-                .poll_recv_from(&mut self.receive.context(), &mut self.buffer);
-            match result {
-                Poll::Ready(Ok((len, from))) => {
-                    let data = Bytes::copy_from_slice(&self.buffer[..len.min(MAX_DATAGRAM)]);
-                    events.push_back(match self.group {
-                        true => Event::Multicast { from, data },
-                        false => Event::Datagram(Inbound::new(from, data).by(self.id)),
-                    });
-                }
-                // Some systems report here that an earlier packet did not arrive.
-                Poll::Ready(Err(_)) => {
-                    failures += 1;
-                    self.reports.take(events);
-                }
-                Poll::Pending => return Turn::Going,
-            }
-        }
-        if failures == DATAGRAMS_PER_TURN {
-            return Turn::Failing;
-        }
-        self.receive.requeue(queue);
-        Turn::Going
-    }
-}
-
 fn is_transient(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -247,6 +59,7 @@ fn is_transient(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::task::Context;
 
     use super::*;

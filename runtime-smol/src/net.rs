@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::task::{Context, Poll, ready};
 
 use anabranch_driver::net;
-use anabranch_driver::runtime::{Listener, Stream, Udp};
+use anabranch_driver::runtime::{Listener, SockRef, Stream, Udp};
 use async_io::Async;
 
 /// A TCP connection.
@@ -124,13 +124,13 @@ impl SmolUdp {
 }
 
 impl Udp for SmolUdp {
-    fn poll_recv_from(
+    fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        receive: &mut dyn FnMut(SockRef<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         loop {
-            match self.0.get_ref().recv_from(buf) {
+            match receive(SockRef::from(self.0.get_ref())) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.0.poll_readable(cx))?;
                 }
@@ -139,14 +139,13 @@ impl Udp for SmolUdp {
         }
     }
 
-    fn poll_send_to(
+    fn poll_transmit(
         &mut self,
         cx: &mut Context<'_>,
-        data: &[u8],
-        to: SocketAddr,
+        transmit: &mut dyn FnMut(SockRef<'_>) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            match self.0.get_ref().send_to(data, to) {
+            match transmit(SockRef::from(self.0.get_ref())) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.0.poll_writable(cx))?;
                 }

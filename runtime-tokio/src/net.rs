@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use anabranch_driver::net;
-use anabranch_driver::runtime::{Listener, Stream, Udp};
+use anabranch_driver::runtime::{Listener, SockRef, Stream, Udp};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
@@ -100,23 +100,34 @@ async fn next_error(socket: Arc<UdpSocket>) {
 }
 
 impl Udp for TokioUdp {
-    fn poll_recv_from(
+    fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<(usize, SocketAddr)>> {
-        let mut buf = ReadBuf::new(buf);
-        let from = ready!(self.socket.poll_recv_from(cx, &mut buf))?;
-        Poll::Ready(Ok((buf.filled().len(), from)))
+        receive: &mut dyn FnMut(SockRef<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.socket.poll_recv_ready(cx))?;
+            let socket = SockRef::from(&*self.socket);
+            match self.socket.try_io(Interest::READABLE, || receive(socket)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
     }
 
-    fn poll_send_to(
+    fn poll_transmit(
         &mut self,
         cx: &mut Context<'_>,
-        data: &[u8],
-        to: SocketAddr,
+        transmit: &mut dyn FnMut(SockRef<'_>) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        self.socket.poll_send_to(cx, data, to)
+        loop {
+            ready!(self.socket.poll_send_ready(cx))?;
+            let socket = SockRef::from(&*self.socket);
+            match self.socket.try_io(Interest::WRITABLE, || transmit(socket)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
     }
 
     fn poll_error(&mut self, cx: &mut Context<'_>) -> Poll<()> {
