@@ -134,7 +134,14 @@ impl Connections {
 
     /// Whether it is time to dial a peer by another transport as well, if its time has come.
     pub(crate) fn may_have_rival(&self, conn: ConnId) -> bool {
-        matches!(self.slab.get(conn), Some(Conn::Greeting(greeting)) if greeting.may_have_rival)
+        matches!(
+            self.slab.get(conn),
+            Some(Conn::Greeting(Greeting {
+                is_first: true,
+                stage: Stage::Dialling(_),
+                ..
+            }))
+        )
     }
 
     /// One of two connections by which a peer was dialled failed. Says whether the other one is still there; it is alone from

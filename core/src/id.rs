@@ -81,29 +81,33 @@ generational!(
 );
 
 macro_rules! token {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $number:ty) => {
         $(#[$doc])*
         #[derive(
             Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
         )]
-        pub struct $name(pub u64);
+        pub struct $name(pub $number);
     };
 }
 
 token!(
     /// Chosen by the caller of a command, and returned in its reply.
-    RequestId
+    RequestId,
+    u64
 );
 token!(
     /// Chosen by the driver for a connection that came in, until the engine has accepted or refused it.
-    Ticket
+    Ticket,
+    u64
 );
 token!(
     /// Chosen by the driver for a socket that packets come and go by.
-    SocketId
+    SocketId,
+    u32
 );
 token!(
     /// Chosen by the driver for a place where a torrent's data lives; the engine hands it back in
     /// [`DiskJob::Open`](crate::action::DiskJob::Open) and does not look inside.
-    StorageKey
+    StorageKey,
+    u64
 );

@@ -553,7 +553,7 @@ impl<R: Runtime> Io<R> {
         if to.ip().is_multicast() {
             return self.multicast(to, &outbound.data);
         }
-        let asked_for = |at: usize| outbound.socket.is_none_or(|id| id.0 == at as u64);
+        let asked_for = |at: usize| outbound.socket.is_none_or(|id| id.0 as usize == at);
         let mut sockets = self.packets.iter_mut().enumerate();
         match sockets.find(|(at, socket)| asked_for(*at) && socket.reaches(to)) {
             Some((_, socket)) => socket.send(outbound, &mut self.events),

@@ -119,7 +119,7 @@ impl<U: Udp> Packets<U> {
             socket,
             state,
             local,
-            id: SocketId(index as u64),
+            id: SocketId(index as u32),
             reports,
             group: false,
             receive: Signal::new(ready, Source::Receive(index)),

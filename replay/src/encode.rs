@@ -506,7 +506,7 @@ mod tests {
                 23 => Event::Datagram(
                     Inbound::new(address, bytes(g))
                         .in_segments(u32::arbitrary(g))
-                        .by(SocketId(u64::arbitrary(g)))
+                        .by(SocketId(u32::arbitrary(g)))
                         .at(Instant::from_nanos(u64::arbitrary(g))),
                 ),
                 24 => Event::Flushed {

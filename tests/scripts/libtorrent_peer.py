@@ -44,6 +44,7 @@ def main():
     parser.add_argument("--no-pex", action="store_true", help="exchange no peers")
     parser.add_argument("--limit-up", type=int, default=0, help="bytes a second")
     parser.add_argument("--lsd", action="store_true", help="discover local peers")
+    parser.add_argument("--utp", action="store_true", help="uTP in place of TCP")
     parser.add_argument("--dht-node", action="append", default=[], help="ADDR:PORT; turns the DHT on")
     parser.add_argument("--shared", action="store_true", help="the nodes of the DHT share few addresses")
     parser.add_argument("--tell-piece", action="store_true", help="say when the first piece has come")
@@ -61,8 +62,10 @@ def main():
         "enable_lsd": options.lsd,
         "enable_upnp": False,
         "enable_natpmp": False,
-        "enable_incoming_utp": False,
-        "enable_outgoing_utp": False,
+        "enable_incoming_utp": options.utp,
+        "enable_outgoing_utp": options.utp,
+        "enable_incoming_tcp": not options.utp,
+        "enable_outgoing_tcp": not options.utp,
         # Plain handshakes first: otherwise the first attempt at a plain peer is lost.
         "out_enc_policy": int(libtorrent.enc_policy.pe_disabled),
         "upload_rate_limit": options.limit_up,

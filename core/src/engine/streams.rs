@@ -125,7 +125,7 @@ impl Engine {
         let conn = self.dial_by(torrent, to, first);
         let timeout = if transports == Transports::Both {
             if let Some(Conn::Greeting(greeting)) = self.shared.connections.get_mut(conn) {
-                greeting.may_have_rival = true;
+                greeting.is_first = true;
             }
             RIVAL_AFTER.min(self.shared.config.connect_timeout)
         } else {
@@ -157,7 +157,7 @@ impl Engine {
         let Some(Conn::Greeting(greeting)) = self.shared.connections.get_mut(conn) else {
             return;
         };
-        greeting.may_have_rival = false;
+        greeting.is_first = false;
         let Some(torrent) = greeting.torrent() else {
             return;
         };
@@ -190,7 +190,6 @@ impl Engine {
         let Some(Conn::Greeting(greeting)) = self.shared.connections.get_mut(conn) else {
             return;
         };
-        greeting.may_have_rival = false;
         if let Some(rival) = greeting.rival.take() {
             self.shared.timers.cancel(Timer::Conn(rival));
             self.shared
@@ -214,13 +213,12 @@ impl Engine {
             return;
         }
         let other = greeting.transport.other();
-        let nobody = matches!(reason, CloseReason::Refused | CloseReason::Unreachable);
-        if greeting.may_have_rival
-            && nobody
+        if greeting.is_first
+            && !matches!(reason, CloseReason::Exhausted | CloseReason::Denied)
             && self.shared.config.transports.contain(other)
             && self.torrents.get(torrent).is_some_and(Torrent::takes_peers)
         {
-            // Known sooner than it was waited for.
+            // Known sooner than it was waited for: nobody is there, or who is there wants nobody by this transport.
             let conn = self.dial_by(torrent, greeting.address, other);
             self.shared.timers.set(
                 Timer::Conn(conn),

@@ -19,8 +19,8 @@ pub(crate) struct Greeting {
     pub(crate) credit: u32,
     pub(crate) unsent: u64,
     pub(crate) transport: Transport,
-    /// It is dialled by another transport as well if it does not answer soon.
-    pub(crate) may_have_rival: bool,
+    /// It is dialled by another transport as well if it does not answer soon, and in its place if this fails.
+    pub(crate) is_first: bool,
     /// The connection by which the same peer is dialled at the same time.
     pub(crate) rival: Option<ConnId>,
     /// Its number among the strangers, if it dialled us.
@@ -61,7 +61,7 @@ impl Greeting {
             address,
             stage,
             transport,
-            may_have_rival: false,
+            is_first: false,
             rival: None,
             decoder: HandshakeDecoder::new(),
             credit: 0,

@@ -81,6 +81,19 @@ impl Libtorrent {
         Self::start(torrent, folder, &peers)
     }
 
+    /// Seeds what is in `folder` without a check, by uTP alone.
+    #[must_use]
+    pub fn seed_by_utp(ip: &str, torrent: &Torrent, folder: &Path) -> Self {
+        Self::start_at(ip, utf8(&torrent.path), folder, &["--trusted", "--utp"])
+    }
+
+    /// Downloads into `folder` by uTP alone, and seeds afterwards.
+    #[must_use]
+    pub fn download_by_utp(ip: &str, torrent: &Torrent, folder: &Path, peer: SocketAddr) -> Self {
+        let peer = format!("--peer={peer}");
+        Self::start_at(ip, utf8(&torrent.path), folder, &["--utp", &peer])
+    }
+
     /// Downloads what a magnet link stands for into `folder`, and seeds afterwards.
     #[must_use]
     pub fn download_magnet(link: &str, folder: &Path) -> Self {

@@ -68,6 +68,21 @@ impl Transmission {
         Self::launch(scratch, folder, place, &[], cache)
     }
 
+    /// The same, with uTP beside TCP.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come up.
+    #[must_use]
+    pub fn start_with_utp(scratch: &Scratch, folder: &Path) -> Self {
+        let place = Place {
+            host: None,
+            rpc: port_of(address::ANABRANCH),
+            peer: port_of(address::TRANSMISSION),
+        };
+        Self::launch(scratch, folder, place, &[], ("utp-enabled", json!(true)))
+    }
+
     /// Starts it on a host, as a node of the DHT that knows these nodes.
     ///
     /// # Panics
