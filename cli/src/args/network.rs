@@ -101,6 +101,16 @@ pub(crate) enum Transport {
     Both,
 }
 
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Utp => "utp",
+            Self::Both => "both",
+        })
+    }
+}
+
 impl From<Transport> for Transports {
     fn from(transport: Transport) -> Self {
         match transport {
