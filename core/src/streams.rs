@@ -42,8 +42,8 @@ pub(crate) struct Streams {
     by_id: BTreeMap<UtpId, ConnId>,
     ended: Vec<ConnId>,
     news: VecDeque<News>,
-    /// Whether it is the embedder's policy that keeps packets from arriving, as far as was said since the last settling.
-    is_denied: bool,
+    /// Why packets did not arrive, as far as was said since the last settling.
+    undelivered: Option<Undelivered>,
     /// Bytes of packets that the driver has and has not flushed.
     outstanding: u64,
     /// Packets that came since they were last settled.
@@ -71,7 +71,7 @@ impl Streams {
             by_id: BTreeMap::new(),
             ended: Vec::new(),
             news: VecDeque::new(),
-            is_denied: false,
+            undelivered: None,
             outstanding: 0,
             unsettled: 0,
             events: Vec::new(),
@@ -132,7 +132,7 @@ impl Streams {
 
     /// Packets to an address did not arrive.
     pub(crate) fn undelivered(&mut self, to: SocketAddr, reason: Undelivered) {
-        self.is_denied |= reason == Undelivered::Denied;
+        self.undelivered = Some(reason);
         self.utp.icmp(to, Icmp::Unreachable);
     }
 
@@ -195,7 +195,7 @@ impl Streams {
         self.unsettled = 0;
         self.utp.settle(now, &mut self.events);
         self.note(now);
-        self.is_denied = false;
+        self.undelivered = None;
     }
 
     /// Has packets sent, as far as the driver takes them. `torrent` says which torrent a connection is for.
@@ -267,9 +267,14 @@ impl Streams {
                 }
                 utp::Event::Closed { id, reason } => {
                     if let Some(conn) = self.by_id.get(&id).copied() {
-                        let reason = match close_reason(reason) {
-                            CloseReason::Unreachable if self.is_denied => CloseReason::Denied,
-                            reason => reason,
+                        let reason = match (reason, self.undelivered) {
+                            (utp::CloseReason::Unreachable, Some(Undelivered::Denied)) => {
+                                CloseReason::Denied
+                            }
+                            (utp::CloseReason::Unreachable, Some(Undelivered::Refused)) => {
+                                CloseReason::Refused
+                            }
+                            (reason, _) => close_reason(reason),
                         };
                         self.end(conn, reason);
                     }
