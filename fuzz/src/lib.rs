@@ -7,7 +7,9 @@
 //! - `cargo run --bin engine -- --seeds 0 1000` runs sequences of events that follow from numbers, on any toolchain.
 //! - `cargo test` replays the whole corpus, and every input of it cut short.
 
+mod draw;
 mod engine;
+mod utp;
 
 use std::{env, fs, io};
 
@@ -26,6 +28,7 @@ use anabranch_replay::{ChunkWriter, MAX_RECEIVED_LEN, Recording, Replayer, Start
 use bytes::Bytes;
 
 pub use crate::engine::{Outcome, engine, sequence};
+pub use crate::utp::{utp, utp_packet};
 
 /// Runs a target's function on the files named on the command line.
 pub fn replay_arguments(target: fn(&[u8])) -> io::Result<()> {
@@ -322,6 +325,24 @@ mod tests {
     fn engine_sequences() {
         for seed in 0..300 {
             engine(&drawn(seed));
+        }
+    }
+
+    #[test]
+    fn utp_corpus() {
+        replay("utp", utp);
+    }
+
+    #[test]
+    fn utp_packet_corpus() {
+        replay("utp_packet", utp_packet);
+    }
+
+    /// As with the engine.
+    #[test]
+    fn utp_sequences() {
+        for seed in 0..300 {
+            utp(&drawn(seed));
         }
     }
 
