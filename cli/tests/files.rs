@@ -568,6 +568,7 @@ fn what_is_no_torrent_is_refused_and_named() {
     work.write("empty", "");
     work.write("page", "\r\n<html>");
     work.write("link", format!("magnet:?xt=urn:btih:{}\n", "0".repeat(40)));
+    work.write("odd-link", "magnet:?xt=urn:btih:0\n");
     work.write("film", "");
     let film = fs::File::options()
         .write(true)
@@ -580,7 +581,7 @@ fn what_is_no_torrent_is_refused_and_named() {
     );
     for (name, says) in [
         ("page", "web page"),
-        ("link", "holds a magnet link"),
+        ("odd-link", "cannot be used: "),
         (
             "film",
             "it has 200.0 MiB, and torrent files have 32 MiB at most",
@@ -592,6 +593,12 @@ fn what_is_no_torrent_is_refused_and_named() {
         assert!(err(&output).contains(says), "{}", err(&output));
         assert!(!err(&output).contains("invalid"), "{}", err(&output));
     }
+    let output = work.ends(1, &["verify", "link"]);
+    assert!(
+        err(&output).contains("holds a magnet link"),
+        "{}",
+        err(&output)
+    );
     for name in ["noise", "bomb", "negative", "empty", "absent", "film"] {
         for args in [&["show", name][..], &["verify", name, "--dir", "."]] {
             let output = work.ends(1, args);
@@ -600,6 +607,48 @@ fn what_is_no_torrent_is_refused_and_named() {
             assert!(err(&output).contains("hint: "), "{}", err(&output));
         }
     }
+}
+
+#[test]
+fn a_link_on_standard_input_or_in_a_file_is_a_link() {
+    let work = Work::new();
+    let link = format!(" magnet:?xt=urn:btih:{}\r\n", "0".repeat(40));
+    work.write("link", &link);
+    let wait = [
+        "--timeout",
+        "10ms",
+        "--no-dht",
+        "--no-lsd",
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    for text in [link, "0".repeat(40)] {
+        for source in ["-", "link"] {
+            let args = [&["download", source][..], &wait].concat();
+            let output = work.fed(text.as_bytes(), &args);
+            assert_eq!(output.status.code(), Some(5), "{}", err(&output));
+        }
+    }
+    let output = work.fed(b"", &["download", "-"]);
+    assert_eq!(
+        err(&output),
+        "error: standard input is no torrent file\n  hint: it is empty; redirect a torrent file or a link to it, \
+         or leave the `-` out\n"
+    );
+}
+
+#[test]
+fn a_file_whose_name_begins_with_a_dash_can_be_given() {
+    let work = Work::new();
+    work.write("x", "content");
+    work.ok(&["create", "x", "-o", "./-x.torrent"]);
+    for source in [&["--", "-x.torrent"][..], &["./-x.torrent"]] {
+        assert!(work.ok(&[&["show"], source].concat()).contains("7 bytes"));
+    }
+    let output = work.ends(2, &["show", "-x.torrent"]);
+    let said = err(&output);
+    assert!(said.contains("unexpected argument '-x.torrent'"), "{said}");
+    assert!(said.contains("write './-x.torrent'"), "{said}");
 }
 
 #[test]

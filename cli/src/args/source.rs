@@ -84,20 +84,36 @@ impl Origin {
         if Path::new(known).exists() {
             return Source::read(text).map(Self::File);
         }
-        match Link::parse_counted(known) {
-            Ok((link, surplus)) => Ok(Self::Magnet(Box::new(link), surplus)),
-            Err(ParseMagnetError::NotMagnet) => match parse_info_hash(known) {
-                Some(info_hash) => Ok(Self::Magnet(
-                    Box::new(Link::new(info_hash)),
-                    Surplus::default(),
-                )),
-                None => Source::read(text).map(Self::File),
-            },
+        match read_link(known) {
+            Ok(Some((link, surplus))) => Ok(Self::Magnet(link, surplus)),
+            Ok(None) => Source::read(text).map(Self::File),
             Err(error @ (ParseMagnetError::Version2 | ParseMagnetError::Several)) => {
                 Err(error.to_string())
             }
             Err(error) => Err(format!("{error}; quote the whole link")),
         }
+    }
+}
+
+/// A link, or an info-hash, which is as good as one. None: it is neither.
+fn read_link(text: &str) -> Result<Option<(Box<Link>, Surplus)>, ParseMagnetError> {
+    match Link::parse_counted(text) {
+        Ok((link, surplus)) => Ok(Some((Box::new(link), surplus))),
+        Err(ParseMagnetError::NotMagnet) => Ok(parse_info_hash(text)
+            .map(|info_hash| (Box::new(Link::new(info_hash)), Surplus::default()))),
+        Err(error) => Err(error),
+    }
+}
+
+/// The link that is all there is in a file, if it is that.
+pub(crate) fn link_in_file(bytes: &[u8]) -> Result<Option<(Box<Link>, Surplus)>, ParseMagnetError> {
+    let text = std::str::from_utf8(bytes).unwrap_or_default().trim();
+    // What is around a link in the text of a page is not what the link is about.
+    let is_link = text.get(.."magnet:".len());
+    let is_link = is_link.is_some_and(|start| start.eq_ignore_ascii_case("magnet:"));
+    match is_link || parse_info_hash(text).is_some() {
+        true => read_link(text),
+        false => Ok(None),
     }
 }
 
