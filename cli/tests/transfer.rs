@@ -526,6 +526,29 @@ fn who_waits_for_a_torrent_or_the_dht_is_told_for_what() {
     assert!(told.contains("no answer in 1s"), "{told}");
 }
 
+/// Linux says whom a refused packet was for; other systems do not.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_node_of_the_dht_that_refuses_is_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    // Nobody else gets the port while it is held for TCP alone.
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let node = held.local_addr().unwrap().to_string();
+    let hash = "0".repeat(40);
+    let ping = ["dht", "ping", &node].map(OsStr::new);
+    let told = ends_with(dir.path(), 1, &ping);
+    let refused = format!("DHT node {node}: refused, nobody listens there (port unreachable)\n");
+    assert!(told.contains(&refused), "{told}");
+    for asked in ["get-peers", "get"] {
+        let args = ["dht", asked, &hash, "--dht-node", &node, "--timeout", "1m"].map(OsStr::new);
+        let told = ends_with(dir.path(), 1, &args);
+        assert!(
+            told.contains("error: no answer from the DHT node\n  hint: "),
+            "{told}"
+        );
+    }
+}
+
 #[test]
 fn several_torrents_are_told_of_together_as_well() {
     let swarm = Swarm::new();

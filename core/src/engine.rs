@@ -511,12 +511,13 @@ impl Engine {
         }
     }
 
-    /// Only trackers are waited for so long that it matters.
+    /// Trackers and nodes of the DHT are waited for so long that it matters.
     fn on_undelivered(&mut self, to: SocketAddr, reason: Undelivered) {
         let Means { mut ctx, udp } = self.shared.trackers();
         for outcome in udp.on_undelivered(&mut ctx, to, reason) {
             self.on_udp_outcome(outcome);
         }
+        self.on_dht_undelivered(to, reason);
     }
 
     /// Somebody in the local network takes part in torrents (BEP 14).
