@@ -25,7 +25,9 @@ use std::time::Duration;
 
 use anabranch_core::limits::MAX_TRACKERS;
 use anabranch_core::metainfo::magnet::{MAX_MAGNET_LEN, Surplus, is_magnet};
-use anabranch_core::metainfo::{InfoHash, Magnet, Metainfo, MetainfoError, limits};
+use anabranch_core::metainfo::{
+    InfoHash, Magnet, Metainfo, MetainfoError, ParseMagnetError, limits,
+};
 use anabranch_driver::storage::system_names;
 use bytes::Bytes;
 
@@ -234,9 +236,14 @@ fn read_known(source: &Source, on: Choice) -> Result<Known, Failure> {
         Ok(Some((magnet, surplus))) => Ok(Known::Link(magnet, surplus)),
         Ok(None) => parse_torrent(source, bytes)
             .map(|(bytes, metainfo)| Known::Torrent(bytes, Box::new(metainfo))),
-        Err(error) => Err(Failure::new(format!(
-            "the magnet link in {source} cannot be used: {error}"
-        ))),
+        Err(error) => {
+            let message = format!("the magnet link in {source} cannot be used: {error}");
+            Err(Failure::new(message).advise(match error {
+                ParseMagnetError::Version2 => VERSION_2,
+                ParseMagnetError::Several => "leave one link in it",
+                _ => "copy the link again, all of it",
+            }))
+        }
     }
 }
 
@@ -269,11 +276,17 @@ fn read_source(source: &Source, on: Choice) -> Result<Bytes, Failure> {
     })
 }
 
+/// What can be done about a torrent of version 2 alone.
+const VERSION_2: &str = "take one of version 1, or a hybrid, from where it came from";
+
 /// Why something cannot be used as a torrent. Where it breaks off is of interest in a file that begins as one; of what
 /// is none at all, the parser has nothing to say to anybody.
 fn refusal(source: &Source, bytes: &[u8], error: &MetainfoError) -> Failure {
     let is_close = bytes.trim_ascii_start().first() == Some(&b'd');
-    let message = if !matches!(error, MetainfoError::Bencode(_)) {
+    if matches!(error, MetainfoError::UnsupportedVersion { .. }) {
+        return Failure::new(format!("{source} cannot be used: {error}")).advise(VERSION_2);
+    }
+    let message = if is_close && !matches!(error, MetainfoError::Bencode(_)) {
         format!("{source} is not a usable torrent: {error}")
     } else if is_close {
         // Its words begin with that this is no torrent.
@@ -294,6 +307,9 @@ fn refusal(source: &Source, bytes: &[u8], error: &MetainfoError) -> Failure {
 /// What to do about something that is no torrent, by what it looks like.
 fn meant(bytes: &[u8]) -> &'static str {
     let text = bytes.trim_ascii_start();
+    if let Some(advice) = packer(text) {
+        return advice;
+    }
     match text.first() {
         None => "it is empty; fetch it again",
         Some(b'<') => {
@@ -308,6 +324,31 @@ fn meant(bytes: &[u8]) -> &'static str {
         }
         Some(_) => "give the .torrent file, and not what it was made of",
     }
+}
+
+/// What to do about a packed file.
+fn packer(bytes: &[u8]) -> Option<&'static str> {
+    let packers: [(&[u8], _); 5] = [
+        (
+            b"\x1f\x8b",
+            "it is packed with gzip; unpack it first (gunzip)",
+        ),
+        (
+            b"PK\x03\x04",
+            "it is a zip archive; unpack it first (unzip)",
+        ),
+        (
+            b"\xfd7zXZ\0",
+            "it is packed with xz; unpack it first (unxz)",
+        ),
+        (
+            b"\x28\xb5\x2f\xfd",
+            "it is packed with zstd; unpack it first (unzstd)",
+        ),
+        (b"BZh", "it is packed with bzip2; unpack it first (bunzip2)"),
+    ];
+    let found = packers.iter().find(|(start, _)| bytes.starts_with(start));
+    found.map(|(_, advice)| *advice)
 }
 
 fn is_magnet_file(text: &[u8]) -> bool {
