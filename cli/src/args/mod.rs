@@ -560,6 +560,9 @@ mod tests {
             "create x -o ~/x.torrent",
             "dht stats --dht-state ~/x",
             "verify a.torrent -d ~/x",
+            "show ~/x.torrent",
+            "magnet ~/x.torrent",
+            "download a.torrent ~/x.torrent",
         ] {
             let refused = parse(&format!("anabranch {line}")).unwrap_err();
             assert_eq!(refused, ErrorKind::ValueValidation, "{line}");

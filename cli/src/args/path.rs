@@ -26,18 +26,21 @@ fn read_name(name: OsString) -> Result<FileName, String> {
 
 /// Reads a path. Shells know what `~` means and do not always say so: `--dir=~/x` and quotes leave it as it is.
 pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().try_map(|path| {
-        let first = path.components().next();
-        let tilde = first.is_some_and(|first| first.as_os_str().as_encoded_bytes().starts_with(b"~"));
-        // A file that is called so is meant by its name.
-        if !tilde || path.exists() {
-            return Ok(path);
-        }
-        Err(format!(
-            "your shell has not replaced the `~`: write \"$HOME\" in its place, or {} if it is meant",
-            Path::new(".").join(&path).display()
-        ))
-    })
+    PathBufValueParser::new().try_map(read_path)
+}
+
+/// Takes a path, unless it begins with a `~` that the shell should have replaced.
+pub(super) fn read_path(path: PathBuf) -> Result<PathBuf, String> {
+    let first = path.components().next();
+    let tilde = first.is_some_and(|first| first.as_os_str().as_encoded_bytes().starts_with(b"~"));
+    // A file that is called so is meant by its name.
+    if !tilde || path.exists() {
+        return Ok(path);
+    }
+    Err(format!(
+        "your shell has not replaced the `~`: write \"$HOME\" in its place, or {} if it is meant",
+        Path::new(".").join(&path).display()
+    ))
 }
 
 #[cfg(test)]

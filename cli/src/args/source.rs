@@ -8,6 +8,8 @@ use anabranch_core::metainfo::magnet::{Surplus, is_magnet};
 use anabranch_core::metainfo::{InfoHash, Magnet as Link, ParseMagnetError};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
+use super::path::read_path;
+
 /// Where a torrent file is, as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -22,7 +24,7 @@ impl Source {
     /// What is typed is a path, unless it is something else. Paths are bytes where the system has them so.
     fn read(text: OsString) -> Result<Self, String> {
         let Some(known) = text.to_str() else {
-            return Ok(Self::Path(text.into()));
+            return read_path(text.into()).map(Self::Path);
         };
         if is_magnet(known) && !Path::new(known).exists() {
             return Err(
@@ -47,7 +49,7 @@ impl Source {
                     "an info-hash has 40 hexadecimal digits, and this has {digits}; nor is it a file"
                 ))
             }
-            _ => Ok(Self::Path(text.into())),
+            _ => read_path(text.into()).map(Self::Path),
         }
     }
 }

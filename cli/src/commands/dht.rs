@@ -431,13 +431,14 @@ async fn ping(vigil: &mut Vigil<'_>, args: &DhtPing) -> Result<Exit, Failure> {
     };
     let asking = async {
         let pong = client.dht_ping(address).await;
-        pong.map_err(|error| match error {
-            Error::Command(CommandError::DhtRefused) => {
-                Failure::new(format!("DHT node {address}: {}", session::REFUSED))
-                    .advise("check the address and the port, or ask another node")
-            }
-            _ => failed(error),
-        })
+        let refused = Failure::new(format!("DHT node {address}: {}", session::REFUSED))
+            .advise("check the address and the port, or ask another node");
+        pong.map_err(
+            |error| match matches!(error, Error::Command(CommandError::DhtRefused)) {
+                true => refused,
+                false => failed(error),
+            },
+        )
     };
     let pong = vigil.over(&format!("asking {address}"), asking).await?;
     let pong = Pong {

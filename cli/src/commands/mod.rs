@@ -238,11 +238,15 @@ fn read_known(source: &Source, on: Choice) -> Result<Known, Failure> {
             .map(|(bytes, metainfo)| Known::Torrent(bytes, Box::new(metainfo))),
         Err(error) => {
             let message = format!("the magnet link in {source} cannot be used: {error}");
-            Err(Failure::new(message).advise(match error {
-                ParseMagnetError::Version2 => VERSION_2,
-                ParseMagnetError::Several => "leave one link in it",
-                _ => "copy the link again, all of it",
-            }))
+            Err(
+                Failure::new(message).advise(if error == ParseMagnetError::Version2 {
+                    VERSION_2
+                } else if error == ParseMagnetError::Several {
+                    "leave one link in it"
+                } else {
+                    "copy the link again, all of it"
+                }),
+            )
         }
     }
 }
