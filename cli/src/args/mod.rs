@@ -369,6 +369,7 @@ pub(crate) struct Man {}
 mod tests {
     use std::ffi::OsString;
 
+    use anabranch_driver::engine::Transports;
     use clap::CommandFactory;
     use clap::error::ErrorKind;
 
@@ -430,6 +431,23 @@ mod tests {
             ]
         );
         assert!(download.json && download.preallocate && download.sequential);
+    }
+
+    #[test]
+    fn what_is_recorded_goes_by_tcp_unless_it_is_said_otherwise() {
+        for (words, expected) in [
+            ("", Transports::Both),
+            ("--transport utp", Transports::Utp),
+            ("--record run.rec", Transports::Tcp),
+            ("--record run.rec --transport both", Transports::Both),
+        ] {
+            let Ok(Command::Download(download)) =
+                parse(&format!("anabranch download a.torrent {words}"))
+            else {
+                panic!("not a download: {words}");
+            };
+            assert_eq!(download.network.contacts.transports(), expected, "{words}");
+        }
     }
 
     #[test]

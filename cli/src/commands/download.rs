@@ -167,7 +167,7 @@ pub(super) fn config(network: &Network) -> Config {
 /// The same, as far as it is about finding peers.
 pub(super) fn contacts_config(contacts: &Contacts) -> Config {
     let mut config = Config::default();
-    config.transports = contacts.transport.into();
+    config.transports = contacts.transports();
     config.pex = !contacts.no_pex;
     config.local_discovery = !contacts.no_lsd;
     if let Some(most) = contacts.max_peers {
