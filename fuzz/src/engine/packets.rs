@@ -115,7 +115,7 @@ impl Run {
         let caller = self.callers.get(draw.below(self.callers.len()));
         let header = Header {
             kind: kinds[draw.below(kinds.len())],
-            connection: caller.map_or(0, |caller| caller.connection) ^ draw.byte() as u16 % 4,
+            connection: caller.map_or(0, |caller| caller.connection) ^ u16::from(draw.byte() % 4),
             timestamp: draw.number() as u32,
             delay: draw.number() as u32,
             window: draw.number() as u32,
