@@ -3,13 +3,14 @@
 //! Peers shake hands and say valid messages with drawn numbers, or bytes; disks, trackers and nodes answer rightly, or
 //! oddly; and what an embedder tells (lengths, times, ids, limits) is drawn from all there is, the ends above all.
 
+mod packets;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anabranch_core::action::DiskJob;
 use anabranch_core::command::{AddTorrent, Command, Priority, RateLimits, SeedGoal};
-use anabranch_core::datagram::Outbound;
 use anabranch_core::dht::DhtCommand;
 use anabranch_core::event::{
     CloseReason, ContactError, DiskDone, DiskError, DiskErrorKind, ForeignFile, HttpReply,
@@ -22,10 +23,12 @@ use anabranch_core::wire::{
     PeerId, Reserved, encode_piece_header, krpc,
 };
 use anabranch_core::{
-    Action, Actions, Bitfield, Config, Engine, Event, Instant, Seed, SeedChoke, UnixTime, Wake,
+    Action, Actions, Bitfield, Config, Engine, Event, Instant, Seed, SeedChoke, Transports,
+    UnixTime, Wake,
 };
 use bytes::{Bytes, BytesMut};
 
+use self::packets::Caller;
 use crate::draw::Draw;
 
 /// Events of one sequence, at most.
@@ -43,6 +46,8 @@ pub struct Outcome {
     pub actions: usize,
     /// The most that a single event led to.
     pub most_actions: usize,
+    /// Connections by uTP over which the engine said something.
+    pub spoken: usize,
 }
 
 /// An engine takes whatever comes, without a panic, with its invariants kept, in bounded steps.
@@ -131,6 +136,8 @@ struct Run {
     old_conns: Vec<ConnId>,
     old_ops: Vec<OpId>,
     datagrams: VecDeque<(SocketAddr, Bytes)>,
+    /// Peers that come by uTP.
+    callers: Vec<Caller>,
     requests: u64,
     tickets: u64,
     outcome: Outcome,
@@ -195,14 +202,15 @@ impl Run {
             0 => Instant::from_nanos(draw.number()),
             _ => Instant::ZERO,
         };
-        let config = config(draw);
+        let mut config = config(draw);
+        let seed = draw.byte();
+        config.transports = match seed {
+            0..=63 => Transports::Tcp,
+            64..=127 => Transports::Utp,
+            _ => Transports::Both,
+        };
         let mut run = Self {
-            engine: Engine::new(
-                config,
-                Seed([draw.byte(); 32]),
-                now,
-                UnixTime(draw.number()),
-            ),
+            engine: Engine::new(config, Seed([seed; 32]), now, UnixTime(draw.number())),
             now,
             actions: Actions::new(),
             torrents: [
@@ -214,6 +222,7 @@ impl Run {
             old_conns: Vec::new(),
             old_ops: Vec::new(),
             datagrams: VecDeque::new(),
+            callers: Vec::new(),
             requests: 0,
             tickets: 0,
             outcome: Outcome::default(),
@@ -289,11 +298,12 @@ impl Run {
             Action::Disk { op, job, .. } => self.jobs.push((op, Job::Disk(job))),
             Action::Resolve { op, .. } => self.jobs.push((op, Job::Resolve)),
             Action::Http { op, .. } => self.jobs.push((op, Job::Http)),
-            Action::Datagram(Outbound { to, data, .. }) => {
+            Action::Datagram(outbound) => {
+                self.overhear(&outbound);
                 if self.datagrams.len() == 32 {
                     self.datagrams.pop_front();
                 }
-                self.datagrams.push_back((to, data));
+                self.datagrams.push_back((outbound.to, outbound.data));
             }
             // The end is drawn, as everything is.
             Action::Close { .. }
@@ -307,6 +317,7 @@ impl Run {
 
     fn step(&mut self, step: u8, draw: &mut Draw<'_>) {
         match step % 32 {
+            2 | 12..=14 | 26 | 31 if step >= 128 => self.packets(draw),
             0..=1 => self.pass(draw),
             2..=3 => self.knock(draw),
             4..=6 => self.greet(draw),

@@ -5,5 +5,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| anabranch_fuzz::utp_packet(data));
 
 #[cfg(not(fuzzing))]
 fn main() -> std::io::Result<()> {
-    anabranch_fuzz::replay_arguments(anabranch_fuzz::utp_packet)
+    use anabranch_fuzz::{Inputs, run_arguments, utp_packet};
+    run_arguments("utp_packet", Inputs::Changed, utp_packet)
 }
