@@ -441,9 +441,8 @@ mod tests {
             ("--record run.rec", Transports::Tcp),
             ("--record run.rec --transport both", Transports::Both),
         ] {
-            let Ok(Command::Download(download)) =
-                parse(&format!("anabranch download a.torrent {words}"))
-            else {
+            let line = format!("anabranch download a.torrent {words}");
+            let Ok(Command::Download(download)) = parse(line.trim()) else {
                 panic!("not a download: {words}");
             };
             assert_eq!(download.network.contacts.transports(), expected, "{words}");
