@@ -15,8 +15,6 @@ mod units;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    commands::run(args::Cli::parse().command).into()
+    commands::run(args::Cli::read().command).into()
 }

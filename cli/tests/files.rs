@@ -568,6 +568,7 @@ fn what_is_no_torrent_is_refused_and_named() {
     work.write("empty", "");
     work.write("page", "\r\n<html>");
     work.write("link", format!("magnet:?xt=urn:btih:{}\n", "0".repeat(40)));
+    work.write("odd-link", "magnet:?xt=urn:btih:0\n");
     work.write("film", "");
     let film = fs::File::options()
         .write(true)
@@ -580,7 +581,7 @@ fn what_is_no_torrent_is_refused_and_named() {
     );
     for (name, says) in [
         ("page", "web page"),
-        ("link", "holds a magnet link"),
+        ("odd-link", "cannot be used: "),
         (
             "film",
             "it has 200.0 MiB, and torrent files have 32 MiB at most",
@@ -592,6 +593,12 @@ fn what_is_no_torrent_is_refused_and_named() {
         assert!(err(&output).contains(says), "{}", err(&output));
         assert!(!err(&output).contains("invalid"), "{}", err(&output));
     }
+    let output = work.ends(1, &["verify", "link"]);
+    assert!(
+        err(&output).contains("holds a magnet link"),
+        "{}",
+        err(&output)
+    );
     for name in ["noise", "bomb", "negative", "empty", "absent", "film"] {
         for args in [&["show", name][..], &["verify", name, "--dir", "."]] {
             let output = work.ends(1, args);
@@ -600,6 +607,245 @@ fn what_is_no_torrent_is_refused_and_named() {
             assert!(err(&output).contains("hint: "), "{}", err(&output));
         }
     }
+}
+
+/// What is put into files: its name, its bytes, and what is said of it.
+fn unusable() -> Vec<(&'static str, Vec<u8>, String)> {
+    const AGAIN: &str =
+        "get it again from where it came from; this one is damaged, or was made wrong";
+    const NONE: &str = "give the .torrent file, and not what it was made of";
+    const VERSION_2: &str = "take one of version 1, or a hybrid, from where it came from";
+    let good = "d8:announce3:abc4:infod6:lengthi5e4:name1:x12:piece lengthi16384e6:pieces20:AAAAAAAAAAAAAAAAAAAAee";
+    let info = |inside: &str| format!("d4:infod{inside}ee");
+    let rest = "12:piece lengthi16384e6:pieces20:AAAAAAAAAAAAAAAAAAAA";
+    let fields = "4:name1:x12:piece lengthi16384e6:pieces20:AAAAAAAAAAAAAAAAAAAA";
+    let entry = |entry: &str| info(&format!("5:filesl{entry}e{fields}"));
+    let none = |hint: &str| format!("NAME is no torrent file\n  hint: {hint}");
+    let damaged = |place: &str| format!("NAME is damaged: {place}\n  hint: {AGAIN}");
+    let odd = |why: &str| format!("NAME is not a usable torrent: {why}\n  hint: {AGAIN}");
+    let text = |name, text: &str, says| (name, text.as_bytes().to_vec(), says);
+    let bytes = |name, bytes: &[u8], says| (name, bytes.to_vec(), says);
+    vec![
+        text("empty", "", none("it is empty; fetch it again")),
+        text("blank", " \n", none("it is empty; fetch it again")),
+        text("words", "hello", none(NONE)),
+        text("list", "le", none(NONE)),
+        text("integer", "i5e", none(NONE)),
+        text("string", "5:hello", none(NONE)),
+        text("bomb", &"l".repeat(100_000), none(NONE)),
+        text(
+            "page",
+            "\r\n<html>",
+            none(
+                "it is a web page, which may say why; look at the address in a browser, and save the .torrent file there",
+            ),
+        ),
+        bytes(
+            "gzip",
+            b"\x1f\x8b\x08",
+            none("it is packed with gzip; unpack it first (gunzip)"),
+        ),
+        bytes(
+            "zip",
+            b"PK\x03\x04",
+            none("it is a zip archive; unpack it first (unzip)"),
+        ),
+        bytes(
+            "xz",
+            b"\xfd7zXZ\0",
+            none("it is packed with xz; unpack it first (unxz)"),
+        ),
+        bytes(
+            "zstd",
+            b"\x28\xb5\x2f\xfd",
+            none("it is packed with zstd; unpack it first (unzstd)"),
+        ),
+        bytes(
+            "bzip2",
+            b"BZh9",
+            none("it is packed with bzip2; unpack it first (bunzip2)"),
+        ),
+        text(
+            "cut-1",
+            &good[..1],
+            damaged("the bencoded data ends too early, at byte 1"),
+        ),
+        text(
+            "cut-5",
+            &good[..5],
+            damaged("the string at byte 1 claims 8 bytes, more than there are"),
+        ),
+        text(
+            "cut-11",
+            &good[..11],
+            damaged("the bencoded data ends too early, at byte 11"),
+        ),
+        text(
+            "cut-33",
+            &good[..33],
+            damaged("the bencoded data ends too early, at byte 33"),
+        ),
+        text(
+            "cut-end",
+            &good[..good.len() - 1],
+            damaged("the bencoded data ends too early, at byte 97"),
+        ),
+        text(
+            "deep",
+            &"d1:a".repeat(10_000),
+            damaged("nested too deeply at byte 400"),
+        ),
+        text(
+            "digits",
+            "d4:infod6:lengthi5xeee",
+            damaged("malformed integer at byte 16"),
+        ),
+        text(
+            "length",
+            "d4x:infoi5ee",
+            damaged("malformed string length at byte 1"),
+        ),
+        text(
+            "key",
+            "di5e4:infoe",
+            damaged("the dictionary key at byte 1 is not a string"),
+        ),
+        text(
+            "half",
+            "d4:infoe",
+            damaged("the dictionary that ends at byte 7 lacks its last value"),
+        ),
+        text("none", "de", odd("the field \"info\" is missing")),
+        text("info", "d4:infoi5ee", odd("info is not a dictionary")),
+        text(
+            "nameless",
+            &info(&format!("6:lengthi5e{rest}")),
+            odd("the field \"name\" is missing"),
+        ),
+        text(
+            "name",
+            &info(&format!("6:lengthi5e4:namei5e{rest}")),
+            odd("the field \"name\" is not a string"),
+        ),
+        text(
+            "type",
+            &info(&format!("6:length1:5{fields}")),
+            odd("the field \"length\" is not an integer of 64 bits"),
+        ),
+        text(
+            "negative",
+            &info(&format!("6:lengthi-5e{fields}")),
+            odd("the length of file 1, -5, is out of range"),
+        ),
+        text(
+            "pieces",
+            &info(&format!("6:lengthi50000e{fields}")),
+            odd("hashes of 1 pieces, but the data has 4"),
+        ),
+        text("no-files", &entry(""), odd("the torrent has no files")),
+        text(
+            "no-path",
+            &entry("d6:lengthi1ee"),
+            odd("file 1 has no path"),
+        ),
+        text(
+            "entry",
+            &entry("d6:length1:14:pathl1:aee"),
+            odd(
+                "the entry of file 1 is malformed: the field \"length\" is not an integer of 64 bits",
+            ),
+        ),
+        text(
+            "v2",
+            "d4:infod4:name1:x12:meta versioni2eee",
+            format!(
+                "NAME cannot be used: it is a torrent of version 2 alone, which is not supported yet\n  hint: {VERSION_2}"
+            ),
+        ),
+    ]
+}
+
+#[test]
+fn every_file_that_is_no_torrent_is_told_in_the_same_words_by_all_commands() {
+    let work = Work::new();
+    for (name, bytes, says) in unusable() {
+        let file = format!("{name}.torrent");
+        work.write(&file, bytes);
+        let expected = format!("error: {}\n", says.replace("NAME", &file));
+        for command in ["show", "magnet", "verify", "seed", "download"] {
+            let output = work.ends(1, &[command, &file]);
+            assert_eq!(err(&output), expected, "{command}");
+            assert!(output.stdout.is_empty(), "{command}");
+        }
+    }
+    fs::create_dir(work.path().join("folder")).unwrap();
+    let big = fs::File::create(work.path().join("big")).unwrap();
+    big.set_len(200 << 20).unwrap();
+    let of_links = "take one of version 1, or a hybrid, from where it came from";
+    work.write("odd-link", "magnet:?xt=urn:btih:0\n");
+    work.write("v2-link", "magnet:?xt=urn:btmh:1220aa\n");
+    work.write("link", format!("magnet:?xt=urn:btih:{}\n", "0".repeat(40)));
+    for (args, says) in [
+        (&["show", "absent"][..], "cannot read absent: No such file or directory\n  hint: check the path for a typing mistake".to_owned()),
+        (&["show", "big/x"], "cannot read big/x: Not a directory\n  hint: a part of the path is a file, and no folder; choose another".to_owned()),
+        (&["seed", "folder"], "folder is a folder, and no torrent file\n  hint: give the .torrent file; `anabranch create` makes one of a folder".to_owned()),
+        (&["verify", "big"], "big is no torrent file: it has 200.0 MiB, and torrent files have 32 MiB at most\n  hint: give the .torrent file, and not what it was made of".to_owned()),
+        (&["show", "odd-link"], "the magnet link in odd-link cannot be used: its info-hash is neither 40 hexadecimal digits nor 32 of base 32\n  hint: copy the link again, all of it".to_owned()),
+        (&["download", "v2-link"], format!("the magnet link in v2-link cannot be used: it names a torrent of version 2 alone (xt=urn:btmh:), which is not supported yet\n  hint: {of_links}")),
+        (&["verify", "link"], "link is no torrent file\n  hint: it holds a magnet link; `anabranch show --save-torrent` fetches the .torrent file of that".to_owned()),
+        (&["create", "absent"], "cannot read absent: No such file or directory\n  hint: check the path for a typing mistake".to_owned()),
+        (&["create", "folder"], "there is no file in folder\n  hint: put in what the torrent is to have, or give another folder".to_owned()),
+        (&["create", "big", "-o", "folder"], "folder is a folder\n  hint: name a file with --output".to_owned()),
+        (&["create", "link", "-o", "no/x"], "cannot write no/x: No such file or directory\n  hint: make its folder first, or choose another with --output".to_owned()),
+        (&["replay", "absent"], "cannot read absent: No such file or directory\n  hint: check the path for a typing mistake".to_owned()),
+        (&["replay", "folder"], "cannot read folder: Is a directory\n  hint: give the recording that is in it".to_owned()),
+        (&["replay", "link"], "link: not a recording of Anabranch\n  hint: recordings are made by `anabranch download --record FILE` and `seed --record FILE`".to_owned()),
+    ] {
+        let output = work.ends(1, args);
+        assert_eq!(err(&output), format!("error: {says}\n"), "{args:?}");
+    }
+}
+
+#[test]
+fn a_link_on_standard_input_or_in_a_file_is_a_link() {
+    let work = Work::new();
+    let link = format!(" magnet:?xt=urn:btih:{}\r\n", "0".repeat(40));
+    work.write("link", &link);
+    let wait = [
+        "--timeout",
+        "10ms",
+        "--no-dht",
+        "--no-lsd",
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    for text in [link, "0".repeat(40)] {
+        for source in ["-", "link"] {
+            let args = [&["download", source][..], &wait].concat();
+            let output = work.fed(text.as_bytes(), &args);
+            assert_eq!(output.status.code(), Some(5), "{}", err(&output));
+        }
+    }
+    let output = work.fed(b"", &["download", "-"]);
+    assert_eq!(
+        err(&output),
+        "error: standard input is no torrent file\n  hint: it is empty; redirect a torrent file or a link to it, \
+         or leave the `-` out\n"
+    );
+}
+
+#[test]
+fn a_file_whose_name_begins_with_a_dash_can_be_given() {
+    let work = Work::new();
+    work.write("x", "content");
+    work.ok(&["create", "x", "-o", "./-x.torrent"]);
+    for source in [&["--", "-x.torrent"][..], &["./-x.torrent"]] {
+        assert!(work.ok(&[&["show"], source].concat()).contains("7 bytes"));
+    }
+    let output = work.ends(2, &["show", "-x.torrent"]);
+    let said = err(&output);
+    assert!(said.contains("unexpected argument '-x.torrent'"), "{said}");
+    assert!(said.contains("write './-x.torrent'"), "{said}");
 }
 
 #[test]

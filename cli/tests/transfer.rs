@@ -5,9 +5,12 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
@@ -523,6 +526,29 @@ fn who_waits_for_a_torrent_or_the_dht_is_told_for_what() {
     assert!(told.contains("no answer in 1s"), "{told}");
 }
 
+/// Linux says whom a refused packet was for; other systems do not.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_node_of_the_dht_that_refuses_is_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    // Nobody else gets the port while it is held for TCP alone.
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let node = held.local_addr().unwrap().to_string();
+    let hash = "0".repeat(40);
+    let ping = ["dht", "ping", &node].map(OsStr::new);
+    let told = ends_with(dir.path(), 1, &ping);
+    let refused = format!("DHT node {node}: refused, nobody listens there (port unreachable)\n");
+    assert!(told.contains(&refused), "{told}");
+    for asked in ["get-peers", "get"] {
+        let args = ["dht", asked, &hash, "--dht-node", &node, "--timeout", "1m"].map(OsStr::new);
+        let told = ends_with(dir.path(), 1, &args);
+        assert!(
+            told.contains("error: no answer from the DHT node\n  hint: "),
+            "{told}"
+        );
+    }
+}
+
 #[test]
 fn several_torrents_are_told_of_together_as_well() {
     let swarm = Swarm::new();
@@ -974,11 +1000,7 @@ fn names_that_only_windows_cannot_have_are_seeded_as_they_are() {
     ] {
         fs::write(folder.join(name), name.repeat(100)).unwrap();
     }
-    fs::write(
-        folder.join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"caf\xe9")),
-        "x",
-    )
-    .unwrap();
+    fs::write(folder.join(OsStr::from_bytes(b"caf\xe9")), "x").unwrap();
     let run = |args: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_anabranch"))
             .args(args)
@@ -1023,6 +1045,83 @@ fn names_that_only_windows_cannot_have_are_seeded_as_they_are() {
         fs::read(copied).unwrap(),
         "E: The Movie.mkv".repeat(100).into_bytes()
     );
+}
+
+/// As a person calls it, with whatever bytes.
+fn ends_with(dir: &Path, code: i32, args: &[&OsStr]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_anabranch"))
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+    said
+}
+
+#[test]
+fn a_name_on_the_disk_may_have_any_bytes() {
+    let swarm = Swarm::new();
+    for name in [&b"caf\xe9"[..], b"new\nline", b"..."] {
+        let name = OsStr::from_bytes(name);
+        let os = |text: &'static str| OsStr::new(text);
+        let out = [os("--dir"), os("got"), os("--out"), name];
+        let options = [
+            os("--peer"),
+            OsStr::new(&swarm.peer),
+            os("--no-lsd"),
+            os("--no-dht"),
+            os("--listen"),
+            os("127.0.0.1:0"),
+        ];
+        let download = |more: &[&OsStr]| {
+            let args = [os("download"), os("album.torrent")];
+            ends_with(swarm.path(), 0, &[&args, &out[..], &options, more].concat());
+        };
+        download(&[os("--files"), os("a")]);
+        // What is recorded of it is found under the same name.
+        download(&[]);
+        let got = swarm.path().join("got");
+        for file in ["a", "sub/b", "sub/empty"] {
+            assert_eq!(
+                fs::read(got.join(name).join(file)).unwrap(),
+                fs::read(swarm.path().join("origin/album").join(file)).unwrap()
+            );
+        }
+        assert_eq!(
+            names(&got),
+            BTreeSet::from([os(".anabranch").into(), name.into()])
+        );
+        let verify = [os("verify"), os("album.torrent")];
+        ends_with(swarm.path(), 0, &[&verify, &out[..]].concat());
+        let mut seed = Command::new(env!("CARGO_BIN_EXE_anabranch"));
+        seed.args([os("seed"), os("album.torrent")]).args(out);
+        let mut seeder = Running::start_by(seed, swarm.path(), &["--listen", "127.0.0.1:0"]);
+        seeder.event("completed");
+        drop(seeder);
+        fs::remove_dir_all(got).unwrap();
+    }
+    let long = "x".repeat(256);
+    for (name, why) in [
+        ("", "a name has at least one character"),
+        (
+            "..",
+            "it names a folder that is there already; choose another name",
+        ),
+        ("a/b", "a name, not a path: --dir says where"),
+        (".anabranch", "resume data has this name; choose another"),
+        (&long, "it has 256 bytes, and names have 255 at most"),
+    ] {
+        let args = ["verify", "album.torrent", "--out", name].map(OsStr::new);
+        let said = ends_with(swarm.path(), 2, &args);
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+fn names(dir: &Path) -> BTreeSet<OsString> {
+    let entries = fs::read_dir(dir).unwrap();
+    entries.map(|entry| entry.unwrap().file_name()).collect()
 }
 
 #[test]

@@ -21,7 +21,6 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant as Clock};
 
 use anabranch_core::action::HttpRequest;
-use anabranch_core::datagram::Outbound;
 use anabranch_core::event::{CloseReason, OpResult};
 use anabranch_core::id::{ConnId, OpId};
 use anabranch_core::{Action, Actions, Command, Config, Engine, Event, Instant};
@@ -175,8 +174,16 @@ impl Client {
                 }
             }
             Action::Close { conn } => self.close(conn_token(conn), CloseReason::Local),
-            // A packet may get lost, here as anywhere.
-            Action::Datagram(Outbound { to, data, .. }) => drop(self.udp.send_to(&data, to)),
+            Action::Datagram(outbound) => {
+                for packet in outbound.packets() {
+                    // It may get lost, here as anywhere.
+                    let _ = self.udp.send_to(&packet, outbound.to);
+                }
+                if outbound.is_counted {
+                    let len = outbound.data.len() as u64;
+                    self.events.push_back(Event::Flushed { len });
+                }
+            }
             // The disk and the names are all that blocks this loop. A client that cannot have that
             // lets threads work on them, which put `Done` on a queue and wake the loop (`mio::Waker`).
             Action::Disk { op, job, .. } => {

@@ -26,7 +26,6 @@ use std::time::{Duration, Instant as Clock};
 use std::{iter, thread};
 
 use anabranch_core::action::HttpRequest;
-use anabranch_core::datagram::Outbound;
 use anabranch_core::event::{CloseReason, ContactError, OpResult};
 use anabranch_core::id::{ConnId, OpId};
 use anabranch_core::{Action, Actions, Command, Config, Engine, Event, Instant};
@@ -168,8 +167,16 @@ impl Client {
                 }
             }
             Action::Close { conn } => self.close(conn, CloseReason::Local),
-            // A packet may get lost, here as anywhere.
-            Action::Datagram(Outbound { to, data, .. }) => drop(self.udp.send_to(&data, to)),
+            Action::Datagram(outbound) => {
+                for packet in outbound.packets() {
+                    // It may get lost, here as anywhere.
+                    let _ = self.udp.send_to(&packet, outbound.to);
+                }
+                if outbound.is_counted {
+                    let len = outbound.data.len() as u64;
+                    self.events.push_back(Event::Flushed { len });
+                }
+            }
             // The simplest way: everything else waits. Threads would tell `Done` as those below do.
             Action::Disk { op, job, .. } => {
                 let result = OpResult::Disk(self.files.perform(job));

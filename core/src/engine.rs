@@ -540,6 +540,7 @@ impl Engine {
         }
     }
 
+    /// Trackers, nodes of the DHT and peers by uTP are waited for so long that it matters.
     fn on_undelivered(&mut self, to: SocketAddr, reason: Undelivered) {
         if let Some(streams) = &mut self.streams {
             streams.undelivered(to, reason);
@@ -548,6 +549,7 @@ impl Engine {
         for outcome in udp.on_undelivered(&mut ctx, to, reason) {
             self.on_udp_outcome(outcome);
         }
+        self.on_dht_undelivered(to, reason);
     }
 
     /// Somebody in the local network takes part in torrents (BEP 14).

@@ -69,6 +69,15 @@ pub enum CommandError {
         /// The limit, [`MAX_BANNED`](crate::limits::MAX_BANNED).
         limit: u32,
     },
+    /// Nobody listens where a node of the DHT was asked.
+    #[error("the DHT node refused, nobody listens there (port unreachable)")]
+    DhtRefused,
+    /// There is no way to a node of the DHT.
+    #[error("the DHT node is not reached: network unreachable")]
+    DhtUnreachable,
+    /// The embedder does not want a node of the DHT to be asked.
+    #[error("the DHT node is not asked: forbidden by policy")]
+    DhtDenied,
 }
 
 /// A fault of a peer's.

@@ -42,6 +42,8 @@ pub(crate) struct Streams {
     by_id: BTreeMap<UtpId, ConnId>,
     ended: Vec<ConnId>,
     news: VecDeque<News>,
+    /// Why packets did not arrive, as far as was said since the last settling.
+    undelivered: Option<Undelivered>,
     /// Bytes of packets that the driver has and has not flushed.
     outstanding: u64,
     /// Packets that came since they were last settled.
@@ -69,6 +71,7 @@ impl Streams {
             by_id: BTreeMap::new(),
             ended: Vec::new(),
             news: VecDeque::new(),
+            undelivered: None,
             outstanding: 0,
             unsettled: 0,
             events: Vec::new(),
@@ -129,11 +132,8 @@ impl Streams {
 
     /// Packets to an address did not arrive.
     pub(crate) fn undelivered(&mut self, to: SocketAddr, reason: Undelivered) {
-        match reason {
-            Undelivered::Refused | Undelivered::Unreachable | Undelivered::Denied => {
-                self.utp.icmp(to, Icmp::Unreachable);
-            }
-        }
+        self.undelivered = Some(reason);
+        self.utp.icmp(to, Icmp::Unreachable);
     }
 
     /// The driver has handed so many bytes of packets to the system. Says how many it had not been given.
@@ -195,6 +195,7 @@ impl Streams {
         self.unsettled = 0;
         self.utp.settle(now, &mut self.events);
         self.note(now);
+        self.undelivered = None;
     }
 
     /// Has packets sent, as far as the driver takes them. `torrent` says which torrent a connection is for.
@@ -266,7 +267,16 @@ impl Streams {
                 }
                 utp::Event::Closed { id, reason } => {
                     if let Some(conn) = self.by_id.get(&id).copied() {
-                        self.end(conn, close_reason(reason));
+                        let reason = match (reason, self.undelivered) {
+                            (utp::CloseReason::Unreachable, Some(Undelivered::Denied)) => {
+                                CloseReason::Denied
+                            }
+                            (utp::CloseReason::Unreachable, Some(Undelivered::Refused)) => {
+                                CloseReason::Refused
+                            }
+                            (reason, _) => close_reason(reason),
+                        };
+                        self.end(conn, reason);
                     }
                 }
             }

@@ -688,7 +688,7 @@ fn a_connection_that_is_refused_or_unreachable_ends_at_once() {
 }
 
 #[test]
-fn nobody_there_is_a_time_out_after_three_syns() {
+fn nobody_there_is_a_time_out_after_four_syns() {
     let mut end = Scripted::new(Config::default());
     let id = end
         .utp
@@ -699,7 +699,7 @@ fn nobody_there_is_a_time_out_after_three_syns() {
         sent.iter()
             .filter(|header| header.kind == Kind::Syn)
             .count(),
-        3
+        4
     );
     assert_eq!(
         end.events,

@@ -659,6 +659,7 @@ mod tests {
             ContactKind::Connect(_)
             | ContactKind::Accept(_)
             | ContactKind::Datagram(_)
+            | ContactKind::Stream(_)
             | ContactKind::Resolve(_) => true,
         });
         web.try_with("http://a/", not_first, None)

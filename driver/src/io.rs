@@ -13,6 +13,7 @@ use anabranch_core::event::{
     CloseReason, ContactError, DiskError, DiskErrorKind, OpResult, Undelivered,
 };
 use anabranch_core::id::{ConnId, OpId, RequestId, StorageKey, Ticket, TorrentId};
+use anabranch_core::wire::utp::Packet;
 use anabranch_core::{Action, Command, Event, Instant, Notice};
 
 use tracing::{info, warn};
@@ -341,7 +342,9 @@ impl<R: Runtime> Io<R> {
         let Some(socket) = self.packets.get_mut(index) else {
             return;
         };
-        if socket.receive(now, &mut self.queue, &mut self.events) == Turn::Failing {
+        let policy = &self.policy;
+        let may_come = |from| policy.allows(&Contact::new(ContactKind::Accept(from), None));
+        if socket.receive(now, may_come, &mut self.queue, &mut self.events) == Turn::Failing {
             warn!("a socket fails, and is left alone for a moment");
             self.paused_until = Some(now + SOCKET_PAUSE);
         }
@@ -546,7 +549,14 @@ impl<R: Runtime> Io<R> {
 
     fn datagram(&mut self, outbound: Outbound) {
         let (to, torrent) = (outbound.to, outbound.torrent);
-        let contact = Contact::new(ContactKind::Datagram(to), torrent);
+        let kind = if !outbound.is_counted {
+            ContactKind::Datagram(to)
+        } else if Packet::is_syn(&outbound.data) {
+            ContactKind::Connect(to)
+        } else {
+            ContactKind::Stream(to)
+        };
+        let contact = Contact::new(kind, torrent);
         if !self.policy.allows(&contact) {
             return self.lost(&outbound, Undelivered::Denied);
         }

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anabranch_core::datagram::{Inbound, Outbound};
 use anabranch_core::event::Undelivered;
 use anabranch_core::id::SocketId;
+use anabranch_core::wire::utp::Packet;
 use anabranch_core::{Event, Instant};
 use bytes::{Bytes, BytesMut};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
@@ -231,10 +232,11 @@ impl<U: Udp> Packets<U> {
         }
     }
 
-    /// Receives what waits, within bounds.
+    /// Receives what waits, within bounds. What asks for a connection is passed on if its sender may have one.
     pub(crate) fn receive(
         &mut self,
         now: Instant,
+        may_come: impl Fn(SocketAddr) -> bool,
         queue: &mut Queue,
         events: &mut VecDeque<Event>,
     ) -> Turn {
@@ -262,12 +264,15 @@ impl<U: Udp> Packets<U> {
                     let parts = self.buffers.chunks(MAX_DATAGRAM);
                     for (part, meta) in parts.zip(&self.metas).take(count) {
                         let data = keep(&mut self.arena, &part[..meta.len.min(part.len())]);
-                        events.push_back(if self.group {
+                        if self.group {
                             let from = meta.addr;
-                            Event::Multicast { from, data }
-                        } else {
-                            Event::Datagram(inbound(self.id, now, wall, meta, data))
-                        });
+                            events.push_back(Event::Multicast { from, data });
+                            continue;
+                        }
+                        let inbound = inbound(self.id, now, wall, meta, data);
+                        if !asks_in(&inbound) || may_come(inbound.from) {
+                            events.push_back(Event::Datagram(inbound));
+                        }
                     }
                 }
                 // Some systems report here that an earlier packet did not arrive.
@@ -316,6 +321,15 @@ fn inbound(
         Some(waited) => inbound.at(now - waited),
         None => inbound.at(now),
     }
+}
+
+/// Whether one of the packets asks for a connection.
+fn asks_in(inbound: &Inbound) -> bool {
+    let len = match inbound.segment as usize {
+        0 => inbound.data.len().max(1),
+        len => len,
+    };
+    inbound.data.chunks(len).any(Packet::is_syn)
 }
 
 /// Reads packets into the buffers. How many of the buffers have something in them.

@@ -37,13 +37,14 @@ use anabranch_core::id::TorrentId;
 /// }
 /// ```
 pub trait Policy: Send + Sync + 'static {
-    /// Whether a TCP connection to a peer may be made.
+    /// Whether a connection to a peer may be made, by TCP or by uTP.
     fn connect(&self, to: SocketAddr, purpose: &Purpose) -> bool {
         let _ = (to, purpose);
         false
     }
 
-    /// Whether a TCP connection from a peer may be kept.
+    /// Whether a connection from a peer may be kept, by TCP or by uTP. Packets of a connection that was allowed need no
+    /// further leave, neither here nor of [`datagram`](Self::datagram).
     fn accept(&self, from: SocketAddr, purpose: &Purpose) -> bool {
         let _ = (from, purpose);
         false
@@ -162,8 +163,13 @@ pub(crate) enum ContactKind<'a> {
     Connect(SocketAddr),
     Accept(SocketAddr),
     Datagram(SocketAddr),
+    /// A packet of a connection by uTP that one side has made.
+    Stream(SocketAddr),
     Resolve(&'a str),
-    Http { url: &'a str, address: SocketAddr },
+    Http {
+        url: &'a str,
+        address: SocketAddr,
+    },
 }
 
 impl fmt::Display for ContactKind<'_> {
@@ -171,7 +177,7 @@ impl fmt::Display for ContactKind<'_> {
         match self {
             Self::Connect(to) => write!(f, "connect to {to}"),
             Self::Accept(from) => write!(f, "accept {from}"),
-            Self::Datagram(to) => write!(f, "packet to {to}"),
+            Self::Datagram(to) | Self::Stream(to) => write!(f, "packet to {to}"),
             Self::Resolve(name) => write!(f, "look up {name}"),
             // The URL may hold a key.
             Self::Http { address, .. } => write!(f, "http with {address}"),
@@ -194,6 +200,7 @@ impl dyn Policy {
             ContactKind::Connect(to) => self.connect(to, purpose),
             ContactKind::Accept(from) => self.accept(from, purpose),
             ContactKind::Datagram(to) => self.datagram(to, purpose),
+            ContactKind::Stream(to) => self.connect(to, purpose) || self.accept(to, purpose),
             ContactKind::Resolve(name) => self.resolve(name, purpose),
             ContactKind::Http { url, address } => self.http(url, address, purpose),
         };

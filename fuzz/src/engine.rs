@@ -3,13 +3,14 @@
 //! Peers shake hands and say valid messages with drawn numbers, or bytes; disks, trackers and nodes answer rightly, or
 //! oddly; and what an embedder tells (lengths, times, ids, limits) is drawn from all there is, the ends above all.
 
+mod packets;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anabranch_core::action::DiskJob;
 use anabranch_core::command::{AddTorrent, Command, Priority, RateLimits, SeedGoal};
-use anabranch_core::datagram::Outbound;
 use anabranch_core::dht::DhtCommand;
 use anabranch_core::event::{
     CloseReason, ContactError, DiskDone, DiskError, DiskErrorKind, ForeignFile, HttpReply,
@@ -22,9 +23,13 @@ use anabranch_core::wire::{
     PeerId, Reserved, encode_piece_header, krpc,
 };
 use anabranch_core::{
-    Action, Actions, Bitfield, Config, Engine, Event, Instant, Seed, SeedChoke, UnixTime, Wake,
+    Action, Actions, Bitfield, Config, Engine, Event, Instant, Seed, SeedChoke, Transports,
+    UnixTime, Wake,
 };
 use bytes::{Bytes, BytesMut};
+
+use self::packets::Caller;
+use crate::draw::Draw;
 
 /// Events of one sequence, at most.
 const MAX_EVENTS: usize = 4_000;
@@ -41,6 +46,8 @@ pub struct Outcome {
     pub actions: usize,
     /// The most that a single event led to.
     pub most_actions: usize,
+    /// Connections by uTP over which the engine said something.
+    pub spoken: usize,
 }
 
 /// An engine takes whatever comes, without a panic, with its invariants kept, in bounded steps.
@@ -61,84 +68,13 @@ pub fn sequence(data: &[u8]) -> Outcome {
     run.outcome
 }
 
-/// Bytes, from which everything else is drawn; zeros when they are used up.
-struct Draw<'a>(&'a [u8]);
+/// What is drawn of the engine's own vocabulary.
+trait DrawTerms {
+    fn bitfield(&mut self, pieces: u32) -> Bitfield;
+    fn limits(&mut self) -> RateLimits;
+}
 
-impl Draw<'_> {
-    fn next(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next().unwrap_or(0)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::from(self.byte()) % bound.max(1)
-    }
-
-    fn chance(&mut self, in_256: u8) -> bool {
-        self.byte() < in_256
-    }
-
-    /// Any number, the small ones and those at the ends more often.
-    fn number(&mut self) -> u64 {
-        match self.byte() % 10 {
-            0..=3 => self.byte().into(),
-            4 => u64::from(self.byte()) << 8 | u64::from(self.byte()),
-            5 => 1 << (self.byte() % 64),
-            6 => (1_u64 << (self.byte() % 64)).wrapping_sub(1),
-            7 => u64::MAX - u64::from(self.byte()),
-            8 => i64::MAX as u64 - u64::from(self.byte()),
-            _ => u64::from_le_bytes([(); 8].map(|()| self.byte())),
-        }
-    }
-
-    fn small(&mut self) -> u32 {
-        match self.byte() {
-            255 => self.number() as u32,
-            byte => byte.into(),
-        }
-    }
-
-    fn some<T>(&mut self, what: impl FnOnce(&mut Self) -> T) -> Option<T> {
-        self.chance(128).then(|| what(self))
-    }
-
-    fn duration(&mut self) -> Duration {
-        match self.byte() % 4 {
-            0 => Duration::from_millis(self.byte().into()),
-            1 => Duration::from_secs(self.byte().into()),
-            2 => Duration::from_nanos(self.number()),
-            _ => Duration::new(self.number(), 0),
-        }
-    }
-
-    fn bytes(&mut self) -> Bytes {
-        let len = self.byte().into();
-        let taken = self.0.len().min(len);
-        let (bytes, rest) = self.0.split_at(taken);
-        self.0 = rest;
-        Bytes::copy_from_slice(bytes)
-    }
-
-    fn address(&mut self) -> SocketAddr {
-        let port = match self.byte() {
-            0 => 0,
-            byte => 1_000 + u16::from(byte),
-        };
-        let host = self.byte();
-        match self.byte() % 16 {
-            0..=8 => SocketAddr::new([10, 0, host, 7].into(), port),
-            9..=12 => SocketAddr::new([10, 1, 1, host].into(), port),
-            13 => SocketAddr::new([0x2001, 0xdb8, host.into(), 0, 0, 0, 0, 1].into(), port),
-            14 => SocketAddr::new([0, 0, 0, 0, 0, 0xffff, 0x0a00, host.into()].into(), port),
-            _ => SocketAddr::new([self.byte(), self.byte(), host, self.byte()].into(), port),
-        }
-    }
-
+impl DrawTerms for Draw<'_> {
     fn bitfield(&mut self, pieces: u32) -> Bitfield {
         let len = match self.byte() {
             0 => self.byte().into(),
@@ -200,6 +136,8 @@ struct Run {
     old_conns: Vec<ConnId>,
     old_ops: Vec<OpId>,
     datagrams: VecDeque<(SocketAddr, Bytes)>,
+    /// Peers that come by uTP.
+    callers: Vec<Caller>,
     requests: u64,
     tickets: u64,
     outcome: Outcome,
@@ -264,14 +202,15 @@ impl Run {
             0 => Instant::from_nanos(draw.number()),
             _ => Instant::ZERO,
         };
-        let config = config(draw);
+        let mut config = config(draw);
+        let seed = draw.byte();
+        config.transports = match seed {
+            0..=63 => Transports::Tcp,
+            64..=127 => Transports::Utp,
+            _ => Transports::Both,
+        };
         let mut run = Self {
-            engine: Engine::new(
-                config,
-                Seed([draw.byte(); 32]),
-                now,
-                UnixTime(draw.number()),
-            ),
+            engine: Engine::new(config, Seed([seed; 32]), now, UnixTime(draw.number())),
             now,
             actions: Actions::new(),
             torrents: [
@@ -283,6 +222,7 @@ impl Run {
             old_conns: Vec::new(),
             old_ops: Vec::new(),
             datagrams: VecDeque::new(),
+            callers: Vec::new(),
             requests: 0,
             tickets: 0,
             outcome: Outcome::default(),
@@ -358,11 +298,12 @@ impl Run {
             Action::Disk { op, job, .. } => self.jobs.push((op, Job::Disk(job))),
             Action::Resolve { op, .. } => self.jobs.push((op, Job::Resolve)),
             Action::Http { op, .. } => self.jobs.push((op, Job::Http)),
-            Action::Datagram(Outbound { to, data, .. }) => {
+            Action::Datagram(outbound) => {
+                self.overhear(&outbound);
                 if self.datagrams.len() == 32 {
                     self.datagrams.pop_front();
                 }
-                self.datagrams.push_back((to, data));
+                self.datagrams.push_back((outbound.to, outbound.data));
             }
             // The end is drawn, as everything is.
             Action::Close { .. }
@@ -376,6 +317,7 @@ impl Run {
 
     fn step(&mut self, step: u8, draw: &mut Draw<'_>) {
         match step % 32 {
+            2 | 12..=14 | 26 | 31 if step >= 128 => self.packets(draw),
             0..=1 => self.pass(draw),
             2..=3 => self.knock(draw),
             4..=6 => self.greet(draw),

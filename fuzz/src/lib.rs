@@ -4,15 +4,17 @@
 //! - `cargo fuzz run TARGET` (nightly, with cargo-fuzz) looks for inputs that do, starting from
 //!   `corpus/TARGET`.
 //! - `cargo run --bin TARGET -- FILE...` repeats single inputs, on any toolchain.
-//! - `cargo run --bin engine -- --seeds 0 1000` runs sequences of events that follow from numbers, on any toolchain.
-//! - `cargo test` replays the whole corpus, and every input of it cut short.
+//! - `cargo run --bin TARGET -- --seeds 0 1000` runs inputs that follow from numbers, on any toolchain.
+//! - `fuzz/run` does so with fresh numbers, every target for as long as it is told.
+//! - `cargo test` replays the whole corpus, every input of it cut short, and some hundred numbers.
 
+mod draw;
 mod engine;
-
-use std::{env, fs, io};
+mod run;
+mod torrent;
+mod utp;
 
 use anabranch_core::limits::MAX_TRACKER_PEERS;
-use anabranch_core::metainfo::{Magnet, magnet::MAX_MAGNET_LEN};
 use anabranch_core::wire::{
     Decoder, ExtendedHandshake, Frame, Handshake, HandshakeDecoder, Limits, LsdAnnounce,
     MetadataMessage, PexMessage, WireError,
@@ -26,14 +28,9 @@ use anabranch_replay::{ChunkWriter, MAX_RECEIVED_LEN, Recording, Replayer, Start
 use bytes::Bytes;
 
 pub use crate::engine::{Outcome, engine, sequence};
-
-/// Runs a target's function on the files named on the command line.
-pub fn replay_arguments(target: fn(&[u8])) -> io::Result<()> {
-    for path in env::args_os().skip(1) {
-        target(&fs::read(path)?);
-    }
-    Ok(())
-}
+pub use crate::run::{Inputs, drawn, run_arguments};
+pub use crate::torrent::{bencode, magnet, metainfo, selection};
+pub use crate::utp::{utp, utp_packet};
 
 /// A handshake comes out the same one byte at a time and at once, and is written as it was read.
 pub fn handshake(data: &[u8]) {
@@ -218,23 +215,10 @@ pub fn lsd(data: &[u8]) {
     }
 }
 
-/// What is understood of a magnet link survives being written and read again.
-pub fn magnet(data: &[u8]) {
-    if let Ok(link) = std::str::from_utf8(data)
-        && let Ok(magnet) = link.parse::<Magnet>()
-    {
-        let written = magnet.to_string();
-        // Percent encoding takes three times the space.
-        if written.len() <= MAX_MAGNET_LEN {
-            assert_eq!(written.parse(), Ok(magnet));
-        }
-    }
-}
-
-/// What is understood of a DHT message survives being written and read again, within the limits; so does what is
-/// understood of a saved state. What passes as an item's value is one that is written in one way only.
+/// What is understood of a DHT message survives being written and read again, within the limits. What
+/// passes as an item's value is one that is written in one way only.
 pub fn krpc(data: &[u8]) {
-    use anabranch_core::dht::{DhtState, Value};
+    use anabranch_core::dht::Value;
     use anabranch_core::wire::krpc::{Body, MAX_NODES, MAX_VALUES, Message, Method};
     if let Ok(message) = Message::decode(data) {
         let understood = match &message.body {
@@ -258,125 +242,150 @@ pub fn krpc(data: &[u8]) {
             assert_eq!(Message::decode(&datagram), Ok(message));
         }
     }
-    if let Ok(state) = DhtState::from_bytes(data) {
-        assert_eq!(DhtState::from_bytes(&state.to_bytes()), Ok(state));
-    }
     if let Ok(value) = Value::new(Bytes::copy_from_slice(data)) {
         assert_eq!(&value.as_bytes()[..], data);
     }
 }
 
-/// Bytes for a sequence of events that follow from a number: what a fuzzer would start with.
-pub fn drawn(seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut next = || {
-        // SplitMix64.
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    };
-    let words = 50 + next() % 1_000;
-    (0..words).flat_map(|_| next().to_le_bytes()).collect()
+/// What is understood of a DHT's saved state survives being written and read again, and is no more than was said.
+pub fn dht_state(data: &[u8]) {
+    use anabranch_core::dht::DhtState;
+    if let Ok(state) = DhtState::from_bytes(data) {
+        assert!(state.nodes.len() <= data.len() / 26);
+        assert_eq!(DhtState::from_bytes(&state.to_bytes()), Ok(state));
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
+    use crate::run::{corpus, input};
 
-    /// Replays a corpus, each input also cut short everywhere; long ones only at some places.
-    fn replay(name: &str, target: fn(&[u8])) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("corpus")
-            .join(name);
-        let mut inputs = 0;
-        for entry in fs::read_dir(&folder).unwrap() {
-            let input = fs::read(entry.unwrap().path()).unwrap();
+    /// Numbers of a target whose inputs are short.
+    const SEEDS: u64 = 300;
+
+    /// Replays a corpus, each input also cut short everywhere, long ones only at some places; and runs inputs that
+    /// nobody has seen before, the same in each run.
+    fn replay(name: &str, inputs: Inputs, target: fn(&[u8])) {
+        let corpus = corpus(name).unwrap();
+        assert!(!corpus.is_empty(), "no corpus of {name}");
+        for input in &corpus {
             let step = input.len() / 256 + 1;
             for end in (0..input.len()).step_by(step) {
                 target(&input[..end]);
             }
-            target(&input);
-            inputs += 1;
+            target(input);
         }
-        assert!(inputs > 0, "no corpus in {}", folder.display());
+        for seed in 0..SEEDS {
+            target(&input(inputs, &corpus, seed));
+        }
     }
 
+    /// Not cut short: each takes long.
     #[test]
     fn engine_corpus() {
-        let mut inputs = 0;
-        for entry in
-            fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/engine")).unwrap()
-        {
-            engine(&fs::read(entry.unwrap().path()).unwrap());
-            inputs += 1;
-        }
-        assert!(inputs > 0);
+        let corpus = corpus("engine").unwrap();
+        assert!(!corpus.is_empty());
+        corpus.iter().for_each(|input| engine(input));
     }
 
-    /// Sequences that nobody has seen before, the same in each run.
     #[test]
     fn engine_sequences() {
-        for seed in 0..300 {
-            engine(&drawn(seed));
-        }
+        let spoken: usize = (0..SEEDS).map(|seed| sequence(&drawn(seed)).spoken).sum();
+        assert!(spoken > 10, "{spoken} connections by uTP came to anything");
+    }
+
+    #[test]
+    fn utp_corpus_and_sequences() {
+        replay("utp", Inputs::Drawn, utp);
+    }
+
+    /// A number names an input as long as the corpus is the same, and another number another.
+    #[test]
+    fn inputs_follow_from_numbers() {
+        let corpus = corpus("metainfo").unwrap();
+        let of = |seed| input(Inputs::Changed, &corpus, seed);
+        assert_eq!(of(7), of(7));
+        assert!((0..32).any(|seed| of(seed) != of(seed + 1)));
     }
 
     #[test]
     fn handshake_corpus() {
-        replay("handshake", handshake);
+        replay("handshake", Inputs::Changed, handshake);
     }
 
     #[test]
     fn message_corpus() {
-        replay("message", message);
+        replay("message", Inputs::Changed, message);
     }
 
     #[test]
     fn extended_corpus() {
-        replay("extended", extended);
+        replay("extended", Inputs::Changed, extended);
     }
 
     #[test]
     fn metadata_corpus() {
-        replay("metadata", metadata);
+        replay("metadata", Inputs::Changed, metadata);
     }
 
     #[test]
     fn pex_corpus() {
-        replay("pex", pex);
+        replay("pex", Inputs::Changed, pex);
     }
 
     #[test]
     fn lsd_corpus() {
-        replay("lsd", lsd);
+        replay("lsd", Inputs::Changed, lsd);
     }
 
     #[test]
     fn magnet_corpus() {
-        replay("magnet", magnet);
+        replay("magnet", Inputs::Changed, magnet);
+    }
+
+    #[test]
+    fn selection_corpus() {
+        replay("selection", Inputs::Changed, selection);
+    }
+
+    #[test]
+    fn metainfo_corpus() {
+        replay("metainfo", Inputs::Changed, metainfo);
+    }
+
+    #[test]
+    fn bencode_corpus() {
+        replay("bencode", Inputs::Changed, bencode);
     }
 
     #[test]
     fn tracker_http_corpus() {
-        replay("tracker_http", tracker_http);
-    }
-
-    #[test]
-    fn recording_corpus() {
-        replay("recording", recording);
+        replay("tracker_http", Inputs::Changed, tracker_http);
     }
 
     #[test]
     fn tracker_udp_corpus() {
-        replay("tracker_udp", tracker_udp);
+        replay("tracker_udp", Inputs::Changed, tracker_udp);
+    }
+
+    #[test]
+    fn recording_corpus() {
+        replay("recording", Inputs::Changed, recording);
     }
 
     #[test]
     fn krpc_corpus() {
-        replay("krpc", krpc);
+        replay("krpc", Inputs::Changed, krpc);
+    }
+
+    #[test]
+    fn dht_state_corpus() {
+        replay("dht_state", Inputs::Changed, dht_state);
+    }
+
+    #[test]
+    fn utp_packet_corpus() {
+        replay("utp_packet", Inputs::Changed, utp_packet);
     }
 }

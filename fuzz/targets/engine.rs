@@ -3,17 +3,17 @@
 #[cfg(fuzzing)]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| anabranch_fuzz::engine(data));
 
-/// Repeats single inputs; or, with `--seeds FROM TO`, runs sequences that follow from numbers, and names those that
-/// take longest.
+/// As every target; and with `--measure FROM TO`, names the sequences that take longest, and what they came to.
 #[cfg(not(fuzzing))]
 fn main() -> std::io::Result<()> {
+    use anabranch_fuzz::{Inputs, engine, run_arguments};
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [flag, from, to] = arguments.as_slice() else {
-        return anabranch_fuzz::replay_arguments(anabranch_fuzz::engine);
+        return run_arguments("engine", Inputs::Drawn, engine);
     };
     let number = |text: &String| text.parse::<u64>().map_err(std::io::Error::other);
-    if flag != "--seeds" {
-        return anabranch_fuzz::replay_arguments(anabranch_fuzz::engine);
+    if flag != "--measure" {
+        return run_arguments("engine", Inputs::Drawn, engine);
     }
     let mut slowest = std::time::Duration::ZERO;
     for seed in number(from)?..number(to)? {

@@ -5,5 +5,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| anabranch_fuzz::extended(data));
 
 #[cfg(not(fuzzing))]
 fn main() -> std::io::Result<()> {
-    anabranch_fuzz::replay_arguments(anabranch_fuzz::extended)
+    use anabranch_fuzz::{Inputs, extended, run_arguments};
+    run_arguments("extended", Inputs::Changed, extended)
 }

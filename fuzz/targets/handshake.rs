@@ -5,5 +5,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| anabranch_fuzz::handshake(data));
 
 #[cfg(not(fuzzing))]
 fn main() -> std::io::Result<()> {
-    anabranch_fuzz::replay_arguments(anabranch_fuzz::handshake)
+    use anabranch_fuzz::{Inputs, handshake, run_arguments};
+    run_arguments("handshake", Inputs::Changed, handshake)
 }

@@ -5,5 +5,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| anabranch_fuzz::krpc(data));
 
 #[cfg(not(fuzzing))]
 fn main() -> std::io::Result<()> {
-    anabranch_fuzz::replay_arguments(anabranch_fuzz::krpc)
+    use anabranch_fuzz::{Inputs, krpc, run_arguments};
+    run_arguments("krpc", Inputs::Changed, krpc)
 }

@@ -5,5 +5,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| anabranch_fuzz::lsd(data));
 
 #[cfg(not(fuzzing))]
 fn main() -> std::io::Result<()> {
-    anabranch_fuzz::replay_arguments(anabranch_fuzz::lsd)
+    use anabranch_fuzz::{Inputs, lsd, run_arguments};
+    run_arguments("lsd", Inputs::Changed, lsd)
 }

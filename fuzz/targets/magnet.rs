@@ -5,5 +5,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| anabranch_fuzz::magnet(data));
 
 #[cfg(not(fuzzing))]
 fn main() -> std::io::Result<()> {
-    anabranch_fuzz::replay_arguments(anabranch_fuzz::magnet)
+    use anabranch_fuzz::{Inputs, magnet, run_arguments};
+    run_arguments("magnet", Inputs::Changed, magnet)
 }

@@ -5,5 +5,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| anabranch_fuzz::message(data));
 
 #[cfg(not(fuzzing))]
 fn main() -> std::io::Result<()> {
-    anabranch_fuzz::replay_arguments(anabranch_fuzz::message)
+    use anabranch_fuzz::{Inputs, message, run_arguments};
+    run_arguments("message", Inputs::Changed, message)
 }

@@ -5,5 +5,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| anabranch_fuzz::metadata(data));
 
 #[cfg(not(fuzzing))]
 fn main() -> std::io::Result<()> {
-    anabranch_fuzz::replay_arguments(anabranch_fuzz::metadata)
+    use anabranch_fuzz::{Inputs, metadata, run_arguments};
+    run_arguments("metadata", Inputs::Changed, metadata)
 }

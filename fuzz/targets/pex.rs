@@ -5,5 +5,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| anabranch_fuzz::pex(data));
 
 #[cfg(not(fuzzing))]
 fn main() -> std::io::Result<()> {
-    anabranch_fuzz::replay_arguments(anabranch_fuzz::pex)
+    use anabranch_fuzz::{Inputs, pex, run_arguments};
+    run_arguments("pex", Inputs::Changed, pex)
 }

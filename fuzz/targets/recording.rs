@@ -5,5 +5,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| anabranch_fuzz::recording(data));
 
 #[cfg(not(fuzzing))]
 fn main() -> std::io::Result<()> {
-    anabranch_fuzz::replay_arguments(anabranch_fuzz::recording)
+    use anabranch_fuzz::{Inputs, recording, run_arguments};
+    run_arguments("recording", Inputs::Changed, recording)
 }

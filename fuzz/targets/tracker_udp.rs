@@ -5,5 +5,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| anabranch_fuzz::tracker_udp(data));
 
 #[cfg(not(fuzzing))]
 fn main() -> std::io::Result<()> {
-    anabranch_fuzz::replay_arguments(anabranch_fuzz::tracker_udp)
+    use anabranch_fuzz::{Inputs, run_arguments, tracker_udp};
+    run_arguments("tracker_udp", Inputs::Changed, tracker_udp)
 }

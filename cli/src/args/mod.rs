@@ -2,6 +2,7 @@
 
 mod dht;
 mod network;
+mod parse;
 mod path;
 #[cfg(feature = "simulate")]
 mod simulate;
@@ -10,12 +11,13 @@ mod source;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anabranch_driver::storage::FileName;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use self::network::{parse_trackers, parse_web_seeds};
-use self::path::{in_utf8, parse_name, path};
+use self::path::{file_name, path};
 use self::source::{origin, source};
 use crate::exit;
 use crate::runtime::Choice;
@@ -28,7 +30,7 @@ pub(crate) use self::dht::{
 pub(crate) use self::network::{Contacts, DhtNetwork, Listening, Network, PeerAddress, Urls};
 #[cfg(feature = "simulate")]
 pub(crate) use self::simulate::Simulate;
-pub(crate) use self::source::{Origin, Source};
+pub(crate) use self::source::{Origin, Source, link_in_file};
 
 const UNITS: &str = "\
 Units:
@@ -80,8 +82,9 @@ pub(crate) enum Command {
 /// the cause is gone.
 #[derive(Debug, Args)]
 pub(crate) struct Download {
-    /// Torrent files, their http:// or https:// URLs, magnet links, and info-hashes; `-` is a torrent file
-    /// on standard input. Quote a link: shells take its `&` for something else.
+    /// Torrent files, their http:// or https:// URLs, magnet links, and info-hashes; `-` is a torrent file or a
+    /// link on standard input, and a file may hold a link as well. Quote a link: shells take its `&` for
+    /// something else.
     #[arg(required = true, value_name = "SOURCE", value_parser = origin(), value_hint = ValueHint::FilePath)]
     pub(crate) sources: Vec<Origin>,
 
@@ -91,8 +94,8 @@ pub(crate) struct Download {
 
     /// The name of its file or folder on the disk, in place of the torrent's own. Needs a single SOURCE, and
     /// has to be given whenever the torrent is.
-    #[arg(long, value_name = "NAME", value_parser = in_utf8(parse_name))]
-    pub(crate) out: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = file_name())]
+    pub(crate) out: Option<FileName>,
 
     #[command(flatten)]
     pub(crate) network: Network,
@@ -171,8 +174,8 @@ pub(crate) struct Seed {
 
     /// The name of its file or folder on the disk, in place of the torrent's own. Needs a single TORRENT, and
     /// has to be given whenever the torrent is.
-    #[arg(long, value_name = "NAME", value_parser = in_utf8(parse_name))]
-    pub(crate) out: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = file_name())]
+    pub(crate) out: Option<FileName>,
 
     #[command(flatten)]
     pub(crate) network: Network,
@@ -220,7 +223,7 @@ pub(crate) struct Create {
     pub(crate) private: bool,
 
     /// A comment for those who look at it.
-    #[arg(long, short = 'c', value_name = "S")]
+    #[arg(long, short = 'c', value_name = "S", allow_hyphen_values = true)]
     pub(crate) comment: Option<String>,
 
     /// The URL of a web server that has the data; may be given several times.
@@ -246,8 +249,8 @@ pub(crate) struct Create {
 /// Of a magnet link, the torrent is fetched from peers, for as long as it takes; none of its data is.
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// The torrent file, its http:// or https:// URL, magnet link or info-hash; `-` is a torrent file on
-    /// standard input.
+    /// The torrent file, its http:// or https:// URL, magnet link or info-hash; `-` is a torrent file or a
+    /// link on standard input, and a file may hold a link as well.
     #[arg(value_name = "SOURCE", value_parser = origin(), value_hint = ValueHint::FilePath)]
     pub(crate) source: Origin,
 
@@ -294,8 +297,8 @@ pub(crate) struct Verify {
     pub(crate) dir: PathBuf,
 
     /// The name of its file or folder on the disk, in place of the torrent's own. It has to be given whenever the torrent is.
-    #[arg(long, value_name = "NAME", value_parser = in_utf8(parse_name))]
-    pub(crate) out: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = file_name())]
+    pub(crate) out: Option<FileName>,
 
     /// Write one JSON object a line to standard output instead of progress for people.
     #[arg(long)]
@@ -366,6 +369,7 @@ pub(crate) struct Man {}
 mod tests {
     use std::ffi::OsString;
 
+    use anabranch_driver::engine::Transports;
     use clap::CommandFactory;
     use clap::error::ErrorKind;
 
@@ -427,6 +431,23 @@ mod tests {
             ]
         );
         assert!(download.json && download.preallocate && download.sequential);
+    }
+
+    #[test]
+    fn what_is_recorded_goes_by_tcp_unless_it_is_said_otherwise() {
+        for (words, expected) in [
+            ("", Transports::Both),
+            ("--transport utp", Transports::Utp),
+            ("--record run.rec", Transports::Tcp),
+            ("--record run.rec --transport both", Transports::Both),
+        ] {
+            let Ok(Command::Download(download)) =
+                parse(&format!("anabranch download a.torrent {words}"))
+            else {
+                panic!("not a download: {words}");
+            };
+            assert_eq!(download.network.contacts.transports(), expected, "{words}");
+        }
     }
 
     #[test]
@@ -548,20 +569,6 @@ mod tests {
         assert_eq!(both, ErrorKind::ArgumentConflict);
     }
 
-    #[cfg(unix)]
-    #[test]
-    fn an_argument_that_is_not_in_utf8_is_refused_by_its_name() {
-        use std::os::unix::ffi::OsStringExt;
-        let mut line: Vec<OsString> = ["anabranch", "download", "a.torrent", "--out"]
-            .map(OsString::from)
-            .into();
-        line.push(OsString::from_vec(b"a\xff".to_vec()));
-        let refused = Cli::try_parse_from(line).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::ValueValidation);
-        let told = refused.to_string();
-        assert!(told.contains("--out") && told.contains("UTF-8"), "{told}");
-    }
-
     #[test]
     fn a_tilde_that_the_shell_left_there_is_no_folder() {
         for line in [
@@ -571,6 +578,9 @@ mod tests {
             "create x -o ~/x.torrent",
             "dht stats --dht-state ~/x",
             "verify a.torrent -d ~/x",
+            "show ~/x.torrent",
+            "magnet ~/x.torrent",
+            "download a.torrent ~/x.torrent",
         ] {
             let refused = parse(&format!("anabranch {line}")).unwrap_err();
             assert_eq!(refused, ErrorKind::ValueValidation, "{line}");

@@ -47,9 +47,9 @@ pub(crate) struct Contacts {
     pub(crate) max_peers: Option<u32>,
 
     /// By what peers are reached, and reach us. With both, a peer that does not answer by one is tried by the other as
-    /// well.
-    #[arg(long, value_name = "NAME", value_enum, default_value_t)]
-    pub(crate) transport: Transport,
+    /// well. Default: both, but TCP with --record, which keeps packets whole.
+    #[arg(long, value_name = "NAME", value_enum)]
+    pub(crate) transport: Option<Transport>,
 
     /// Do not tell peers of each other, nor ask them. Private torrents never do.
     #[arg(long)]
@@ -76,12 +76,21 @@ pub(crate) struct Contacts {
     pub(crate) runtime: Choice,
 
     /// Record the run to a new file, without payload, for `anabranch replay`. It holds the addresses of
-    /// peers and what trackers said.
+    /// peers and what trackers said; and payload after all if peers are reached by uTP.
     #[arg(long, value_name = "FILE", value_parser = path(), value_hint = ValueHint::FilePath)]
     pub(crate) record: Option<PathBuf>,
 }
 
 impl Contacts {
+    /// By what peers are reached.
+    pub(crate) fn transports(&self) -> Transports {
+        let chosen = self.transport.unwrap_or(match self.record {
+            Some(_) => Transport::Tcp,
+            None => Transport::Both,
+        });
+        chosen.into()
+    }
+
     /// The trackers to ask beside those that the torrents name.
     pub(crate) fn trackers(&self) -> Vec<String> {
         let urls = self.trackers.iter().flat_map(|urls| urls.0.iter());
@@ -90,15 +99,24 @@ impl Contacts {
 }
 
 /// By what peers are reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Transport {
     /// TCP alone.
     Tcp,
     /// uTP alone, which gives way to everything else on the same link.
     Utp,
     /// TCP and uTP.
-    #[default]
     Both,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Utp => "utp",
+            Self::Both => "both",
+        })
+    }
 }
 
 impl From<Transport> for Transports {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueHint};
 
+use super::network::Transport;
 use super::path::path;
 use crate::units::{parse_duration, parse_percent, parse_piece_length, parse_rate, parse_size};
 
@@ -50,6 +51,10 @@ pub(crate) struct Simulate {
     /// How many packets are lost, in percent: 50% at most.
     #[arg(long, value_name = "P", default_value = "0%", value_parser = parse_percent)]
     pub(crate) loss: u32,
+
+    /// By what peers reach each other.
+    #[arg(long, value_name = "NAME", value_enum, default_value = "tcp")]
+    pub(crate) transport: Transport,
 
     /// How many of the peers leave in each minute, in percent: half in good order, half by losing
     /// power. They come back within a minute.

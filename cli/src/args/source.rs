@@ -8,6 +8,8 @@ use anabranch_core::metainfo::magnet::{Surplus, is_magnet};
 use anabranch_core::metainfo::{InfoHash, Magnet as Link, ParseMagnetError};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
+use super::path::read_path;
+
 /// Where a torrent file is, as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -22,7 +24,7 @@ impl Source {
     /// What is typed is a path, unless it is something else. Paths are bytes where the system has them so.
     fn read(text: OsString) -> Result<Self, String> {
         let Some(known) = text.to_str() else {
-            return Ok(Self::Path(text.into()));
+            return read_path(text.into()).map(Self::Path);
         };
         if is_magnet(known) && !Path::new(known).exists() {
             return Err(
@@ -47,7 +49,7 @@ impl Source {
                     "an info-hash has 40 hexadecimal digits, and this has {digits}; nor is it a file"
                 ))
             }
-            _ => Ok(Self::Path(text.into())),
+            _ => read_path(text.into()).map(Self::Path),
         }
     }
 }
@@ -84,20 +86,36 @@ impl Origin {
         if Path::new(known).exists() {
             return Source::read(text).map(Self::File);
         }
-        match Link::parse_counted(known) {
-            Ok((link, surplus)) => Ok(Self::Magnet(Box::new(link), surplus)),
-            Err(ParseMagnetError::NotMagnet) => match parse_info_hash(known) {
-                Some(info_hash) => Ok(Self::Magnet(
-                    Box::new(Link::new(info_hash)),
-                    Surplus::default(),
-                )),
-                None => Source::read(text).map(Self::File),
-            },
+        match read_link(known) {
+            Ok(Some((link, surplus))) => Ok(Self::Magnet(link, surplus)),
+            Ok(None) => Source::read(text).map(Self::File),
             Err(error @ (ParseMagnetError::Version2 | ParseMagnetError::Several)) => {
                 Err(error.to_string())
             }
             Err(error) => Err(format!("{error}; quote the whole link")),
         }
+    }
+}
+
+/// A link, or an info-hash, which is as good as one. None: it is neither.
+fn read_link(text: &str) -> Result<Option<(Box<Link>, Surplus)>, ParseMagnetError> {
+    match Link::parse_counted(text) {
+        Ok((link, surplus)) => Ok(Some((Box::new(link), surplus))),
+        Err(ParseMagnetError::NotMagnet) => Ok(parse_info_hash(text)
+            .map(|info_hash| (Box::new(Link::new(info_hash)), Surplus::default()))),
+        Err(error) => Err(error),
+    }
+}
+
+/// The link that is all there is in a file, if it is that.
+pub(crate) fn link_in_file(bytes: &[u8]) -> Result<Option<(Box<Link>, Surplus)>, ParseMagnetError> {
+    let text = std::str::from_utf8(bytes).unwrap_or_default().trim();
+    // What is around a link in the text of a page is not what the link is about.
+    let is_link = text.get(.."magnet:".len());
+    let is_link = is_link.is_some_and(|start| start.eq_ignore_ascii_case("magnet:"));
+    match is_link || parse_info_hash(text).is_some() {
+        true => read_link(text),
+        false => Ok(None),
     }
 }
 

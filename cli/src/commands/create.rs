@@ -243,10 +243,10 @@ fn collect(
             })?;
         }
         if folder.files.is_empty() {
-            return Err(Failure::new(format!(
-                "there is no file in {}",
-                args.path.display()
-            )));
+            return Err(
+                Failure::new(format!("there is no file in {}", args.path.display()))
+                    .advise("put in what the torrent is to have, or give another folder"),
+            );
         }
         in_order(name, folder.files)
     } else if metadata.is_file() {

@@ -429,7 +429,17 @@ async fn ping(vigil: &mut Vigil<'_>, args: &DhtPing) -> Result<Exit, Failure> {
             })?
         }
     };
-    let asking = async { client.dht_ping(address).await.map_err(failed) };
+    let asking = async {
+        let pong = client.dht_ping(address).await;
+        let refused = Failure::new(format!("DHT node {address}: {}", session::REFUSED))
+            .advise("check the address and the port, or ask another node");
+        pong.map_err(
+            |error| match matches!(error, Error::Command(CommandError::DhtRefused)) {
+                true => refused,
+                false => failed(error),
+            },
+        )
+    };
     let pong = vigil.over(&format!("asking {address}"), asking).await?;
     let pong = Pong {
         address,
@@ -648,6 +658,10 @@ async fn get(vigil: &mut Vigil<'_>, args: &DhtGet) -> Result<Exit, Failure> {
         item.map_err(failed)
     };
     let Some(item) = vigil.over("asking the DHT for the item", asking).await? else {
+        if client.dht_stats().await.map_err(failed)?.counters.answered == 0 {
+            return Err(failed(CommandError::NoDhtAnswer.into())
+                .advise("name a node that is up with --dht-node"));
+        }
         return Err(Failure::incomplete("nobody has this item")
             .advise("items are forgotten two hours after they were last put"));
     };

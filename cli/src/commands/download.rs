@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anabranch_core::Config;
 use anabranch_core::command::{Priority, RateLimits, SeedGoal};
 use anabranch_core::metainfo::{FileIndex, FileKind, Metainfo};
-use anabranch_driver::storage::{Links, Preallocation, system_names};
+use anabranch_driver::storage::{FileName, Links, Preallocation, system_names};
 use anabranch_driver::{AddOptions, DhtOptions};
 use smol::future::block_on;
 
@@ -44,7 +44,7 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
     for known in read_origins(&args.sources, on, &mut losses, output)? {
         let (work, priorities, warnings) = match known {
             Known::Torrent(bytes, metainfo) => {
-                let metainfo = Box::new(named(*metainfo, args.out.as_deref()));
+                let metainfo = Box::new(named(*metainfo, args.out.as_ref()));
                 let priorities = match &choice {
                     Some(choice) => choice.priorities(&metainfo)?,
                     None => Vec::new(),
@@ -117,7 +117,7 @@ fn download(args: &Download, output: &mut Output) -> Result<Exit, Failure> {
                 true => Links::Follow,
                 false => Links::Refuse,
             });
-        options.name.clone_from(&args.out);
+        options.file_name.clone_from(&args.out);
         let result = async {
             for (work, priorities) in plans {
                 session
@@ -167,7 +167,7 @@ pub(super) fn config(network: &Network) -> Config {
 /// The same, as far as it is about finding peers.
 pub(super) fn contacts_config(contacts: &Contacts) -> Config {
     let mut config = Config::default();
-    config.transports = contacts.transport.into();
+    config.transports = contacts.transports();
     config.pex = !contacts.no_pex;
     config.local_discovery = !contacts.no_lsd;
     if let Some(most) = contacts.max_peers {
@@ -203,9 +203,9 @@ fn aim(args: &Download) -> Aim {
 }
 
 /// A torrent under the name that `--out` gives it.
-pub(super) fn named(metainfo: Metainfo, out: Option<&str>) -> Metainfo {
+pub(super) fn named(metainfo: Metainfo, out: Option<&FileName>) -> Metainfo {
     match out {
-        Some(name) => metainfo.with_name(name, system_names()),
+        Some(name) => metainfo.with_name(&name.to_text(), system_names()),
         None => metainfo,
     }
 }

@@ -17,7 +17,7 @@ mod verify;
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -25,11 +25,13 @@ use std::time::Duration;
 
 use anabranch_core::limits::MAX_TRACKERS;
 use anabranch_core::metainfo::magnet::{MAX_MAGNET_LEN, Surplus, is_magnet};
-use anabranch_core::metainfo::{InfoHash, Magnet, Metainfo, MetainfoError, limits};
+use anabranch_core::metainfo::{
+    InfoHash, Magnet, Metainfo, MetainfoError, ParseMagnetError, limits,
+};
 use anabranch_driver::storage::system_names;
 use bytes::Bytes;
 
-use crate::args::{Command, Origin, Source};
+use crate::args::{Command, Origin, Source, link_in_file};
 use crate::exit::{Exit, Failure};
 use crate::losses::Losses;
 use crate::output::{Output, Torrent, eprint_line, lines::plural, text::printable, text::reason};
@@ -84,16 +86,29 @@ fn read_origins(
     losses: &mut Losses,
     output: &mut Output,
 ) -> Result<Vec<Known>, Failure> {
+    read_each(origins, |source| read_known(source, on), losses, output)
+}
+
+/// As [`read_origins`], of files as `read` reads them.
+fn read_each(
+    origins: &[Origin],
+    read: impl Fn(&Source) -> Result<Known, Failure>,
+    losses: &mut Losses,
+    output: &mut Output,
+) -> Result<Vec<Known>, Failure> {
     let is_stdin = |origin: &&Origin| matches!(origin, Origin::File(Source::Stdin));
-    if origins.iter().filter(is_stdin).count() > 1 {
+    let from_stdin = origins.iter().filter(is_stdin).count();
+    if from_stdin > 1 {
         return Err(Failure::usage("standard input (-) can be read only once"));
     }
-    let read = origins.iter().map(|origin| match origin {
-        Origin::File(source) => {
-            let known = read_torrent(source, on)
-                .map(|(bytes, metainfo)| Known::Torrent(bytes, Box::new(metainfo)));
-            (source.to_string(), known)
-        }
+    if from_stdin > 0 && origins.len() > 1 && std::io::stdin().is_terminal() {
+        return Err(
+            Failure::usage("`-` is standard input, and that is the terminal here")
+                .advise("leave the `-` out if it belongs to a list, or else redirect a file to it"),
+        );
+    }
+    let known = origins.iter().map(|origin| match origin {
+        Origin::File(source) => (source.to_string(), read(source)),
         Origin::Magnet(magnet, surplus) => {
             let known = Known::Link(magnet.clone(), *surplus);
             (magnet.to_string(), Ok(known))
@@ -101,7 +116,7 @@ fn read_origins(
     });
     let mut seen = BTreeMap::new();
     let mut torrents = Vec::with_capacity(origins.len());
-    for (name, known) in read {
+    for (name, known) in known {
         let known = match known {
             Ok(known) => known,
             Err(failure) => {
@@ -126,7 +141,10 @@ fn read_torrents(
     output: &mut Output,
 ) -> Result<Vec<(Bytes, Metainfo)>, Failure> {
     let origins: Vec<Origin> = sources.iter().cloned().map(Origin::File).collect();
-    let known = read_origins(&origins, on, losses, output)?.into_iter();
+    let read = |source: &Source| {
+        read_torrent(source, on).map(|(bytes, metainfo)| Known::Torrent(bytes, Box::new(metainfo)))
+    };
+    let known = read_each(&origins, read, losses, output)?.into_iter();
     let torrents = known.filter_map(|known| match known {
         Known::Torrent(bytes, metainfo) => Some((bytes, *metainfo)),
         Known::Link(..) => None,
@@ -211,9 +229,42 @@ fn tell_if_slow(text: String) -> Option<mpsc::Sender<()>> {
     thread::Builder::new().spawn(tell).ok().map(|_| done)
 }
 
+/// Reads a torrent file, or a file that holds a link.
+fn read_known(source: &Source, on: Choice) -> Result<Known, Failure> {
+    let bytes = read_source(source, on)?;
+    match link_in_file(&bytes) {
+        Ok(Some((magnet, surplus))) => Ok(Known::Link(magnet, surplus)),
+        Ok(None) => parse_torrent(source, bytes)
+            .map(|(bytes, metainfo)| Known::Torrent(bytes, Box::new(metainfo))),
+        Err(error) => {
+            let message = format!("the magnet link in {source} cannot be used: {error}");
+            Err(
+                Failure::new(message).advise(if error == ParseMagnetError::Version2 {
+                    VERSION_2
+                } else if error == ParseMagnetError::Several {
+                    "leave one link in it"
+                } else {
+                    "copy the link again, all of it"
+                }),
+            )
+        }
+    }
+}
+
 /// Reads a torrent file, over a runtime if it is on the web.
 fn read_torrent(source: &Source, on: Choice) -> Result<(Bytes, Metainfo), Failure> {
-    let bytes = match source {
+    parse_torrent(source, read_source(source, on)?)
+}
+
+fn parse_torrent(source: &Source, bytes: Bytes) -> Result<(Bytes, Metainfo), Failure> {
+    let metainfo =
+        Metainfo::parse(bytes.clone()).map_err(|error| refusal(source, &bytes, &error))?;
+    Ok((bytes, metainfo.with_names(system_names())))
+}
+
+/// What is in a source, as far as a torrent file may reach.
+fn read_source(source: &Source, on: Choice) -> Result<Bytes, Failure> {
+    Ok(match source {
         Source::Path(path) => {
             let _told = tell_if_slow(format!("reading {source}"));
             read_bounded(path)?
@@ -223,20 +274,23 @@ fn read_torrent(source: &Source, on: Choice) -> Result<(Bytes, Metainfo), Failur
             on.fetch_torrent(url)?
         }
         Source::Stdin => {
-            let _told = tell_if_slow("waiting for a torrent file on standard input".to_owned());
+            let _told = tell_if_slow("waiting for a torrent on standard input".to_owned());
             read_stdin()?
         }
-    };
-    let metainfo =
-        Metainfo::parse(bytes.clone()).map_err(|error| refusal(source, &bytes, &error))?;
-    Ok((bytes, metainfo.with_names(system_names())))
+    })
 }
+
+/// What can be done about a torrent of version 2 alone.
+const VERSION_2: &str = "take one of version 1, or a hybrid, from where it came from";
 
 /// Why something cannot be used as a torrent. Where it breaks off is of interest in a file that begins as one; of what
 /// is none at all, the parser has nothing to say to anybody.
 fn refusal(source: &Source, bytes: &[u8], error: &MetainfoError) -> Failure {
     let is_close = bytes.trim_ascii_start().first() == Some(&b'd');
-    let message = if !matches!(error, MetainfoError::Bencode(_)) {
+    if matches!(error, MetainfoError::UnsupportedVersion { .. }) {
+        return Failure::new(format!("{source} cannot be used: {error}")).advise(VERSION_2);
+    }
+    let message = if is_close && !matches!(error, MetainfoError::Bencode(_)) {
         format!("{source} is not a usable torrent: {error}")
     } else if is_close {
         // Its words begin with that this is no torrent.
@@ -247,12 +301,19 @@ fn refusal(source: &Source, bytes: &[u8], error: &MetainfoError) -> Failure {
     } else {
         format!("{source} is no torrent file")
     };
-    Failure::new(message).advise(meant(bytes))
+    let is_empty_stdin = bytes.is_empty() && *source == Source::Stdin;
+    Failure::new(message).advise(match is_empty_stdin {
+        true => "it is empty; redirect a torrent file or a link to it, or leave the `-` out",
+        false => meant(bytes),
+    })
 }
 
 /// What to do about something that is no torrent, by what it looks like.
 fn meant(bytes: &[u8]) -> &'static str {
     let text = bytes.trim_ascii_start();
+    if let Some(advice) = packer(text) {
+        return advice;
+    }
     match text.first() {
         None => "it is empty; fetch it again",
         Some(b'<') => {
@@ -262,9 +323,36 @@ fn meant(bytes: &[u8]) -> &'static str {
         Some(b'd') => {
             "get it again from where it came from; this one is damaged, or was made wrong"
         }
-        Some(_) if is_magnet_file(text) => "it holds a magnet link; give that instead",
+        Some(_) if is_magnet_file(text) => {
+            "it holds a magnet link; `anabranch show --save-torrent` fetches the .torrent file of that"
+        }
         Some(_) => "give the .torrent file, and not what it was made of",
     }
+}
+
+/// What to do about a packed file.
+fn packer(bytes: &[u8]) -> Option<&'static str> {
+    let packers: [(&[u8], _); 5] = [
+        (
+            b"\x1f\x8b",
+            "it is packed with gzip; unpack it first (gunzip)",
+        ),
+        (
+            b"PK\x03\x04",
+            "it is a zip archive; unpack it first (unzip)",
+        ),
+        (
+            b"\xfd7zXZ\0",
+            "it is packed with xz; unpack it first (unxz)",
+        ),
+        (
+            b"\x28\xb5\x2f\xfd",
+            "it is packed with zstd; unpack it first (unzstd)",
+        ),
+        (b"BZh", "it is packed with bzip2; unpack it first (bunzip2)"),
+    ];
+    let found = packers.iter().find(|(start, _)| bytes.starts_with(start));
+    found.map(|(_, advice)| *advice)
 }
 
 fn is_magnet_file(text: &[u8]) -> bool {

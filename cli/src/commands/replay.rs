@@ -437,8 +437,10 @@ fn diverged(path: &Path, divergence: &Divergence, program: &str) -> Failure {
     reason = "there is advice for some errors, and none for those to come"
 )]
 fn unreadable(path: &Path, error: &ReadError, events: u64) -> Failure {
-    let path = path.display();
-    let mut message = format!("{path}: {}", reason(&error));
+    let mut message = match error {
+        ReadError::Io(error) => format!("cannot read {}: {}", path.display(), reason(error)),
+        _ => format!("{}: {}", path.display(), reason(&error)),
+    };
     if events > 0 {
         message.push_str(&format!(
             "; {} before that came to what was recorded",
@@ -447,6 +449,9 @@ fn unreadable(path: &Path, error: &ReadError, events: u64) -> Failure {
     }
     let failure = Failure::new(message);
     match error {
+        ReadError::Io(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
+            failure.advise("give the recording that is in it")
+        }
         ReadError::Foreign => failure.advise(
             "recordings are made by `anabranch download --record FILE` and `seed --record FILE`",
         ),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anabranch_core::metainfo::Metainfo;
 use anabranch_driver::AddOptions;
-use anabranch_driver::storage::{Links, find_files};
+use anabranch_driver::storage::{FileName, Links, find_files};
 use smol::future::block_on;
 
 use super::download::{absolute, config, dht_options, named};
@@ -41,8 +41,8 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
     let mut torrents = Vec::new();
     let on = args.network.contacts.runtime;
     for (bytes, metainfo) in read_torrents(&args.torrents, on, &mut losses, output)? {
-        let metainfo = named(metainfo, args.out.as_deref());
-        match refuse_missing(&metainfo, &dir, links) {
+        let metainfo = named(metainfo, args.out.as_ref());
+        match refuse_missing(&metainfo, &dir, args.out.as_ref(), links) {
             Ok(()) => torrents.push((bytes, metainfo)),
             Err(failure) => losses.add(metainfo.name(), failure, output)?,
         }
@@ -69,7 +69,7 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
             .recheck(args.recheck)
             .read_only(true)
             .links(links);
-        options.name.clone_from(&args.out);
+        options.file_name.clone_from(&args.out);
         let result = async {
             for (bytes, metainfo) in torrents {
                 session
@@ -95,8 +95,13 @@ fn seed(args: &Seed, output: &mut Output) -> Result<Exit, Failure> {
     })
 }
 
-fn refuse_missing(metainfo: &Metainfo, dir: &Path, links: Links) -> Result<(), Failure> {
-    let places = find_files(dir, metainfo, links);
+fn refuse_missing(
+    metainfo: &Metainfo,
+    dir: &Path,
+    out: Option<&FileName>,
+    links: Links,
+) -> Result<(), Failure> {
+    let places = find_files(dir, metainfo, out, links);
     for (file, place) in metainfo.files().iter().zip(places) {
         let Some(place) = place else {
             continue;
@@ -139,21 +144,21 @@ mod tests {
             .finish(&[0; 20])
             .unwrap()
             .metainfo;
-        let failure = refuse_missing(&torrent, dir.path(), Links::Inside).unwrap_err();
+        let failure = refuse_missing(&torrent, dir.path(), None, Links::Inside).unwrap_err();
         assert_eq!(failure.exit(), Exit::Incomplete);
         assert!(failure.message().contains("not there"), "{failure}");
         fs::write(dir.path().join("file"), "12").unwrap();
-        let failure = refuse_missing(&torrent, dir.path(), Links::Inside).unwrap_err();
+        let failure = refuse_missing(&torrent, dir.path(), None, Links::Inside).unwrap_err();
         assert!(failure.message().contains("2 of 3 bytes"), "{failure}");
         fs::remove_file(dir.path().join("file")).unwrap();
         fs::create_dir(dir.path().join("file")).unwrap();
-        let failure = refuse_missing(&torrent, dir.path(), Links::Inside).unwrap_err();
+        let failure = refuse_missing(&torrent, dir.path(), None, Links::Inside).unwrap_err();
         assert!(
             failure.message().contains("not a regular file"),
             "{failure}"
         );
         fs::remove_dir(dir.path().join("file")).unwrap();
         fs::write(dir.path().join("file"), "123").unwrap();
-        assert!(refuse_missing(&torrent, dir.path(), Links::Inside).is_ok());
+        assert!(refuse_missing(&torrent, dir.path(), None, Links::Inside).is_ok());
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use smol::future::block_on;
 
 use super::download::{contacts_config, dht_options};
-use super::{left_out, read_torrent, save_torrent};
+use super::{Known, left_out, read_known, save_torrent};
 use crate::args::{Origin, Show};
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
@@ -20,22 +20,27 @@ use crate::session::{self, Aim, End, Session, Task, Work};
 use crate::units;
 
 pub(crate) fn run(args: &Show) -> Result<Exit, Failure> {
-    let metainfo = match &args.source {
-        Origin::File(source) => Arc::new(read_torrent(source, args.contacts.runtime)?.1),
-        Origin::Magnet(magnet, surplus) => {
-            if let Some(warning) = left_out(magnet, *surplus) {
+    let known = match &args.source {
+        Origin::File(source) => read_known(source, args.contacts.runtime)?,
+        Origin::Magnet(magnet, surplus) => Known::Link(magnet.clone(), *surplus),
+    };
+    let metainfo = match known {
+        Known::Torrent(_, metainfo) => Arc::from(metainfo),
+        Known::Link(magnet, surplus) => {
+            if let Some(warning) = left_out(&magnet, surplus) {
                 eprint_line(&format!("warning: {}", printable(&warning)));
             }
-            match fetch(magnet, args)? {
+            let metainfo = match fetch(&magnet, args)? {
                 Ok(metainfo) => metainfo,
                 Err(asked) => return Ok(asked),
+            };
+            if args.save_torrent {
+                let path = save_torrent(&metainfo, Path::new("."))?;
+                eprint_line(&format!("saved as {}", path.display()));
             }
+            metainfo
         }
     };
-    if args.save_torrent && matches!(args.source, Origin::Magnet(..)) {
-        let path = save_torrent(&metainfo, Path::new("."))?;
-        eprint_line(&format!("saved as {}", path.display()));
-    }
     let summary = Summary::new(&metainfo);
     if args.json {
         json::tell(&summary)?;

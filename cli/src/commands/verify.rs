@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anabranch_core::metainfo::{FileIndex, Layout, Metainfo};
-use anabranch_driver::storage::{Links, find_files};
+use anabranch_driver::storage::{FileName, Links, find_files};
 use serde::Serialize;
 
 use super::download::named;
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Verify) -> Result<Exit, Failure> {
 
 fn verify(args: &Verify, output: &mut Output) -> Result<Exit, Failure> {
     let (_, metainfo) = read_torrent(&args.torrent, Choice::default())?;
-    let metainfo = named(metainfo, args.out.as_deref());
+    let metainfo = named(metainfo, args.out.as_ref());
     let dir = fs::metadata(&args.dir).map_err(|error| Failure::io("read", &args.dir, &error))?;
     if !dir.is_dir() {
         return Err(
@@ -35,7 +35,7 @@ fn verify(args: &Verify, output: &mut Output) -> Result<Exit, Failure> {
                 .advise("--dir names the folder that contains the torrent's file or folder"),
         );
     }
-    let parts = parts(&metainfo, &args.dir);
+    let parts = parts(&metainfo, &args.dir, args.out.as_ref());
     let pieces = check(&metainfo, &parts, output)?;
     let verdict = Verdict::new(&metainfo, &parts, &pieces);
     if args.json {
@@ -51,8 +51,8 @@ fn verify(args: &Verify, output: &mut Output) -> Result<Exit, Failure> {
 }
 
 /// Where each file is, or should be. To be compared it is only read, so links may lead anywhere.
-fn parts(metainfo: &Metainfo, dir: &Path) -> Vec<Part> {
-    find_files(dir, metainfo, Links::Follow)
+fn parts(metainfo: &Metainfo, dir: &Path, out: Option<&FileName>) -> Vec<Part> {
+    find_files(dir, metainfo, out, Links::Follow)
         .into_iter()
         .zip(metainfo.files())
         .map(|(path, file)| Part {

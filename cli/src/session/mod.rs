@@ -37,7 +37,7 @@ use crate::output::{self, Event, Output, text::reason};
 use crate::select::Choice;
 use crate::units;
 
-pub(crate) use self::nodes::Checks;
+pub(crate) use self::nodes::{Checks, REFUSED};
 use self::pace::Pace;
 use self::patience::Patience;
 use self::standing::added;

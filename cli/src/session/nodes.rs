@@ -18,6 +18,9 @@ use crate::units;
 /// How long a node may take to answer before that is worth a word.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// That nobody listens where a node should be.
+pub(crate) const REFUSED: &str = "refused, nobody listens there (port unreachable)";
+
 /// Addresses of one name that are asked.
 const ADDRESSES: usize = 4;
 
@@ -95,6 +98,7 @@ async fn check(client: Client, node: PeerAddress) -> Option<Event> {
         Some(Error::Command(CommandError::NoDhtAnswer)) => {
             failed(format!("no answer in {}", units::limit(PATIENCE)))
         }
+        Some(Error::Command(CommandError::DhtRefused)) => failed(REFUSED.to_owned()),
         // There is nothing to ask it from: no socket of its family.
         Some(Error::Command(CommandError::NoDhtNodes)) => {
             failed("not reached from the address that is listened on".to_owned())

@@ -53,7 +53,7 @@ use crate::action::Action;
 use crate::address::canonical;
 use crate::ctx::{Ctx, Op, Timer};
 use crate::error::CommandError;
-use crate::event::ContactError;
+use crate::event::{ContactError, Undelivered};
 use crate::id::{OpId, TorrentId};
 use crate::limits;
 use crate::metainfo::Node;
@@ -270,6 +270,19 @@ impl Dht {
             self.on_message(ctx, canonical(from), data, &mut outcomes);
             self.arm(ctx);
         }
+        outcomes
+    }
+
+    /// A packet to this address did not arrive.
+    pub(crate) fn on_undelivered(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        to: SocketAddr,
+        reason: Undelivered,
+    ) -> Vec<DhtOutcome> {
+        let mut outcomes = Vec::new();
+        self.on_lost(ctx, canonical(to), reason, &mut outcomes);
+        self.arm(ctx);
         outcomes
     }
 

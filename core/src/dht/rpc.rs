@@ -19,6 +19,7 @@ use crate::command::Reply;
 use crate::ctx::Ctx;
 use crate::datagram::Outbound;
 use crate::error::CommandError;
+use crate::event::Undelivered;
 use crate::id::RequestId;
 use crate::limits;
 use crate::time::Instant;
@@ -141,19 +142,53 @@ impl Dht {
             }
             return;
         }
+        self.give_up(ctx, transaction, CommandError::NoDhtAnswer, outcomes);
+    }
+
+    /// A packet to this address did not arrive: nothing that was asked there is waited for.
+    ///
+    /// Whoever forges such a report, and guesses our port, has a query fail as if nobody had answered, no more.
+    pub(super) fn on_lost(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        to: SocketAddr,
+        reason: Undelivered,
+        outcomes: &mut Vec<DhtOutcome>,
+    ) {
+        let there = self.queries.iter().filter(|(_, query)| query.to == to);
+        let there: Vec<u32> = there.map(|(transaction, _)| *transaction).collect();
+        for transaction in there {
+            let why = match reason {
+                Undelivered::Refused => CommandError::DhtRefused,
+                Undelivered::Unreachable => CommandError::DhtUnreachable,
+                Undelivered::Denied => CommandError::DhtDenied,
+            };
+            self.give_up(ctx, transaction, why, outcomes);
+        }
+    }
+
+    /// Goes on without an answer.
+    fn give_up(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        transaction: u32,
+        why: CommandError,
+        outcomes: &mut Vec<DhtOutcome>,
+    ) {
         let Some(query) = self.queries.remove(&transaction) else {
             return;
         };
+        self.timers.cancel(Due::Query(transaction));
         self.counters.unanswered += 1;
         self.on_unanswered(ctx, &query);
         match query.why {
             Why::Probe => {}
             Why::Lookup(lookup) => self.lookup_failed(ctx, lookup, query.to, outcomes),
             Why::Store { task } => self.stored(ctx, task, None, outcomes),
-            Why::User(request) => {
-                let result = Err(CommandError::NoDhtAnswer);
-                ctx.push(Action::Reply { request, result });
-            }
+            Why::User(request) => ctx.push(Action::Reply {
+                request,
+                result: Err(why),
+            }),
         }
         self.go_on(ctx, outcomes);
     }

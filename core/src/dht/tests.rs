@@ -661,6 +661,57 @@ fn a_network_finds_peers_items_and_counts() {
 }
 
 #[test]
+fn a_node_that_a_query_does_not_reach_is_not_waited_for() {
+    for (reason, why) in [
+        (Undelivered::Refused, CommandError::DhtRefused),
+        (Undelivered::Unreachable, CommandError::DhtUnreachable),
+        (Undelivered::Denied, CommandError::DhtDenied),
+    ] {
+        let mut network = Network::new();
+        let to = stranger(1);
+        let bootstrap = vec![Node {
+            host: alloc::format!("{}", to.ip()),
+            port: to.port(),
+        }];
+        let host = network.add(DhtConfig {
+            bootstrap,
+            ..config()
+        });
+        let info_hash = InfoHash::new([9; 20]);
+        let asked = [
+            DhtCommand::Ping { address: to },
+            DhtCommand::GetPeers { info_hash },
+        ];
+        let requests = asked.map(|command| network.command(host, Command::Dht(command)));
+        // What is about somebody else, or about nobody, changes nothing.
+        network.feed(
+            host,
+            Event::Undelivered {
+                to: stranger(2),
+                reason,
+            },
+        );
+        let replies = &network.hosts[host].replies;
+        assert!(
+            requests
+                .iter()
+                .all(|request| !replies.contains_key(request))
+        );
+        network.feed(host, Event::Undelivered { to, reason });
+        network.feed(host, Event::Undelivered { to, reason });
+        let replies = &network.hosts[host].replies;
+        assert_eq!(replies.get(&requests[0]), Some(&Err(why)));
+        let Some(Ok(Reply::Dht(reply))) = replies.get(&requests[1]) else {
+            panic!("{replies:?}");
+        };
+        assert!(
+            matches!(&**reply, DhtReply::Peers(peers) if peers.path.replied == 0),
+            "{reply:?}"
+        );
+    }
+}
+
+#[test]
 fn a_network_keeps_itself_alive_for_hours_and_forgets_who_left() {
     let mut network = Network::with(20);
     for host in 10..20 {

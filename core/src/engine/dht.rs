@@ -7,7 +7,7 @@ use crate::action::Action;
 use crate::dht::{Announce, Attempt, DhtCommand, DhtOutcome};
 use crate::engine::Engine;
 use crate::error::CommandError;
-use crate::event::{ContactError, OpResult};
+use crate::event::{ContactError, OpResult, Undelivered};
 use crate::gate::Lane;
 use crate::id::{OpId, RequestId, TorrentId};
 use crate::limits;
@@ -52,6 +52,15 @@ impl Engine {
     pub(super) fn on_dht_datagram(&mut self, from: SocketAddr, data: &[u8]) {
         if let Some(dht) = &mut self.dht {
             let outcomes = dht.on_datagram(&mut self.shared.ctx(), from, data);
+            self.on_dht_outcomes(outcomes);
+            self.call_lookups();
+        }
+    }
+
+    /// A packet to this address did not arrive.
+    pub(super) fn on_dht_undelivered(&mut self, to: SocketAddr, reason: Undelivered) {
+        if let Some(dht) = &mut self.dht {
+            let outcomes = dht.on_undelivered(&mut self.shared.ctx(), to, reason);
             self.on_dht_outcomes(outcomes);
             self.call_lookups();
         }

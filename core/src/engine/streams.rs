@@ -144,10 +144,10 @@ impl Engine {
             .shared
             .connections
             .dial(torrent, to, transport, actions);
-        if transport == Transport::Utp {
-            if let Some(streams) = &mut self.streams {
-                streams.dial(now, conn, to);
-            }
+        if transport == Transport::Utp
+            && let Some(streams) = &mut self.streams
+        {
+            streams.dial(now, conn, to);
         }
         conn
     }

@@ -5,7 +5,7 @@ use crate::bencode;
 
 /// Why a torrent was refused (BEP 3).
 ///
-/// Files are counted from 0, in the order of the torrent.
+/// Files are counted from 0, in the order of the torrent; in words, from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetainfoError {
@@ -89,7 +89,7 @@ pub enum MetainfoError {
     #[error("more than {} files", limits::MAX_FILES)]
     TooManyFiles,
     /// An entry of the list of files is not a dictionary, or a field that it needs is malformed.
-    #[error("the entry of file {file} is malformed: {fault}")]
+    #[error("the entry of file {} is malformed: {fault}", .file.saturating_add(1))]
     MalformedFile {
         /// Which file.
         file: usize,
@@ -97,13 +97,13 @@ pub enum MetainfoError {
         fault: EntryFault,
     },
     /// A file that has data to be created has no path, or an empty one.
-    #[error("file {file} has no path")]
+    #[error("file {} has no path", .file.saturating_add(1))]
     NoPath {
         /// Which file.
         file: usize,
     },
     /// A file's length is negative or not below 2^63.
-    #[error("the length of file {file}, {length}, is out of range")]
+    #[error("the length of file {}, {length}, is out of range", .file.saturating_add(1))]
     FileLength {
         /// Which file.
         file: usize,
@@ -111,14 +111,15 @@ pub enum MetainfoError {
         length: i128,
     },
     /// The lengths of all files up to this one make 2^63 or more.
-    #[error("the files up to file {file} have 2^63 bytes or more")]
+    #[error("the files up to file {} have 2^63 bytes or more", .file.saturating_add(1))]
     TotalLength {
         /// Which file.
         file: usize,
     },
     /// A file lies in more than [`limits::MAX_PATH_DEPTH`] folders.
     #[error(
-        "the path of file {file} has {depth} components; at most {} are accepted",
+        "the path of file {} has {depth} components; at most {} are accepted",
+        .file.saturating_add(1),
         limits::MAX_PATH_DEPTH
     )]
     PathTooDeep {
@@ -129,7 +130,8 @@ pub enum MetainfoError {
     },
     /// A file's path is longer than [`limits::MAX_PATH_LEN`], although its components are not.
     #[error(
-        "the path of file {file} has {len} bytes; at most {} are accepted",
+        "the path of file {} has {len} bytes; at most {} are accepted",
+        .file.saturating_add(1),
         limits::MAX_PATH_LEN
     )]
     PathTooLong {

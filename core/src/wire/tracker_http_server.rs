@@ -96,7 +96,8 @@ pub fn parse_scrape(query: &str) -> Result<Vec<[u8; 20]>, WireError> {
         .collect()
 }
 
-/// The body of a reply to an announce. [`AnnounceReply::dropped`] stays here.
+/// The body of a reply to an announce. [`AnnounceReply::dropped`] stays here, and in the compact format so do the
+/// [names](AnnounceReply::names), for which it has no room.
 #[must_use]
 pub fn encode_announce(reply: &AnnounceReply, format: PeerFormat) -> Vec<u8> {
     let mut compact = Vec::new();
@@ -118,6 +119,14 @@ pub fn encode_announce(reply: &AnnounceReply, format: PeerFormat) -> Vec<u8> {
                     .map(|id| Raw(&id.0)),
             }),
         }
+    }
+    // Only a dictionary has room for a name.
+    if let PeerFormat::Dictionaries { .. } = format {
+        dictionaries.extend(reply.names.iter().map(|name| OutgoingPeer {
+            ip: name.host.clone(),
+            port: name.port,
+            peer_id: None,
+        }));
     }
     let external_ip = reply.external_ip.map(|ip| match ip {
         IpAddr::V4(ip) => Vec::from(ip.octets()),
@@ -316,6 +325,19 @@ mod tests {
         *,
     };
     use crate::limits::{MAX_FOREIGN_TEXT, MAX_TRACKER_PEERS};
+
+    #[test]
+    fn peers_with_names_are_written_where_there_is_room() {
+        let body = b"d8:intervali1800e5:peersld2:ip12:peer.example4:porti6881eeee";
+        let Ok(Answer::Reply(reply)) = decode_announce(body) else {
+            panic!("a reply was understood as something else");
+        };
+        assert_eq!(reply.names.len(), 1);
+        let whole = encode_announce(&reply, PeerFormat::Dictionaries { with_ids: true });
+        assert_eq!(decode_announce(&whole), Ok(Answer::Reply(reply.clone())));
+        let compact = decode_announce(&encode_announce(&reply, PeerFormat::Compact));
+        assert!(matches!(compact, Ok(Answer::Reply(reply)) if reply.names.is_empty()));
+    }
 
     fn hash(g: &mut Gen) -> [u8; 20] {
         core::array::from_fn(|_| u8::arbitrary(g))

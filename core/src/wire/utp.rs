@@ -190,6 +190,15 @@ impl<'a> Packet<'a> {
                 .is_some_and(|first| first & 0x0f == VERSION && first >> 4 <= 4)
     }
 
+    /// Whether a datagram asks for a connection, if it is one of uTP.
+    #[must_use]
+    pub fn is_syn(datagram: &[u8]) -> bool {
+        Self::is_likely(datagram)
+            && datagram
+                .first()
+                .is_some_and(|first| first >> 4 == Kind::Syn.number())
+    }
+
     /// Decodes a datagram.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anabranch_core::command::{Priority, RateLimits, SeedGoal};
 
-use crate::storage::{Links, Preallocation};
+use crate::storage::{FileName, Links, Preallocation};
 #[cfg(doc)]
 use crate::torrent::Torrent;
 
@@ -45,6 +45,8 @@ pub struct AddOptions {
     /// The name of its one file, or of the folder of its files, in place of that which stands in the torrent. Made
     /// safe like that. To go on in a later run, give it again.
     pub name: Option<String>,
+    /// The same, byte for byte, where it lies in files. Counts before [`name`](Self::name).
+    pub file_name: Option<FileName>,
     /// Whether its files are only read, for what is complete and is to stay as it is: none is created,
     /// made longer or cut. What turns out to be missing cannot be downloaded.
     pub read_only: bool,
@@ -117,6 +119,12 @@ impl AddOptions {
     /// Gives its one file, or the folder of its files, this name.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// Calls its one file, or the folder of its files, so, byte for byte.
+    pub fn file_name(mut self, name: FileName) -> Self {
+        self.file_name = Some(name);
         self
     }
 

@@ -140,6 +140,9 @@ impl<R: Runtime> ClientBuilder<R> {
     /// be replayed: see `anabranch-replay`. Payload is left out. The file is good up to
     /// [`FLUSH_INTERVAL`](crate::FLUSH_INTERVAL) ago whatever happens; [`Client::recording`] says how
     /// it fares. It holds the addresses of peers, what trackers said, and the engine's seed.
+    ///
+    /// Payload is left out of connections by TCP. Packets are kept whole, so it is not left out of those by uTP, if the
+    /// configuration has any.
     pub fn record(mut self, path: impl Into<PathBuf>) -> Self {
         self.record = Some(path.into());
         self

@@ -96,6 +96,7 @@ impl Client {
                 read_only: options.read_only,
                 open_files: self.shared.open_files.clone(),
                 links: options.links,
+                name: options.file_name.clone(),
             },
         );
         self.add_with(source, options, Arc::new(storage)).await
@@ -122,7 +123,10 @@ impl Client {
             sequential: options.sequential,
             recheck: options.recheck,
             overwrite: options.overwrite,
-            name: options.name,
+            name: match options.file_name {
+                Some(name) => Some(name.to_text()),
+                None => options.name,
+            },
             limits: options.limits,
             goal: options.goal,
             peers: options.peers,

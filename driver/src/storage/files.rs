@@ -28,7 +28,7 @@ use super::resume::{self, parts_name};
 use super::session::{Places, Session, Target};
 use super::stored::matches;
 use super::trouble::Trouble;
-use super::{Storage, disk_error, not_open, out_of_range};
+use super::{FileName, Storage, disk_error, not_open, out_of_range};
 use crate::platform::{self, Access, Dir, Stat};
 use crate::sync::{lock, read, write};
 
@@ -58,6 +58,9 @@ pub struct FileOptions {
     pub open_files: OpenFiles,
     /// What is done about symbolic links.
     pub links: Links,
+    /// What its one file, or the folder of its files, is called on the disk, in place of the name that the core knows.
+    /// To go on in a later run, give it again. A file system that does not take it gets the core's instead.
+    pub name: Option<FileName>,
 }
 
 impl FileOptions {
@@ -105,6 +108,12 @@ impl FileOptions {
     /// What is done about symbolic links.
     pub fn links(mut self, links: Links) -> Self {
         self.links = links;
+        self
+    }
+
+    /// Calls its one file, or the folder of its files, so.
+    pub fn name(mut self, name: FileName) -> Self {
+        self.name = Some(name);
         self
     }
 }
@@ -174,11 +183,11 @@ impl FileStorage {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         Self {
             dir,
-            options,
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             session: RwLock::default(),
             subject: Mutex::default(),
-            routes: RwLock::default(),
+            routes: RwLock::new(Arc::new(Routes::named(options.name.as_ref()))),
+            options,
             foreign: RwLock::default(),
             had_dir: AtomicBool::new(false),
             had_folder: AtomicBool::new(false),

@@ -6,23 +6,25 @@
 //!
 //! - resume data that knows its length and time, or its length alone if it vouched for no piece in it;
 //! - a right piece, if what the piece has of this file is not zeros only: many files have zeros in them, and what
-//!   lies behind those may be anybody's. For the same reason a file of zeros only is nobody's loss;
-//! - where there is no resume data at all, and the file has just the right length and fits into a piece, so that
-//!   a damaged byte anywhere in that piece takes away all that it has to show: another file of the torrent in
-//!   the same folder that was shown to be ours.
+//!   lies behind those may be anybody's. For the same reason a file of zeros only, such as one for which another client
+//!   took the space, is nobody's loss.
+//!
+//! Each file is judged by itself. Neither its name nor its length speaks for it, nor do other files of the torrent
+//! beside it: a folder is shared, files of some formats all have one length, and what was changed in place keeps its
+//! own. So a small file of which no piece is right is refused as well, even where it lies wholly within one piece that
+//! a damaged byte of its neighbour spoils: the user, who is asked, can say that it may be written over, and what was
+//! written over cannot be had back.
 //!
 //! A file of which all pieces are right needs no proof to be used: nothing will be written to it. So it is with
 //! one that should have no bytes and has some: nothing is missing, and what is there is left alone.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 
 use anabranch_core::event::{DiskError, DiskErrorKind};
 use anabranch_core::metainfo::{FileKind, FileSpan, PieceIndex};
 
 use super::cache::Slot;
 use super::files::FileStorage;
-use super::locate::Route;
 use super::session::{Places, Session, Target};
 use crate::sync::{read, write};
 
@@ -37,10 +39,6 @@ pub(super) struct Foreign {
 pub(super) struct Claim {
     /// Pieces of it that are not known to be right.
     pub(super) unproven: u32,
-    /// Whether it is ours if another file of its folder is.
-    pub(super) follows: bool,
-    /// Where it is.
-    pub(super) route: Route,
 }
 
 impl Foreign {
@@ -72,14 +70,7 @@ impl Foreign {
 
     /// A right piece has bytes of this file that are not zeros.
     fn show(&mut self, file: u32) {
-        let Some(shown) = self.claims.remove(&file) else {
-            return;
-        };
-        let folder = folder(&shown.route);
-        if folder.is_some() {
-            self.claims
-                .retain(|_, claim| !(claim.follows && self::folder(&claim.route) == folder));
-        }
+        self.claims.remove(&file);
     }
 
     /// A right piece has bytes of this file. Says whether it is foreign all the same.
@@ -92,11 +83,6 @@ impl Foreign {
             None => false,
         }
     }
-}
-
-/// The folder of a file, if it is one of the torrent's.
-fn folder(route: &Route) -> Option<&[OsString]> {
-    Some(route.folders()).filter(|folders| !folders.is_empty())
 }
 
 impl FileStorage {

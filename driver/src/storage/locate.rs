@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anabranch_core::metainfo::{File, FileIndex, FileKind, Metainfo, Names, SafePath};
 
+use super::FileName;
 use super::folder::Walker;
 use crate::platform::Dir;
 
@@ -40,13 +41,19 @@ pub fn system_names() -> Names {
 }
 
 /// Where the files of a torrent lie below `dir`, or would be created: one entry a file, none for what is no
-/// file of data. What is found there is not looked into. Reads folders, and blocks.
+/// file of data. With a name, its one file or the folder of its files is called so
+/// ([`FileOptions::name`](super::FileOptions::name)). What is found there is not looked into. Reads folders, and blocks.
 #[must_use]
-pub fn find_files(dir: &Path, metainfo: &Metainfo, links: Links) -> Vec<Option<PathBuf>> {
+pub fn find_files(
+    dir: &Path,
+    metainfo: &Metainfo,
+    name: Option<&FileName>,
+    links: Links,
+) -> Vec<Option<PathBuf>> {
     let routes = Dir::open(dir)
         .and_then(|root| Walker::new(root, None))
-        .map(|mut walker| Routes::find(&mut walker, dir, metainfo, links))
-        .unwrap_or_default();
+        .map(|mut walker| Routes::find(&mut walker, dir, metainfo, name, links))
+        .unwrap_or_else(|_| Routes::named(name));
     (0..metainfo.files().len() as u32)
         .map(|file| Some(routes.get(metainfo, file)?.path(dir)))
         .collect()
@@ -64,6 +71,19 @@ pub(super) enum Route {
 impl Route {
     fn safe(path: &SafePath) -> Self {
         Self::Below(path.components().map(OsString::from).collect())
+    }
+
+    /// The same, with what is directly in the download folder called so.
+    fn called(self, name: Option<&FileName>) -> Self {
+        match (self, name) {
+            (Self::Below(mut names), Some(name)) => {
+                if let Some(first) = names.first_mut() {
+                    name.as_os_str().clone_into(first);
+                }
+                Self::Below(names)
+            }
+            (route, _) => route,
+        }
     }
 
     /// As the user knows it.
@@ -96,10 +116,20 @@ impl Route {
 /// The ways to a torrent's files. Takes memory for those alone that do not lie where the torrent says.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Routes {
+    /// What its file or folder is called, in place of what the core calls it.
+    name: Option<FileName>,
     others: BTreeMap<u32, Route>,
 }
 
 impl Routes {
+    /// The ways that a torrent and the user name, whatever is there.
+    pub(super) fn named(name: Option<&FileName>) -> Self {
+        Self {
+            name: name.cloned(),
+            others: BTreeMap::new(),
+        }
+    }
+
     /// The way to a file of data.
     pub(super) fn get(&self, metainfo: &Metainfo, file: u32) -> Option<Route> {
         let index = FileIndex::new(file);
@@ -108,7 +138,10 @@ impl Routes {
         }
         match self.others.get(&file) {
             Some(route) => Some(route.clone()),
-            None => Some(Route::safe(&metainfo.download_path(index)?)),
+            None => {
+                let path = metainfo.download_path(index)?;
+                Some(Route::safe(&path).called(self.name.as_ref()))
+            }
         }
     }
 
@@ -185,10 +218,17 @@ impl Routes {
     }
 
     /// Looks for the files.
-    pub(super) fn find(walker: &mut Walker, dir: &Path, metainfo: &Metainfo, links: Links) -> Self {
-        let mut routes = Self::default();
+    pub(super) fn find(
+        walker: &mut Walker,
+        dir: &Path,
+        metainfo: &Metainfo,
+        name: Option<&FileName>,
+        links: Links,
+    ) -> Self {
+        let mut routes = Self::named(name);
         let count = metainfo.files().len() as u32;
-        let given = |file| Self::default().get(metainfo, file);
+        let named = routes.clone();
+        let given = |file| named.get(metainfo, file);
         let mut found = BTreeSet::new();
         let mut missing = Vec::new();
         // Where those that are nowhere are to be created, behind a link to their folder.
@@ -241,7 +281,7 @@ impl Routes {
         for (file, real) in behind {
             routes.others.entry(file).or_insert(real);
         }
-        for file in twins(walker, dir, metainfo) {
+        for file in twins(walker, dir, metainfo, &named) {
             routes.make_portable(metainfo, file);
         }
         routes
@@ -257,10 +297,14 @@ impl Routes {
         missing: &mut Vec<u32>,
         found: &mut BTreeSet<u32>,
     ) {
-        let given = |file| Self::default().get(metainfo, file);
+        let named = Self::named(self.name.as_ref());
+        let given = |file| named.get(metainfo, file);
         let others: Vec<(u32, Route)> = missing
             .iter()
-            .filter_map(|file| Some((*file, alternatives.get(metainfo, *file)?)))
+            .filter_map(|file| {
+                let route = alternatives.get(metainfo, *file)?;
+                Some((*file, alternatives.called(route, self.name.as_ref())))
+            })
             .filter(|(file, route)| given(*file).as_ref() != Some(route))
             .collect();
         if others.is_empty() {
@@ -314,6 +358,14 @@ impl Alternatives {
 
     fn portable(metainfo: &Metainfo) -> Self {
         Self::Portable(Box::new(metainfo.clone().with_names(Names::Portable)))
+    }
+
+    /// The name that the user gave is one as well. Not every system takes it.
+    fn called(&self, route: Route, name: Option<&FileName>) -> Route {
+        match self {
+            Self::Raw => route.called(name),
+            Self::Portable(_) => route,
+        }
     }
 
     fn get(&self, metainfo: &Metainfo, file: u32) -> Option<Route> {
@@ -396,7 +448,7 @@ fn fold(names: &[OsString]) -> Vec<String> {
 }
 
 /// Files that are one with another file of the torrent here, since the file system does not tell case apart.
-fn twins(walker: &mut Walker, dir: &Path, metainfo: &Metainfo) -> Vec<u32> {
+fn twins(walker: &mut Walker, dir: &Path, metainfo: &Metainfo, given: &Routes) -> Vec<u32> {
     let mut seen = BTreeMap::new();
     let mut pairs = Vec::new();
     for file in 0..metainfo.files().len() as u32 {
@@ -409,7 +461,6 @@ fn twins(walker: &mut Walker, dir: &Path, metainfo: &Metainfo) -> Vec<u32> {
             pairs.push((first, file));
         }
     }
-    let given = Routes::default();
     let mut id = |file| {
         let route = given.get(metainfo, file)?;
         let (folder, name) = walker.parent(&route, false).ok()?;
@@ -503,7 +554,7 @@ mod tests {
             storage.open(&torrent.open_all()).unwrap();
             assert!(all_match(&torrent, &storage));
             assert_eq!(fs::read_dir(&folder).unwrap().count(), before);
-            let found = find_files(temp.path(), &torrent.metainfo, Links::Refuse);
+            let found = find_files(temp.path(), &torrent.metainfo, None, Links::Refuse);
             assert!(found.iter().all(|path| path.as_ref().unwrap().is_file()));
         }
     }
@@ -523,6 +574,7 @@ mod tests {
         let found = find_files(
             temp.path(),
             &metainfo.clone().with_names(Names::Unix),
+            None,
             Links::Refuse,
         );
         assert_eq!(found, [Some(temp.path().join(name))]);
@@ -591,7 +643,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         fs::create_dir(temp.path().join("t")).unwrap();
         fs::write(temp.path().join("t/a"), &torrent.data[100..]).unwrap();
-        let found = find_files(temp.path(), &torrent.metainfo, Links::Refuse);
+        let found = find_files(temp.path(), &torrent.metainfo, None, Links::Refuse);
         let below = |name| Some(temp.path().join(name));
         assert_eq!(found, [below("t/a."), below("t/a")]);
     }

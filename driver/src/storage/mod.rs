@@ -16,6 +16,7 @@ mod locate;
 mod lock;
 mod make;
 mod memory;
+mod name;
 mod remove;
 mod resume;
 mod scan;
@@ -41,6 +42,7 @@ pub(crate) use self::hash::{check, check_two, write_memory};
 pub use self::keep::KeepWarning;
 pub use self::locate::{Links, find_files, system_names};
 pub use self::memory::MemoryStorage;
+pub use self::name::{FileName, FileNameError};
 use crate::buffers::BufferPool;
 use crate::platform;
 

@@ -31,7 +31,13 @@ impl FileStorage {
             .map_err(|error| disk_error(&self.dir, &error))?;
         let resume = self.load_record(metainfo);
         let layout = Layout::new(metainfo);
-        let routes = Routes::find(&mut walker, &self.dir, metainfo, self.options.links);
+        let routes = Routes::find(
+            &mut walker,
+            &self.dir,
+            metainfo,
+            self.options.name.as_ref(),
+            self.options.links,
+        );
         let mut survey = self.survey(&mut walker, metainfo, &routes, &open.wanted)?;
         if let Some(resume) = &resume {
             survey.forget_unused(&open.wanted, resume);
@@ -194,10 +200,11 @@ impl FileStorage {
     }
 
     fn prepare_folders(&self, metainfo: &Metainfo) -> Result<(), DiskError> {
+        let named = Routes::named(self.options.name.as_ref());
         if let Some(path) = &self.options.resume_dir {
             // Whether it takes anything shows when there is something to keep.
             let _ = std::fs::create_dir_all(path);
-        } else if let Some((_, route)) = Routes::default().files(metainfo).find(|(_, route)| {
+        } else if let Some((_, route)) = named.files(metainfo).find(|(_, route)| {
             let first = match route {
                 Route::Below(names) => names.first(),
                 Route::Elsewhere(_) => None,

@@ -108,14 +108,9 @@ impl Survey {
                 .and_then(|opened| has_other_data(&opened, stat.size, kept));
             // What cannot be read may be anything.
             if has_data.unwrap_or(true) {
-                let len = range.end - range.start;
                 let pieces = layout.pieces_of_file(index).unwrap_or_default();
                 let claim = Claim {
                     unproven: pieces.end - pieces.start,
-                    follows: resume.is_none()
-                        && stat.size == len
-                        && len <= u64::from(layout.piece_length()),
-                    route: path,
                 };
                 foreign.insert(file, claim);
             }

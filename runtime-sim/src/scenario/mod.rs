@@ -36,6 +36,7 @@ mod run;
 
 use std::time::Duration;
 
+use anabranch_core::Transports;
 use anabranch_core::error::CommandError;
 use anabranch_core::metainfo::{automatic_piece_length, limits};
 use thiserror::Error;
@@ -85,6 +86,7 @@ pub struct Scenario {
     jitter: Duration,
     loss_ppm: u32,
     churn_ppm: u32,
+    transports: Transports,
     faults: Faults,
     until: Option<Duration>,
     sample_every: Option<Duration>,
@@ -112,6 +114,7 @@ impl Scenario {
             jitter: Duration::ZERO,
             loss_ppm: 0,
             churn_ppm: 0,
+            transports: Transports::Tcp,
             faults: Faults::default(),
             until: None,
             sample_every: None,
@@ -176,6 +179,13 @@ impl Scenario {
     #[must_use]
     pub fn loss(mut self, ppm: u32) -> Self {
         self.loss_ppm = ppm;
+        self
+    }
+
+    /// By what peers reach each other. Default: TCP.
+    #[must_use]
+    pub fn transports(mut self, transports: Transports) -> Self {
+        self.transports = transports;
         self
     }
 

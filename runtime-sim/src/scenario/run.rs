@@ -100,10 +100,11 @@ impl Run {
         let tracker = world.add_tracker(ANNOUNCE);
         let seeders = 0..scenario.seeders;
         let peers = scenario.seeders..scenario.seeders + scenario.peers;
-        let host = HostConfig {
+        let mut host = HostConfig {
             link: scenario.link(),
             ..HostConfig::default()
         };
+        host.engine.transports = scenario.transports;
         for _ in 0..peers.end {
             world.add_host(host.clone());
         }

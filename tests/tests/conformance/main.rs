@@ -63,6 +63,8 @@ on_every_ground! {
     swarm::a_peer_that_sends_corrupt_data_is_banned
     swarm::fifty_torrents_complete_at_once
     swarm::a_torrent_travels_over_ipv6
+    swarm::a_torrent_travels_over_packets
+    swarm::who_has_one_transport_is_reached_by_it
     trackers::a_tracker_of_a_later_tier_takes_over
     disk::a_kill_loses_nothing_that_was_saved
     disk::a_recheck_finds_what_was_spoiled

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use anabranch_driver::AddOptions;
 use anabranch_driver::engine::command::{Priority, RateLimits};
 use anabranch_driver::engine::metainfo::FileIndex;
-use anabranch_driver::engine::{Config, Notice, TorrentState};
+use anabranch_driver::engine::{Config, Notice, TorrentState, Transport, Transports};
 use anabranch_tests::scripted::Gate;
 
 use crate::ground::{AnyClient, AnyPeer, AnyTorrent, Ground, Script, Setup};
@@ -368,4 +368,54 @@ pub(crate) async fn a_torrent_travels_over_ipv6<G: Ground>() {
     torrent.wait_complete().await.expect("downloaded");
     leecher.end().await.expect("a good end");
     G::assert_copied(&stage, "copy");
+}
+
+fn over<G: Ground>(transports: Transports) -> G::Client {
+    let mut config = Config::default();
+    config.transports = transports;
+    G::start(Setup {
+        config,
+        ..Setup::default()
+    })
+}
+
+pub(crate) async fn a_torrent_travels_over_packets<G: Ground>() {
+    let stage = Stage::file(2_000_000);
+    let seeder = over::<G>(Transports::Utp);
+    stage.seed(&seeder).await;
+    let leecher = over::<G>(Transports::Utp);
+    let mut heard = Ear::new(leecher.hear());
+    // Slow enough to be looked at.
+    let limits = RateLimits {
+        download: Some(2 << 20),
+        upload: None,
+    };
+    leecher.limit(limits).await.expect("running");
+    let options = stage.fetched("copy", &seeder.addresses());
+    let torrent = leecher.take(&stage, options).await.expect("added");
+    heard.times(1, is_piece).await;
+    let peers = torrent.peers().await.expect("there");
+    let transports: Vec<Transport> = peers.iter().map(|peer| peer.transport).collect();
+    assert_eq!(transports, [Transport::Utp]);
+    torrent.wait_complete().await.expect("downloaded");
+    let status = torrent.status().await.expect("there");
+    assert_eq!((status.session_downloaded, status.wasted), (2_000_000, 0));
+    leecher.end().await.expect("a good end");
+    seeder.end().await.expect("a good end");
+    G::assert_copied(&stage, "copy");
+}
+
+pub(crate) async fn who_has_one_transport_is_reached_by_it<G: Ground>() {
+    for only in [Transports::Tcp, Transports::Utp] {
+        let stage = Stage::file(500_000);
+        let seeder = over::<G>(only);
+        stage.seed(&seeder).await;
+        let leecher = over::<G>(Transports::Both);
+        let options = stage.fetched("copy", &seeder.addresses());
+        let torrent = leecher.take(&stage, options).await.expect("added");
+        torrent.wait_complete().await.expect("downloaded");
+        leecher.end().await.expect("a good end");
+        seeder.end().await.expect("a good end");
+        G::assert_copied(&stage, "copy");
+    }
 }

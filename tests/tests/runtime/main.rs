@@ -28,6 +28,8 @@ anabranch_tests::on_every_runtime! {
     sockets::a_machine_that_is_always_busy_leaves_room_for_the_rest
     sockets::packets_go_both_ways_from_the_port_that_listens
     sockets::packets_that_do_not_arrive_are_reported
+    sockets::packets_leave_several_at_a_time_and_are_counted
+    sockets::what_asks_for_a_connection_by_packets_has_to_have_leave
     sockets::the_end_frees_the_port_and_answers_later_calls_with_an_error
     sockets::the_last_handle_ends_the_loop_in_good_order
     http::replies_come_with_status_and_body

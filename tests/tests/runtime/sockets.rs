@@ -544,6 +544,79 @@ pub(crate) fn packets_that_do_not_arrive_are_reported<S: Subject>() {
     running.stop();
 }
 
+pub(crate) fn packets_leave_several_at_a_time_and_are_counted<S: Subject>() {
+    let hears = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    hears.set_read_timeout(Some(PATIENCE)).expect("set");
+    let nobody = SocketAddr::from(([127, 0, 0, 9], 9));
+    let batch = |to, segment, len| {
+        let mut outbound = Outbound::new(to, pattern(len).into());
+        (outbound.segment, outbound.is_counted) = (segment, true);
+        Action::Datagram(outbound)
+    };
+    let to = hears.local_addr().expect("bound");
+    let actions = vec![
+        batch(to, 1_000, 3_500),
+        batch(nobody, 0, 500),
+        batch(to, 0, 10),
+    ];
+    // What is not sent leaves the driver's hands as well.
+    let options = LoopOptions::new().policy(AllBut(nobody));
+    let (running, events) = record::<S>(S::Runtime::default(), options, actions);
+    let mut missing = 4_010;
+    while missing > 0 {
+        missing -= wait_for(&events, |event| match event {
+            Event::Flushed { len } => Some(len),
+            _ => None,
+        });
+    }
+    let mut buf = [0; 2_000];
+    let mut got = Vec::new();
+    for len in [1_000, 1_000, 1_000, 500, 10] {
+        assert_eq!(hears.recv(&mut buf).expect("a packet"), len);
+        got.extend_from_slice(&buf[..len]);
+    }
+    assert_eq!(got, [pattern(3_500), pattern(10)].concat());
+    running.stop();
+}
+
+/// A policy that has leave for packets, and for no connection.
+struct PacketsAlone;
+
+impl Policy for PacketsAlone {
+    fn datagram(&self, _: SocketAddr, _: &Purpose) -> bool {
+        true
+    }
+}
+
+pub(crate) fn what_asks_for_a_connection_by_packets_has_to_have_leave<S: Subject>() {
+    let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    peer.set_read_timeout(Some(PATIENCE)).expect("set");
+    let to = peer.local_addr().expect("bound");
+    // A SYN of uTP, and any other packet.
+    let syn: Vec<u8> = [&[0x41, 0][..], &[0; 18]].concat();
+    let mut asks = Outbound::new(to, syn.clone().into());
+    asks.is_counted = true;
+    let tells = Outbound::new(to, pattern(30).into());
+    let actions = vec![Action::Datagram(asks), Action::Datagram(tells)];
+    let options = LoopOptions::new().policy(PacketsAlone);
+    let (running, events) = record::<S>(S::Runtime::default(), options, actions);
+    let denied = wait_for(&events, |event| match event {
+        Event::Undelivered { to, reason } => Some((to, reason)),
+        _ => None,
+    });
+    assert_eq!(denied, (to, Undelivered::Denied));
+    let mut buf = [0; 100];
+    assert_eq!(peer.recv(&mut buf).expect("a packet"), 30);
+    peer.send_to(&syn, running.address).expect("sent");
+    peer.send_to(&pattern(7), running.address).expect("sent");
+    let first = wait_for(&events, |event| match event {
+        Event::Datagram(inbound) => Some(inbound.data),
+        _ => None,
+    });
+    assert_eq!(first, pattern(7));
+    running.stop();
+}
+
 pub(crate) fn the_end_frees_the_port_and_answers_later_calls_with_an_error<S: Subject>() {
     let (running, _events) = record::<S>(S::Runtime::default(), LoopOptions::default(), Vec::new());
     let mut notices = running.remote.notices();

@@ -154,6 +154,7 @@ fn scenario(args: &Simulate) -> Result<Scenario, Failure> {
         .rates(args.up, args.down)
         .latency(args.latency)
         .loss(args.loss)
+        .transports(args.transport.into())
         .churn(args.churn)
         .faults(faults(&args.faults)?);
     if let Some(length) = args.piece_length {
@@ -226,6 +227,7 @@ fn repeat_command(args: &Simulate) -> String {
         format!("--down {}", args.down),
         format!("--latency {}ms", args.latency.as_millis()),
         format!("--loss {}", percent(args.loss)),
+        format!("--transport {}", args.transport),
         format!("--churn {}", percent(args.churn)),
         format!("--faults {}", quoted(&args.faults)),
     ];

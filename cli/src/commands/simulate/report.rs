@@ -27,6 +27,7 @@ pub(super) struct Told {
     down: u64,
     latency_ms: u64,
     loss_ppm: u32,
+    transport: String,
     churn_ppm: u32,
     faults: String,
     ended: Ended,
@@ -96,6 +97,7 @@ impl Told {
             down: args.down,
             latency_ms: millis(args.latency),
             loss_ppm: args.loss,
+            transport: args.transport.to_string(),
             churn_ppm: args.churn,
             faults: args.faults.display().to_string(),
             ended: match run.end() {

@@ -269,7 +269,7 @@ fn a_field_that_repeats_is_refused() {
     ));
     assert_eq!(
         error.to_string(),
-        "the entry of file 0 is malformed: the field \"length\" is there more than once"
+        "the entry of file 1 is malformed: the field \"length\" is there more than once"
     );
 }
 
@@ -917,7 +917,7 @@ fn errors_say_what_and_where() {
     let error = parse_files(&[file("-5", &["a"])]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the length of file 0, -5, is out of range"
+        "the length of file 1, -5, is out of range"
     );
 }
 

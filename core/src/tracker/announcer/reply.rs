@@ -1,5 +1,6 @@
 //! BEP 3, 7, 23, 24, 31, 48: what a tracker's answer comes to.
 
+use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -12,6 +13,7 @@ use crate::limits;
 use crate::metainfo::InfoHash;
 use crate::wire::tracker::{AnnounceReply, Answer, Failure, Retry, ScrapeStats};
 use crate::wire::tracker_http::{decode_announce, decode_scrape};
+use crate::wire::{BencodeFault, WireError};
 
 /// What a tracker answered, over either protocol.
 pub(super) enum Heard {
@@ -69,6 +71,26 @@ impl From<Failure> for Refusal {
     }
 }
 
+/// A reply that cannot be read: where it breaks off if it begins as one, and else what it looks like.
+fn unreadable(error: &WireError, body: &[u8]) -> Refusal {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let text = body.trim_ascii();
+    let begins = text.first() == Some(&b'd');
+    Refusal::new(match (text.first(), error) {
+        (None, _) => "the reply is empty".to_owned(),
+        (Some(b'<'), _) => "the reply is a web page, and no tracker's".to_owned(),
+        (_, WireError::Bencode { at, fault }) if begins => match fault {
+            BencodeFault::Truncated => format!("the reply ends too early, at byte {at}"),
+            BencodeFault::Unexpected
+            | BencodeFault::Length
+            | BencodeFault::Depth
+            | BencodeFault::Tokens => format!("the reply is damaged at byte {at}: {fault}"),
+        },
+        (_, WireError::Missing { key }) if begins => format!("the reply has no {key}"),
+        _ => "the reply is no tracker's".to_owned(),
+    })
+}
+
 /// A refusal whose reply had a `Retry-After`, which counts where the tracker's own words say nothing.
 fn with_header(refusal: Refusal, reply: &HttpReply) -> Refusal {
     let seconds = reply.retry_after.map(u64::from).map(Duration::from_secs);
@@ -83,7 +105,7 @@ pub(super) fn read_announce(reply: &HttpReply) -> Result<Heard, Refusal> {
     let heard = match (decode_announce(&reply.body), reply.status) {
         (Ok(Answer::Failure(failure)), _) => Err(failure.into()),
         (Ok(Answer::Reply(announced)), 200..=299) => Ok(Heard::Announced(announced)),
-        (Err(error), 200..=299) => Err(Refusal::new(error)),
+        (Err(error), 200..=299) => Err(unreadable(&error, &reply.body)),
         (Ok(Answer::Reply(_)) | Err(_), status) => {
             Err(Refusal::new(format!("HTTP status {status}")))
         }
@@ -99,7 +121,7 @@ pub(super) fn read_scrape(reply: &HttpReply, info_hash: &InfoHash) -> Result<Hea
             .get(info_hash.as_bytes())
             .map(|stats| Heard::Scraped(*stats))
             .ok_or_else(|| Refusal::new("the torrent is not known")),
-        (Err(error), 200..=299) => Err(Refusal::new(error)),
+        (Err(error), 200..=299) => Err(unreadable(&error, &reply.body)),
         (Ok(Answer::Reply(_)) | Err(_), status) => {
             Err(Refusal::new(format!("HTTP status {status}")))
         }

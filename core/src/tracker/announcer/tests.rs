@@ -612,6 +612,34 @@ fn an_error_page_is_a_failure() {
 }
 
 #[test]
+fn a_reply_that_cannot_be_read_is_told_by_what_it_looks_like() {
+    let deep = format!("d1:a{}{}e", "l".repeat(200), "e".repeat(200));
+    for (body, expected) in [
+        ("", "the reply is empty"),
+        ("\u{feff}\r\n", "the reply is empty"),
+        (" <html>", "the reply is a web page, and no tracker's"),
+        ("hello", "the reply is no tracker's"),
+        ("le", "the reply is no tracker's"),
+        ("i5e", "the reply is no tracker's"),
+        ("5:hello", "the reply is no tracker's"),
+        ("d", "the reply ends too early, at byte 1"),
+        ("d8:interva", "the reply ends too early, at byte 1"),
+        ("d8:intervali60", "the reply ends too early, at byte 14"),
+        ("d8:intervali60e", "the reply ends too early, at byte 15"),
+        ("dxe", "the reply is damaged at byte 1: unexpected byte"),
+        (
+            "d8:intervalxe",
+            "the reply is damaged at byte 11: unexpected byte",
+        ),
+        (&deep, "the reply is damaged at byte 103: nested too deep"),
+    ] {
+        let mut client = Client::started(1, &[&[A]]);
+        client.reply(body);
+        assert_eq!(client.failures()[0].1, expected, "{body}");
+    }
+}
+
+#[test]
 fn an_exchange_that_never_ends_is_given_up() {
     let mut client = Client::started(1, &[&[A], &[B]]);
     let op = client.exchanges[0].op;

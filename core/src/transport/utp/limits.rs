@@ -64,11 +64,12 @@ pub const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 /// See [`MIN_TIMEOUT`].
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the answer to a SYN is waited for, at first.
-pub const SYN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the answer to a SYN is waited for, at first, as RFC 6298 has it: others wait for three seconds, in which a user
+/// has given up on the peer.
+pub const SYN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often a SYN is sent again.
-pub const MAX_SYN_RESENDS: u8 = 2;
+pub const MAX_SYN_RESENDS: u8 = 3;
 
 /// Time-outs without any sign of the other end, after which the connection is given up.
 pub const MAX_TIMEOUTS: u8 = 6;

@@ -26,28 +26,64 @@ fn lay_out(dir: &TempDir, torrent: &Torrent) {
 }
 
 #[test]
-fn a_small_file_in_a_damaged_piece_is_ours_where_its_folder_is() {
-    for (damaged, len, is_ours) in [
-        ("small", 50, true),
-        ("small", 49, false),
-        ("sub/small", 50, false),
+fn no_file_is_ours_because_its_neighbours_are() {
+    let piece = u64::from(PIECE);
+    // The last says whether all others have pieces of their own that are right.
+    for (files, is_alone) in [
+        (&[("a", 100_000), ("theirs", 50), ("b", 100_000)][..], true),
+        (
+            &[("a", 5_000), ("theirs", 3 * piece), ("b", 100_000)],
+            false,
+        ),
+        (&[("a", 2 * piece), ("theirs", piece), ("b", 100_000)], true),
+        (
+            &[("a", 100_000), ("sub/theirs", 50), ("sub/c", 100_000)],
+            true,
+        ),
+        (
+            &[
+                ("a", 100_000),
+                ("theirs", 50),
+                ("small", 60),
+                ("b", 100_000),
+            ],
+            false,
+        ),
     ] {
-        let torrent = Torrent::new(PIECE, &[("a", 100_000), (damaged, 50), ("b", 100_000)]);
+        let torrent = Torrent::new(PIECE, files);
         let dir = temp();
         lay_out(&dir, &torrent);
-        let path = dir.path().join("t").join(damaged);
-        fs::write(&path, vec![5; len]).unwrap();
+        let path = dir.path().join("t").join(files[1].0);
+        let theirs = vec![5; files[1].1 as usize];
+        fs::write(&path, &theirs).unwrap();
+        let before = tree(dir.path());
         let (storage, found) = opened(&dir, &torrent);
-        assert_eq!(foreign(&found), [0, 1, 2]);
         let checked = check(&torrent, &storage, &found);
-        assert_eq!(checked.is_ok(), is_ours, "{damaged} {len}");
-        if is_ours {
-            torrent.store(&storage, 3);
-            check_files(&dir, &torrent);
-        } else {
-            assert_eq!(kind(checked), DiskErrorKind::Foreign);
-            assert_eq!(fs::read(&path).unwrap(), vec![5; len]);
+        assert_eq!(kind(checked), DiskErrorKind::Foreign, "{files:?}");
+        for piece in 0..torrent.metainfo.piece_count() {
+            let piece = PieceIndex::new(piece);
+            let data = torrent.piece(piece.get());
+            // What a piece has of others may be written, and only that.
+            let _ = storage.write(piece, 0, &[data]);
         }
+        storage.close().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), theirs);
+        assert_eq!(tree(dir.path()), before);
+        // Space that another client took is nobody's loss.
+        fs::write(&path, vec![0; theirs.len()]).unwrap();
+        let found = storage.open(&torrent.open_all()).unwrap();
+        assert_eq!(
+            check(&torrent, &storage, &found).is_ok(),
+            is_alone,
+            "{files:?}"
+        );
+        // Whoever says so has all of it written over.
+        fs::write(&path, &theirs).unwrap();
+        let mut open = torrent.open_all();
+        open.overwrite = true;
+        storage.open(&open).unwrap();
+        torrent.store_all(&storage);
+        check_files(&dir, &torrent);
     }
 }
 

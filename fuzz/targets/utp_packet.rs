@@ -1,0 +1,10 @@
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| anabranch_fuzz::utp_packet(data));
+
+#[cfg(not(fuzzing))]
+fn main() -> std::io::Result<()> {
+    use anabranch_fuzz::{Inputs, run_arguments, utp_packet};
+    run_arguments("utp_packet", Inputs::Changed, utp_packet)
+}
