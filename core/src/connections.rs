@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use crate::action::{Action, Actions};
 use crate::config::Config;
-use crate::eviction::{Census, Network, Newcomer};
+use crate::eviction::{Census, Network};
 use crate::id::{ConnId, TorrentId};
 use crate::limits;
 use crate::peer::handshake::{Greeting, Stage};
@@ -261,13 +261,9 @@ impl Connections {
         self.strangers.first_to_go(address)
     }
 
-    /// Somebody at this address who wants one of the engine's places.
-    pub(crate) fn newcomer(&self, address: IpAddr) -> Newcomer {
-        let network = Network::of(address);
-        Newcomer {
-            network,
-            held: self.networks.count(network),
-        }
+    /// How many of the engine's places a network holds.
+    pub(crate) fn held_by(&self, network: Network) -> u32 {
+        self.networks.count(network)
     }
 
     /// Whether one more may be dialled now, or from when on, if there is a place for it.

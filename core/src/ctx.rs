@@ -67,6 +67,8 @@ pub(crate) enum Timer {
     Conn(ConnId),
     /// A torrent's choker.
     Choke(TorrentId),
+    /// Slots of a torrent may be of no use to those who have them.
+    Slots(TorrentId),
     /// Peers of a torrent are to be told what has come.
     Have(TorrentId),
     /// More connections may be begun.

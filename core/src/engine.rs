@@ -31,6 +31,7 @@ use crate::event::{CloseReason, ContactError, Event, OpResult, Undelivered};
 use crate::eviction::Evictor;
 use crate::gate::{Gate, Lane};
 use crate::id::{ConnId, OpId, RequestId, TorrentId};
+use crate::idlers::Idlers;
 use crate::limits;
 use crate::lsd::Lsd;
 use crate::metainfo::InfoHash;
@@ -192,6 +193,7 @@ impl Engine {
                 traffic: rate::Traffic::default(),
                 connections: Connections::default(),
                 banned: Banned::default(),
+                idlers: Idlers::default(),
                 udp: UdpTrackers::default(),
                 lsd,
                 signals: Signals::default(),
@@ -339,6 +341,7 @@ impl Engine {
             let connections = &self.shared.connections;
             streams.check(|conn| connections.get(conn).is_some());
         }
+        self.shared.idlers.check();
         if let Some(dht) = &self.dht {
             dht.check();
         }
@@ -743,6 +746,7 @@ impl Engine {
                 Some(Conn::Closing { .. }) | None => {}
             },
             Timer::Choke(id) => self.visit(id, Torrent::choke_round),
+            Timer::Slots(id) => self.visit(id, Torrent::review_slots),
             Timer::Have(id) => self.visit(id, Torrent::tell_all),
             Timer::Dial => self.dial(),
             Timer::Candidates(id) => self.dial_for(id),
@@ -842,7 +846,7 @@ fn reason_of(signal: Signal) -> Reason {
 fn reason(timer: Timer) -> Reason {
     match timer {
         Timer::Conn(_) => Reason::Connection,
-        Timer::Choke(_) => Reason::Choke,
+        Timer::Choke(_) | Timer::Slots(_) => Reason::Choke,
         Timer::Have(_) => Reason::Have,
         Timer::Dial | Timer::Candidates(_) => Reason::Dial,
         Timer::Tracker(_) | Timer::UdpTracker => Reason::Tracker,

@@ -57,6 +57,10 @@ pub const MAX_CANDIDATES: usize = 2_000;
 /// the user named.
 pub const MAX_BANNED: usize = 4_096;
 
+/// Networks (IPv4 /24, IPv6 /48) of which it is remembered who held a place and was of no use: 2,048
+/// × 8 hosts × 40 bytes, 700 KB. The oldest are forgotten.
+pub const MAX_IDLE_NETWORKS: usize = 2_048;
+
 /// Requests that we keep outstanding with one peer, whatever it allows: 2,000 × 40 bytes.
 pub const MAX_OUTSTANDING: u32 = 2_000;
 

@@ -11,6 +11,7 @@ use crate::connections::Connections;
 use crate::ctx::{Ctx, DiskOp, Identity, Op, Out, Timer};
 use crate::gate::{Gate, Lane};
 use crate::id::{OpId, TorrentId};
+use crate::idlers::Idlers;
 use crate::lsd::Lsd;
 use crate::notice::Notice;
 use crate::rate::Traffic;
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     /// Who may begin what only so much may be under way of.
     pub(crate) gate: Gate,
     pub(crate) banned: Banned,
+    /// Who held a place and was of no use.
+    pub(crate) idlers: Idlers,
     pub(crate) udp: UdpTrackers,
     pub(crate) lsd: Lsd,
     /// What parts have to tell each other within this call.

@@ -112,8 +112,8 @@ fn flood(wire: &mut Wire, messages: impl IntoIterator<Item = Vec<u8>>) -> io::Re
     Ok(())
 }
 
-/// As many peers as a torrent has places, but for some that whoever asked before may still hold, each in a network of its
-/// own, that shake hands and say no more.
+/// As many peers as a torrent has places, but for some that whoever asked before may still hold,
+/// each in a network of its own, that shake hands and say no more.
 fn silent_crowd(setup: &Setup, to: SocketAddr) -> Vec<Wire> {
     let crowd: Vec<Wire> = (0..120)
         .filter_map(|number| {
@@ -238,6 +238,21 @@ mod seeding {
         let crowd = silent_crowd(&setup, to);
         assert_serves(&setup, to);
         // They are still there, all but a few.
+        drop(crowd);
+        seed.assert_sound(MOST_MEMORY);
+        seed.interrupt();
+    }
+
+    #[test]
+    fn a_hundred_peers_that_take_slots_and_ask_for_nothing_pass_them_on() {
+        let setup = Setup::new();
+        let (mut seed, to) = start_seed(&setup);
+        let mut crowd = silent_crowd(&setup, to);
+        for wire in &mut crowd {
+            // Whoever had to go already has nothing to say.
+            let _ = wire.send(id::INTERESTED, &[]);
+        }
+        assert_serves(&setup, to);
         drop(crowd);
         seed.assert_sound(MOST_MEMORY);
         seed.interrupt();

@@ -11,6 +11,7 @@ use crate::connections::Conn;
 use crate::ctx::Timer;
 use crate::engine::Engine;
 use crate::error::CommandError;
+use crate::eviction::{Network, Newcomer};
 use crate::id::{ConnId, Ticket, TorrentId};
 use crate::limits;
 use crate::notice::{DisconnectReason, PeerError};
@@ -23,6 +24,16 @@ use crate::wire::handshake::{Handshake, PeerId, Reserved};
 
 /// While all places are taken, strangers may be in one of so many, and one more.
 const STRANGERS_SHARE: u32 = 16;
+
+/// Whom a peer makes room for.
+#[derive(Clone, Copy)]
+enum For {
+    /// Somebody at this address, who came.
+    Visitor(IpAddr),
+    /// Somebody whom we want to dial, for the sake of a torrent that gets next to nothing or does
+    /// not.
+    Dial { starves: bool },
+}
 
 impl Engine {
     pub(super) fn on_incoming(&mut self, ticket: Ticket, from: SocketAddr) {
@@ -71,7 +82,7 @@ impl Engine {
             }
             // Who has not said what it wants takes few places of those who have.
             let few = self.shared.config.max_connections / STRANGERS_SHARE;
-            if strangers <= few && self.replace_peer(Some(from)) {
+            if strangers <= few && self.replace_peer(For::Visitor(from)) {
                 return true;
             }
         }
@@ -85,9 +96,9 @@ impl Engine {
         true
     }
 
-    /// Lets the peer that is of least use in all torrents go, in favour of somebody at this address; or, if
-    /// it is we who want to dial somebody, one that is of no use at all. Says whether there was one.
-    fn replace_peer(&mut self, newcomer: Option<IpAddr>) -> bool {
+    /// Lets the peer that is of least use in all torrents go, in favour of somebody. Says whether
+    /// there was one.
+    fn replace_peer(&mut self, newcomer: For) -> bool {
         let (now, places) = (self.shared.now, self.shared.config.max_connections);
         let torrents = &self.torrents;
         self.evictor.look(now, places, || {
@@ -103,11 +114,16 @@ impl Engine {
         };
         let worth = |conn| torrents.get(torrent_of(conn)?)?.worth(conn, now);
         let victim = match newcomer {
-            Some(from) => {
-                let newcomer = connections.newcomer(from);
+            For::Visitor(from) => {
+                let network = Network::of(from);
+                let newcomer = Newcomer {
+                    network,
+                    held: connections.held_by(network),
+                    known_idle: self.shared.idlers.knows(now, from),
+                };
                 self.evictor.choose(now, places, newcomer, worth)
             }
-            None => self.evictor.choose_useless(now, places, worth),
+            For::Dial { starves } => self.evictor.choose_to_dial(now, places, starves, worth),
         };
         let Some((conn, torrent)) = victim.and_then(|conn| Some((conn, torrent_of(conn)?))) else {
             return false;
@@ -313,10 +329,6 @@ impl Engine {
                 }
                 return;
             }
-            if self.shared.connections.is_full(&self.shared.config) && !self.replace_peer(None) {
-                // The end of another connection is the occasion.
-                return;
-            }
             let next = self.last_dialer.and_then(|last| {
                 self.dialers
                     .range((
@@ -328,7 +340,16 @@ impl Engine {
             let Some(id) = next.or_else(|| self.dialers.first()).copied() else {
                 return;
             };
+            // It had its turn, also if nobody makes room for it.
             self.last_dialer = Some(id);
+            if self.shared.connections.is_full(&self.shared.config) {
+                let torrent = self.torrents.get(id);
+                let starves = torrent.is_some_and(|torrent| torrent.starves(self.shared.now));
+                if !self.replace_peer(For::Dial { starves }) {
+                    // The end of another connection is the occasion.
+                    return;
+                }
+            }
             let Some(torrent) = self.torrents.get_mut(id) else {
                 self.dialers.remove(&id);
                 continue;

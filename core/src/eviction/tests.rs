@@ -17,7 +17,9 @@ fn peer(number: u32) -> Facts {
         worth: Worth::Useless,
         connected_at: long_ago,
         idle_since: long_ago,
-        rate: 0,
+        moved: 0,
+        untried: false,
+        known_idle: false,
     }
 }
 
@@ -40,7 +42,11 @@ fn replaced(peers: &[Facts]) -> Vec<u32> {
 
 fn stranger(held: u32) -> Newcomer {
     let network = Network::of(IpAddr::from([200, 1, 1, 1]));
-    Newcomer { network, held }
+    Newcomer {
+        network,
+        held,
+        known_idle: false,
+    }
 }
 
 fn next(
@@ -80,13 +86,13 @@ fn who_never_asked_or_sent_anything_goes_at_once_and_the_longest_idle_first() {
 }
 
 #[test]
-fn of_active_peers_the_slowest_goes_and_it_takes_its_time() {
+fn of_active_peers_the_one_that_moved_least_goes_and_it_takes_its_time() {
     let mut peers = crowd(16, |peer| {
         peer.worth = Worth::Active;
-        peer.rate = 1_000;
+        peer.moved = 1_000;
     });
-    for (slot, rate) in [(3, 10), (5, 20)] {
-        peers[slot].rate = rate;
+    for (slot, moved) in [(3, 10), (5, 20)] {
+        peers[slot].moved = moved;
         peers[slot].connected_at = NOW - Duration::from_secs(600);
     }
     assert_eq!(replaced(&peers), [3]);
@@ -120,7 +126,7 @@ fn of_active_peers_the_slowest_goes_and_it_takes_its_time() {
 fn the_most_useful_and_the_oldest_useful_ones_never_go() {
     let mut peers = crowd(32, |peer| {
         peer.worth = Worth::Active;
-        peer.rate = 1 + u64::from(peer.conn.slot() as u32);
+        peer.moved = 1 + u64::from(peer.conn.slot() as u32);
     });
     // The fastest eighth are safe as they are; the slowest as they came first.
     for (slot, peer) in peers.iter_mut().enumerate().take(4) {
@@ -151,6 +157,66 @@ fn a_newcomer_has_time_to_show_what_it_is_worth_and_less_where_all_are_newcomers
 }
 
 #[test]
+fn who_moves_next_to_nothing_goes_before_those_that_never_had_a_slot_and_as_fast() {
+    let mut peers = crowd(16, |peer| {
+        peer.worth = Worth::Waiting;
+        peer.untried = true;
+        peer.moved = 0;
+    });
+    for (slot, moved) in [(3, 20_000), (5, 10_000)] {
+        peers[slot].untried = false;
+        peers[slot].moved = moved;
+        // It came first, and is idle no longer than others.
+        peers[slot].connected_at = NOW - Duration::from_secs(7_200);
+    }
+    let (mut evictor, mut gone) = (Evictor::default(), Vec::new());
+    for turn in 0..3 {
+        let now = NOW + TURNOVER / 16 * turn;
+        gone.extend(next(&mut evictor, now, 16, &peers, &stranger(0), &gone));
+    }
+    let slots: Vec<usize> = gone.iter().map(|conn| conn.slot()).collect();
+    assert_eq!(slots, [5, 3, 0]);
+}
+
+#[test]
+fn who_was_of_no_use_a_while_ago_is_no_newcomer_and_takes_no_place_of_the_unknown() {
+    let known = Newcomer {
+        known_idle: true,
+        ..stranger(0)
+    };
+    let mut peers = crowd(10, |peer| {
+        peer.worth = Worth::Waiting;
+        peer.connected_at = NOW;
+    });
+    assert!(replaced(&peers).is_empty(), "all have a newcomer's time");
+    peers[4].known_idle = true;
+    assert_eq!(replaced(&peers), [4]);
+    // It takes no place of who waits, and uses up no turn.
+    let mut evictor = Evictor::default();
+    assert_eq!(next(&mut evictor, NOW, 10, &peers, &known, &[]), None);
+    let gone = next(&mut evictor, NOW, 10, &peers, &stranger(0), &[]);
+    assert_eq!(gone, Some(ConnId::new(4, 1)));
+    let choose = |peers: &[Facts]| next(&mut Evictor::default(), NOW, 10, peers, &known, &[]);
+    assert!(choose(&crowd(10, |_| {})).is_some(), "they are of no use");
+}
+
+#[test]
+fn only_for_who_starves_somebody_that_waits_makes_room_for_whom_we_dial() {
+    let mut peers = crowd(32, |peer| peer.worth = Worth::Waiting);
+    let dial = |peers: &[Facts], starves| {
+        let mut evictor = Evictor::default();
+        evictor.look(NOW, 32, || peers.to_vec());
+        let worth = |conn: ConnId| Some(peers[conn.slot()].worth);
+        evictor.choose_to_dial(NOW, 32, starves, worth).is_some()
+    };
+    assert!(dial(&peers, true) && !dial(&peers, false));
+    for peer in &mut peers[..2] {
+        peer.worth = Worth::Active;
+    }
+    assert!(!dial(&peers, true), "some are of use");
+}
+
+#[test]
 fn what_the_user_named_stays() {
     assert!(replaced(&crowd(10, |peer| peer.wished = true)).is_empty());
 }
@@ -171,6 +237,7 @@ fn what_a_network_holds_beyond_its_share_goes_first_and_to_its_own() {
     let own = Newcomer {
         network: same,
         held: 10,
+        known_idle: false,
     };
     let mut evictor = Evictor::default();
     let gone = next(&mut evictor, NOW, 32, &peers, &own, &[]).unwrap();
@@ -223,17 +290,18 @@ fn peers_are_looked_through_once_a_second_and_so_many_are_replaced_in_it() {
 
 impl Arbitrary for Worth {
     fn arbitrary(g: &mut Gen) -> Self {
-        let all = [Self::Useless, Self::Waiting, Self::Rested, Self::Active];
+        let all = [Self::Useless, Self::Waiting, Self::Active];
         *g.choose(&all).unwrap_or(&Self::Useless)
     }
 }
 
-/// What is drawn of a peer: its network, worth, age in seconds, idleness and rate, and whether it is wished for.
+/// What is drawn of a peer: its network, worth, age in seconds, idleness and what it moved, and
+/// whether it is wished for.
 type Drawn = (u8, Worth, u8, u8, u16, bool);
 
 fn drawn(peers: &[Drawn]) -> Vec<Facts> {
     let facts = peers.iter().enumerate().map(|(slot, drawn)| {
-        let (network, worth, age, idle, rate, wished) = *drawn;
+        let (network, worth, age, idle, moved, wished) = *drawn;
         let age = u64::from(age) * 2;
         Facts {
             conn: ConnId::new(slot as u32, 1),
@@ -242,11 +310,9 @@ fn drawn(peers: &[Drawn]) -> Vec<Facts> {
             worth,
             connected_at: NOW - Duration::from_secs(age),
             idle_since: NOW - Duration::from_secs(age.min(idle.into())),
-            rate: if worth == Worth::Active {
-                rate.into()
-            } else {
-                0
-            },
+            moved: moved.into(),
+            untried: moved == 0 && network % 2 == 0,
+            known_idle: network == 7,
         }
     });
     facts.collect()
@@ -258,13 +324,17 @@ quickcheck! {
         let places = peers.len() as u32;
         let gone: BTreeSet<u32> = replaced(&peers).into_iter().collect();
         let find = |slot: &u32| peers[*slot as usize];
-        // At one time, one that is not useless at most; never a wished one or a newcomer.
-        let useful = gone.iter().filter(|slot| find(slot).worth > Worth::Useless).count();
-        let safe = gone.iter().map(find).all(|peer| {
-            !peer.wished && NOW.since(peer.connected_at) >= HASTE
+        // At one time, one that is not useless at most, but for those that come back and wait; never
+        // a wished one or a newcomer.
+        let useful = gone.iter().map(find).filter(|peer| {
+            peer.worth == Worth::Active || (peer.worth == Worth::Waiting && !peer.known_idle)
         });
-        let proven = peers.iter().filter(|peer| peer.worth >= Worth::Rested).count();
-        let lost = gone.iter().filter(|slot| find(slot).worth >= Worth::Rested).count();
+        let useful = useful.count();
+        let safe = gone.iter().map(find).all(|peer| {
+            !peer.wished && (peer.known_idle || NOW.since(peer.connected_at) >= HASTE)
+        });
+        let proven = peers.iter().filter(|peer| peer.worth >= Worth::Active).count();
+        let lost = gone.iter().filter(|slot| find(slot).worth >= Worth::Active).count();
         useful <= 1 && safe && proven - lost >= proven.min(places as usize / USEFUL_SHARE)
     }
 

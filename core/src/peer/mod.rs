@@ -16,6 +16,7 @@ use crate::action::Action;
 use crate::bitfield::Bitfield;
 use crate::ctx::Out;
 use crate::error::{Blame, Misbehaviour};
+use crate::fading::Fading;
 use crate::id::ConnId;
 use crate::limits;
 use crate::peer::early::EarlyMap;
@@ -129,9 +130,17 @@ pub(crate) struct Peer {
     pub(crate) last_left: Instant,
     /// When payload last passed, either way.
     pub(crate) last_moved: Option<Instant>,
+    /// Payload that passed, either way.
+    pub(crate) moved: Fading,
     /// When either side last wanted something of the other.
     pub(crate) last_useful: Instant,
     pub(crate) last_unchoked: Option<Instant>,
+    /// When it was unchoked, or asked for something that it got, last.
+    pub(crate) last_asked: Instant,
+    /// It had a slot, made no use of it, and lost it. It has to wait for its turn to be tried again.
+    pub(crate) lapsed: bool,
+    /// It, or its network, held a place a while ago and was of no use.
+    pub(crate) known_idle: bool,
     /// What had been uploaded when it was unchoked last.
     pub(crate) uploaded_before: u64,
     pub(crate) adapt_at: Instant,
@@ -234,8 +243,12 @@ impl Peer {
             last_sent: now,
             last_left: now,
             last_moved: None,
+            moved: Fading::default(),
             last_useful: now,
             last_unchoked: None,
+            last_asked: now,
+            lapsed: false,
+            known_idle: false,
             uploaded_before: 0,
             adapt_at: now,
             unrequested: 0,
@@ -315,11 +328,18 @@ impl Peer {
         self.last_left = now;
         let bytes = bytes.min(self.unsent);
         self.unsent -= bytes;
-        if bytes > 0 && self.owed > 0 {
-            self.owed = self.owed.saturating_sub(bytes);
-            self.last_moved = Some(now);
+        let payload = bytes.min(self.owed);
+        if payload > 0 {
+            self.owed -= payload;
+            self.note_moved(payload, now);
         }
         bytes
+    }
+
+    /// Payload passed, either way.
+    pub(crate) fn note_moved(&mut self, bytes: u64, now: Instant) {
+        self.last_moved = Some(now);
+        self.moved.add(now, bytes);
     }
 
     /// Tells the peer which pieces have come that it has not been told of.

@@ -10,13 +10,16 @@ use crate::limits::OPTIMISTIC_ROUNDS;
 use crate::rng::Rng;
 use crate::time::Instant;
 
-/// For how long a connection counts as new: it is three times as likely to be tried then, as it has
-/// nothing yet to trade with.
-const NEW: Duration = Duration::from_secs(60);
-
 /// A turn with everybody in turn: this much time or this many bytes, whichever is reached first.
 const TURN: Duration = Duration::from_secs(60);
 const TURN_BYTES: u64 = 16 << 20;
+
+/// Of so many tries one goes to a newcomer before its turn, as it has nothing yet to trade with.
+const NEW_SHARE: u32 = 2;
+
+/// A seed that serves a peer fewer bytes a second than this has found nobody to serve: such a slot
+/// may as well be tried with somebody else. Or a crowd would hold all of them by reading slowly.
+const SLOW: u64 = 2 << 10;
 
 /// One slot in so many tries out peers that have not earned it.
 const OPTIMISTIC_SHARE: usize = 5;
@@ -40,6 +43,10 @@ pub(crate) struct PeerFacts {
     /// Payload bytes from us to it since it was unchoked.
     pub(crate) sent_since_unchoked: u64,
     pub(crate) connected_at: Instant,
+    /// It lost its slot as it made no use of it.
+    pub(crate) lapsed: bool,
+    /// It, or its network, held a place a while ago and was of no use.
+    pub(crate) known_idle: bool,
 }
 
 /// What the choker knows of the torrent.
@@ -63,15 +70,22 @@ pub(crate) struct Verdict {
 
 /// Decides every [`CHOKE_INTERVAL`](crate::limits::CHOKE_INTERVAL) who is uploaded to.
 ///
-/// While something is missing, those that give most get most slots; when nothing is, those that take
-/// fastest or everybody in turn. Some slots, and those that nobody has earned, try out others, and
-/// move on every third round.
+/// While something is missing, those that give most get most slots; when nothing is, those that
+/// take fastest or everybody in turn. Some slots, and those that nobody has earned, try out others,
+/// and move on every third round; or as soon as they are of no use to who has them.
+///
+/// Those that are tried out stand in a line: who was tried longest ago, or has waited longest, is
+/// next, and who had a slot goes to its end, however short that was. Every second try goes to one
+/// that was never tried, by lot; a crowd can neither keep newcomers waiting until it is through,
+/// nor keep those that wait from their turn by coming anew.
 #[derive(Debug, Default)]
 pub(crate) struct Choker {
     round: u32,
     slots: usize,
     /// Those that are being tried out.
     optimistic: Vec<ConnId>,
+    /// How many have been.
+    tries: u32,
 }
 
 impl Choker {
@@ -129,14 +143,14 @@ impl Choker {
         let mut optimistic = Vec::new();
         if rotate {
             // Whoever has been tried comes again only if nobody else is left.
-            draw(now, &mut rest, places, &mut optimistic, rng);
-            draw(now, &mut kept, places, &mut optimistic, rng);
+            self.draw(&mut rest, places, &mut optimistic, rng);
+            self.draw(&mut kept, places, &mut optimistic, rng);
         } else {
             // Where there are fewer places than before, the longest tried go first.
             kept.sort_by_key(|peer| Reverse(peer.unchoked_since));
             kept.truncate(places);
             optimistic.append(&mut kept);
-            draw(now, &mut rest, places, &mut optimistic, rng);
+            self.draw(&mut rest, places, &mut optimistic, rng);
         }
         self.optimistic = optimistic.iter().map(|peer| peer.conn).collect();
         chosen.extend(&self.optimistic);
@@ -165,17 +179,41 @@ impl Choker {
     /// A peer has no use for its slot: who of those that want one is tried out instead.
     pub(crate) fn pass_on(
         &mut self,
-        now: Instant,
         conn: ConnId,
         wanting: &[PeerFacts],
         rng: &mut Rng,
     ) -> Option<ConnId> {
         let mut chosen = Vec::new();
-        draw(now, &mut wanting.iter().collect(), 1, &mut chosen, rng);
+        self.draw(&mut wanting.iter().collect(), 1, &mut chosen, rng);
         let next = chosen.first()?.conn;
         self.optimistic.retain(|other| *other != conn);
         self.optimistic.push(next);
         Some(next)
+    }
+
+    /// Moves peers that are to be tried out from `from` to `to`, until there are `places` or none
+    /// is left.
+    fn draw<'a>(
+        &mut self,
+        from: &mut Vec<&'a PeerFacts>,
+        places: usize,
+        to: &mut Vec<&'a PeerFacts>,
+        rng: &mut Rng,
+    ) {
+        while to.len() < places && !from.is_empty() {
+            self.tries = self.tries.wrapping_add(1);
+            let newcomers = from.iter().filter(|peer| is_new(peer)).count() as u32;
+            let next = if newcomers > 0 && self.tries.is_multiple_of(NEW_SHARE) {
+                let lot = rng.below(newcomers) as usize;
+                let mut peers = from.iter().enumerate();
+                peers.by_ref().filter(|(_, peer)| is_new(peer)).nth(lot)
+            } else {
+                let peers = from.iter().enumerate();
+                peers.min_by_key(|(_, peer)| (waits_since(peer), rng.u32()))
+            };
+            let position = next.map_or(0, |(position, _)| position);
+            to.push(from.remove(position));
+        }
     }
 
     /// Whether one more than `unchoked` peers can have a slot.
@@ -190,8 +228,8 @@ impl Choker {
     }
 }
 
-/// A fast upload is shared among more: by twice the root of its rate in MiB/s (8 slots at rest are 10
-/// at 1 MiB/s, 28 at 100 MiB/s, 72 at 1 GiB/s).
+/// A fast upload is shared among more: by twice the root of its rate in MiB/s (8 slots at rest are
+/// 10 at 1 MiB/s, 28 at 100 MiB/s, 72 at 1 GiB/s).
 fn slots(torrent: &TorrentFacts) -> usize {
     let more = 2 * (torrent.upload_rate >> 20).isqrt();
     (u64::from(torrent.base_slots.max(1)).saturating_add(more)) as usize
@@ -220,10 +258,7 @@ fn merit(now: Instant, torrent: &TorrentFacts, peer: &PeerFacts) -> (u8, Reverse
                 (0, Reverse(0))
             }
             // Who has waited longest is next; a peer that connects anew waits anew.
-            None => {
-                let waits_since = peer.last_unchoked.unwrap_or(peer.connected_at);
-                (1, Reverse(u64::MAX - waits_since.as_nanos()))
-            }
+            None => (1, Reverse(u64::MAX - waits_since(peer).as_nanos())),
             Some(since) => (2, Reverse(since.as_nanos())),
         },
     }
@@ -232,36 +267,20 @@ fn merit(now: Instant, torrent: &TorrentFacts, peer: &PeerFacts) -> (u8, Reverse
 /// Whether the peer has earned a slot.
 fn deserves(torrent: &TorrentFacts, peer: &PeerFacts) -> bool {
     if torrent.seeding {
-        peer.rate_from_us > 0
+        peer.rate_from_us >= SLOW && !peer.lapsed
     } else {
         peer.rate_to_us > 0 && !peer.snubbed
     }
 }
 
-/// Moves peers by lot from `from` to `to`, until there are `places` or none is left.
-fn draw<'a>(
-    now: Instant,
-    from: &mut Vec<&'a PeerFacts>,
-    places: usize,
-    to: &mut Vec<&'a PeerFacts>,
-    rng: &mut Rng,
-) {
-    let weight = |peer: &PeerFacts| {
-        if now.since(peer.connected_at) < NEW {
-            3
-        } else {
-            1
-        }
-    };
-    while to.len() < places && !from.is_empty() {
-        let mut lot = rng.below(from.iter().map(|peer| weight(peer)).sum());
-        let drawn = from.iter().position(|peer| {
-            let hit = lot < weight(peer);
-            lot = lot.saturating_sub(weight(peer));
-            hit
-        });
-        to.push(from.remove(drawn.unwrap_or(0)));
-    }
+/// Whether a peer was never tried out.
+fn is_new(peer: &PeerFacts) -> bool {
+    peer.last_unchoked.is_none() && !peer.known_idle
+}
+
+/// Since when a peer waits for a slot.
+fn waits_since(peer: &PeerFacts) -> Instant {
+    peer.last_unchoked.unwrap_or(peer.connected_at)
 }
 
 #[cfg(test)]
@@ -302,6 +321,8 @@ mod tests {
             last_unchoked: None,
             sent_since_unchoked: 0,
             connected_at: Instant::ZERO,
+            lapsed: false,
+            known_idle: false,
         }
     }
 
@@ -430,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn the_optimistic_slot_moves_every_third_round_and_prefers_the_new() {
+    fn the_optimistic_slot_moves_every_third_round_and_every_second_time_to_a_newcomer() {
         let mut counts = [0_u32; 2];
         let mut rng = rng();
         let mut peers: Vec<_> = (0..40).map(peer).collect();
@@ -438,9 +459,10 @@ mod tests {
         let mut last = Vec::new();
         for round in 0..900 {
             let now = after(round * 10_000);
-            // Half of them are always new.
+            // Half of them always come anew.
             for peer in &mut peers[20..] {
                 peer.connected_at = now;
+                peer.last_unchoked = None;
             }
             let verdict = choker.decide(now, &leeching(1), &peers, &mut rng);
             obey(now, &mut peers, &verdict);
@@ -455,7 +477,74 @@ mod tests {
             last = chosen;
         }
         let [old, new] = counts;
-        assert!(new > 2 * old && new < 5 * old, "{old} old, {new} new");
+        // The first twenty of the old ones are newcomers as well.
+        assert!(old >= 150 && new >= 130, "{old} old, {new} new");
+    }
+
+    #[test]
+    fn who_lost_its_slot_is_tried_again_after_all_that_wait() {
+        let mut peers: Vec<_> = (0..12).map(peer).collect();
+        let mut choker = Choker::new(1);
+        let mut rng = rng();
+        let verdict = choker.decide(NOW, &leeching(1), &peers, &mut rng);
+        obey(NOW, &mut peers, &verdict);
+        let mut order = unchoked(&peers);
+        for second in 1..24 {
+            let now = after(second * 5_000);
+            let last = *order.last().unwrap() as usize;
+            let waiting: Vec<_> = peers
+                .iter()
+                .copied()
+                .filter(|peer| peer.unchoked_since.is_none())
+                .collect();
+            let next = choker
+                .pass_on(peers[last].conn, &waiting, &mut rng)
+                .unwrap();
+            let verdict = Verdict {
+                choke: [peers[last].conn].into(),
+                unchoke: [next].into(),
+            };
+            obey(now, &mut peers, &verdict);
+            order.push(next.slot() as u32);
+        }
+        // Two times through, and each time everybody once.
+        for turn in order.chunks(12) {
+            assert_eq!(turn.iter().collect::<BTreeSet<_>>().len(), 12, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn who_comes_back_after_it_was_of_no_use_is_no_newcomer() {
+        let mut peers: Vec<_> = (0..30).map(peer).collect();
+        for peer in &mut peers[..29] {
+            peer.known_idle = true;
+        }
+        peers[29].connected_at = NOW;
+        let mut choker = Choker::new(1);
+        let mut tried = Vec::new();
+        for _ in 0..NEW_SHARE {
+            let waiting: Vec<_> = peers
+                .iter()
+                .copied()
+                .filter(|peer| !tried.contains(&peer.conn))
+                .collect();
+            tried.extend(choker.pass_on(ConnId::new(99, 1), &waiting, &mut rng()));
+        }
+        assert!(tried.contains(&peers[29].conn));
+    }
+
+    #[test]
+    fn a_seed_lets_nobody_keep_a_slot_for_next_to_nothing() {
+        let torrent = torrent(true, SeedChoke::Fastest, 5);
+        let mut peers: Vec<_> = (0..20).map(peer).collect();
+        for peer in &mut peers[..8] {
+            peer.unchoked_since = Some(Instant::ZERO);
+            peer.last_unchoked = Some(Instant::ZERO);
+            peer.rate_from_us = SLOW - 1;
+        }
+        let verdict = Choker::new(5).decide(NOW, &torrent, &peers, &mut rng());
+        obey(NOW, &mut peers, &verdict);
+        assert!(unchoked(&peers).iter().all(|peer| *peer >= 8));
     }
 
     #[test]

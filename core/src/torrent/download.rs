@@ -65,7 +65,7 @@ impl Transfer<'_> {
         }
         peer.down.add(ctx.now, bytes);
         peer.downloaded += bytes;
-        peer.last_moved = Some(ctx.now);
+        peer.note_moved(bytes, ctx.now);
         peer.snubbed = false;
         let contributor = Contributor {
             conn,

@@ -77,7 +77,7 @@ impl Trade {
         };
         if let Some(peer) = self.swarm.peers.get_mut(&conn) {
             peer.last_useful = ctx.now;
-            peer.last_moved = Some(ctx.now);
+            peer.note_moved(data.len() as u64, ctx.now);
         }
         match fetching.fetch.received(conn, piece, total_size, data)? {
             Arrival::Waiting | Arrival::Spoilt => {}

@@ -41,6 +41,7 @@ pub(crate) mod picker;
 mod piece;
 mod places;
 pub(crate) mod roster;
+mod slots;
 mod swarm;
 mod trade;
 mod transfer;
@@ -346,6 +347,7 @@ impl Torrent {
             Timer::Goodbye(id),
             Timer::Tracker(id),
             Timer::Choke(id),
+            Timer::Slots(id),
             Timer::DhtTorrent(id),
             Timer::Have(id),
         ] {
@@ -632,6 +634,13 @@ impl Torrent {
         self.trade.choke_round(ctx);
     }
 
+    /// Slots may be held to no purpose.
+    pub(crate) fn review_slots(&mut self, ctx: &mut Shared) {
+        if let Some(mut transfer) = self.trade.transfer() {
+            transfer.review_slots(ctx);
+        }
+    }
+
     /// Tells all peers what has come.
     pub(crate) fn tell_all(&mut self, ctx: &mut Shared) {
         if let Some(mut transfer) = self.trade.transfer() {
@@ -677,6 +686,11 @@ impl Torrent {
     /// Dialling, or the handshake after it, came to nothing.
     pub(crate) fn dial_failed(&mut self, ctx: &mut Shared, address: SocketAddr, error: PeerError) {
         self.trade.dial_failed(ctx, address, error);
+    }
+
+    /// Whether it gets next to nothing, and wants something.
+    pub(crate) fn starves(&self, now: Instant) -> bool {
+        self.trade.standing().starves(now)
     }
 
     /// What the rule for places must know of the peers.
@@ -805,6 +819,7 @@ impl Torrent {
         for timer in [
             Timer::Have(id),
             Timer::Choke(id),
+            Timer::Slots(id),
             Timer::Candidates(id),
             Timer::Goal(id),
             Timer::Metadata(id),

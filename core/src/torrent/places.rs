@@ -1,7 +1,7 @@
 //! Who gets a place in a torrent, and who gives one up for it.
 //!
-//! Which peer that is, is decided by [`eviction`](crate::eviction); here is what peers are worth, and when a torrent
-//! whose places are taken dials all the same.
+//! Which peer that is, is decided by [`eviction`](crate::eviction); here is what peers are worth,
+//! and when a torrent whose places are taken dials all the same.
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -21,11 +21,19 @@ use crate::torrent::swarm::{Standing, Swarm};
 use crate::torrent::trade::Trade;
 use crate::wire::handshake::PeerId;
 
-/// For how long after payload passed a peer counts as active: a turn of everybody else in the choker's slots.
-const RECENT: Duration = Duration::from_secs(60);
+/// Bytes that a peer has moved, as they fade, from which on it is worth its place for them: what
+/// 1.5 kB/s come to. A block a minute comes to a fifth of it.
+const MUCH: u64 = 256 << 10;
+
+/// Who takes nothing of what it asked for in this time takes nothing.
+const STUCK: Duration = Duration::from_secs(60);
 
 /// In this time a peer that is unchoked asks for something, if it wants anything.
 const CHANCE: Duration = Duration::from_secs(20);
+
+/// A download that gets fewer bytes a second than this, of all peers, gets next to nothing: a crowd
+/// of a hundred gives more with a block a minute each.
+const LITTLE: u64 = 32 << 10;
 
 /// Dials for the sake of places that are held to no purpose are made for one place in so many.
 const SPARE_SHARE: u32 = 8;
@@ -34,7 +42,8 @@ const SPARE_SHARE: u32 = 8;
 const FEW_PEERS: usize = 10;
 
 impl Trade {
-    /// Gives somebody whose handshake is complete a place, or says why not. Who has it until then leaves.
+    /// Gives somebody whose handshake is complete a place, or says why not. Who has it until then
+    /// leaves.
     pub(super) fn take_place(
         &mut self,
         ctx: &mut Shared,
@@ -81,7 +90,11 @@ impl Trade {
         self.swarm.look_for_victims(ctx, self.phase.is_unjudged());
         let network = Network::of(from);
         let held = self.swarm.networks.count(network);
-        let newcomer = Newcomer { network, held };
+        let newcomer = Newcomer {
+            network,
+            held,
+            known_idle: ctx.idlers.knows(ctx.now, from),
+        };
         let places = ctx.config.max_connections_per_torrent;
         let (peers, early, now) = (&self.swarm.peers, self.phase.is_unjudged(), ctx.now);
         let worth = |conn| peers.get(&conn).map(|peer| worth_of(peer, early, now));
@@ -95,10 +108,30 @@ impl Trade {
     /// A peer gives up its place to somebody new.
     pub(crate) fn replace(&mut self, ctx: &mut Shared, conn: ConnId) {
         ctx.stats.replaced += 1;
+        self.note_idle(ctx, conn);
         self.disconnect(ctx, conn, DisconnectReason::Replaced);
     }
 
-    /// Looks whether places are held to no purpose, and dials for them. Called with the choker's rounds.
+    /// A peer is about to give up its place: if it was of no use in it, that is remembered.
+    fn note_idle(&self, ctx: &mut Shared, conn: ConnId) {
+        let early = self.phase.is_unjudged();
+        if let Some(peer) = self.swarm.peers.get(&conn)
+            && worth_of(peer, early, ctx.now) == Worth::Useless
+        {
+            ctx.idlers.note(ctx.now, peer.address.ip());
+        }
+    }
+
+    /// The same, if it gives it up by itself while others may want it: who comes back is who it
+    /// was.
+    pub(super) fn note_parting(&self, ctx: &mut Shared, conn: ConnId) {
+        if self.swarm.is_full(ctx) || ctx.connections.is_full(&ctx.config) {
+            self.note_idle(ctx, conn);
+        }
+    }
+
+    /// Looks whether places are held to no purpose, and dials for them. Called with the choker's
+    /// rounds.
     pub(super) fn review_places(&mut self, ctx: &mut Shared) {
         if self.swarm.is_full(ctx) {
             self.swarm.look_for_victims(ctx, self.phase.is_unjudged());
@@ -144,6 +177,21 @@ impl Trade {
     }
 }
 
+impl Standing<'_> {
+    /// Whether the torrent gets next to nothing, and wants something.
+    pub(super) fn starves(&self, now: Instant) -> bool {
+        match self.course.state() {
+            TorrentState::FetchingMetadata => true,
+            TorrentState::Downloading => self.down.per_second(now) < LITTLE,
+            TorrentState::Checking
+            | TorrentState::Seeding
+            | TorrentState::Paused
+            | TorrentState::Failed
+            | TorrentState::Removing => false,
+        }
+    }
+}
+
 impl Swarm {
     /// Whether one more peer may come in from an address.
     fn has_room_for(&self, ctx: &Shared, address: IpAddr) -> bool {
@@ -185,10 +233,9 @@ impl Swarm {
             worth: worth_of(peer, unjudged, now),
             connected_at: peer.connected_at,
             idle_since: peer.last_moved.unwrap_or(peer.connected_at),
-            rate: peer
-                .down
-                .per_second(now)
-                .saturating_add(peer.up.per_second(now)),
+            moved: peer.moved.at(now),
+            untried: peer.peer_interested && peer.last_unchoked.is_none(),
+            known_idle: peer.known_idle,
         })
     }
 
@@ -219,8 +266,9 @@ impl Swarm {
         }
     }
 
-    /// Whether more connections are wanted: for places that are free, and for some of those that are held
-    /// by peers of no use. A download that nobody gives anything to would replace any of them.
+    /// Whether more connections are wanted: for places that are free, and for some of those that
+    /// are held by peers of no use. A download that next to nobody gives anything to would replace
+    /// any of them.
     pub(super) fn wants_peers(&self, ctx: &Shared, standing: Standing<'_>) -> bool {
         if !standing.takes_peers() {
             return false;
@@ -230,15 +278,8 @@ impl Swarm {
         if !self.is_full(ctx) {
             return (self.peers.len() as u32).saturating_add(connecting) < places;
         }
-        let starves = match standing.course.state() {
-            TorrentState::FetchingMetadata => true,
-            TorrentState::Downloading => standing.down.per_second(ctx.now) == 0,
-            TorrentState::Checking
-            | TorrentState::Seeding
-            | TorrentState::Paused
-            | TorrentState::Failed
-            | TorrentState::Removing => false,
-        };
+        let starves = standing.starves(ctx.now)
+            && (standing.down.per_second(ctx.now) == 0 || self.evictor.is_idle(places));
         let replaceable = if starves {
             self.evictor.victims()
         } else {
@@ -270,24 +311,21 @@ impl Swarm {
 
 /// What a peer is worth. `early` says that nobody can judge yet what it has.
 fn worth_of(peer: &Peer, early: bool, now: Instant) -> Worth {
-    let is_recent = |at| now.since(at) < RECENT;
-    if peer.last_moved.is_some_and(is_recent) {
-        return Worth::Active;
-    }
-    if peer.owed > 0 && !is_recent(peer.last_left) {
+    let is_recent = |at| now.since(at) < STUCK;
+    if peer.owed > 0 && !is_recent(peer.last_left) && !peer.last_moved.is_some_and(is_recent) {
         // It asked, and does not take what it is given.
         return Worth::Useless;
     }
-    if peer.last_moved.is_some() {
-        return Worth::Rested;
+    if peer.moved.at(now) >= MUCH {
+        return Worth::Active;
     }
     let has_something = if early {
         peer.extensions.metadata != 0
     } else {
         peer.interesting > 0 && !peer.snubbed
     };
-    let had_its_chance =
-        peer.last_unchoked.is_some_and(|at| now.since(at) >= CHANCE) && peer.uploads.len() == 0;
+    let is_idle = !peer.am_choking && now.since(peer.last_asked) >= CHANCE;
+    let had_its_chance = (peer.lapsed || is_idle) && peer.uploads.len() == 0;
     if has_something || (peer.peer_interested && !had_its_chance) {
         Worth::Waiting
     } else {
@@ -295,8 +333,8 @@ fn worth_of(peer: &Peer, early: bool, now: Instant) -> Worth {
     }
 }
 
-/// Whether a second connection to the same peer replaces the first. Two that dial each other at once
-/// end up with two connections, and both keep the one that the greater id dialled, whichever
+/// Whether a second connection to the same peer replaces the first. Two that dial each other at
+/// once end up with two connections, and both keep the one that the greater id dialled, whichever
 /// handshake they saw first. A connection from elsewhere never replaces one: ids can be copied.
 fn is_preferred(newcomer: &Introduction, twin: &Peer, ours: PeerId) -> bool {
     let dialled_by_greater = if newcomer.incoming {

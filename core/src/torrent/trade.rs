@@ -114,6 +114,7 @@ impl Trade {
         let mut peer = Peer::new(introduction, pieces, ctx.config.default_peer_reqq, ctx.now);
         // The map that it is sent holds them.
         peer.told = self.swarm.news.len() as u32;
+        peer.known_idle = ctx.idlers.knows(ctx.now, introduction.address.ip());
         if !introduction.incoming {
             let candidates = &mut self.swarm.candidates;
             let source = candidates.source(introduction.address);
@@ -269,6 +270,7 @@ impl Trade {
 
     /// A connection ended by itself.
     pub(super) fn closed(&mut self, ctx: &mut Shared, conn: ConnId, reason: CloseReason) {
+        self.note_parting(ctx, conn);
         self.forget_peer(ctx, conn, DisconnectReason::Closed(reason));
     }
 

@@ -1,6 +1,4 @@
-//! Serving requests, and whom to unchoke (BEP 3, 6).
-
-use alloc::vec::Vec;
+//! Serving requests (BEP 3, 6).
 
 use bytes::Bytes;
 
@@ -10,13 +8,9 @@ use crate::error::{Blame, Misbehaviour};
 use crate::id::{ConnId, OpId};
 use crate::limits;
 use crate::metainfo::PieceIndex;
-use crate::notice::TorrentState;
-use crate::peer::Peer;
 use crate::peer::upload::Admission;
 use crate::shared::Shared;
 use crate::throttle::{Cause, Direction, Throttle};
-use crate::time::Instant;
-use crate::torrent::choker::{PeerFacts, TorrentFacts};
 use crate::torrent::handout::Handout;
 use crate::torrent::transfer::Transfer;
 use crate::wire::{BlockRequest, Message, encode_piece_header};
@@ -65,6 +59,7 @@ impl Transfer<'_> {
         match peer.uploads.admit(block, ctx.config.max_peer_requests) {
             // Served when all that came with it is known: neighbours are read together.
             Admission::Queued => {
+                peer.last_asked = ctx.now;
                 peer.offered.retain(|piece| *piece != block.piece);
                 if let Some(handout) = &mut self.swarm.handout {
                     handout.give(block.piece);
@@ -204,6 +199,7 @@ impl Transfer<'_> {
             peer.up.add(ctx.now, bytes);
             peer.uploaded += bytes;
             peer.last_useful = ctx.now;
+            peer.last_asked = ctx.now;
             self.flow.up.add(ctx.now, bytes);
             self.flow.session_uploaded += bytes;
             ctx.traffic.up.add(ctx.now, bytes);
@@ -219,123 +215,9 @@ impl Transfer<'_> {
         }
     }
 
-    /// A peer became interested: if a slot is free, it need not wait for the next round.
-    pub(super) fn offer_slot(&mut self, ctx: &mut Shared, conn: ConnId) {
-        if self.course.is_running() && self.swarm.choker.admit(conn, self.swarm.unchoked as usize) {
-            self.unchoke(ctx, conn);
-        }
-    }
-
-    /// A peer wants nothing. If it was unchoked for nothing, another one is tried out in its place; who
-    /// has made use of its slot keeps it until the next round, since it may soon want something again.
-    pub(super) fn pass_slot_on(&mut self, ctx: &mut Shared, conn: ConnId) {
-        let unused = |peer: &Peer| !peer.am_choking && peer.uploaded == peer.uploaded_before;
-        if !self.course.is_running() || !self.swarm.peers.get(&conn).is_some_and(unused) {
-            return;
-        }
-        let facts = self
-            .swarm
-            .peers
-            .values()
-            .filter(|peer| peer.peer_interested && peer.am_choking);
-        let facts: Vec<PeerFacts> = facts.map(|peer| facts_of(peer, ctx.now)).collect();
-        if let Some(next) = self
-            .swarm
-            .choker
-            .pass_on(ctx.now, conn, &facts, &mut ctx.rng)
-        {
-            self.choke(ctx, conn);
-            self.unchoke(ctx, next);
-        }
-    }
-
-    /// Chooses anew whom to unchoke.
-    pub(super) fn choose_peers(&mut self, ctx: &mut Shared) {
-        let now = ctx.now;
-        let peers: Vec<PeerFacts> = self
-            .swarm
-            .peers
-            .values()
-            .map(|peer| facts_of(peer, now))
-            .collect();
-        let facts = TorrentFacts {
-            seeding: self.course.state() == TorrentState::Seeding,
-            seed_choke: ctx.config.seed_choke,
-            base_slots: ctx.config.unchoke_slots,
-            upload_rate: self.flow.up.per_second(now),
-        };
-        let verdict = self.swarm.choker.decide(now, &facts, &peers, &mut ctx.rng);
-        for conn in verdict.choke {
-            self.choke(ctx, conn);
-        }
-        for conn in verdict.unchoke {
-            self.unchoke(ctx, conn);
-        }
-        for peer in self.swarm.peers.values_mut() {
-            if peer.am_interested && peer.interesting == 0 {
-                peer.am_interested = false;
-                peer.send(&mut ctx.out(), &Message::NotInterested);
-            }
-        }
-    }
-
-    /// A slot is of no use any more: it need not wait for the next round.
-    pub(super) fn free_slot(&self, ctx: &mut Shared) {
-        if self.course.is_running() {
-            ctx.timers.set_no_later(
-                Timer::Choke(self.id),
-                ctx.now + core::time::Duration::from_secs(1),
-            );
-        }
-    }
-
-    fn choke(&mut self, ctx: &mut Shared, conn: ConnId) {
-        let Some(peer) = self.swarm.peers.get_mut(&conn) else {
-            return;
-        };
-        if peer.am_choking {
-            return;
-        }
-        peer.am_choking = true;
-        self.swarm.unchoked -= 1;
-        peer.send(&mut ctx.out(), &Message::Choke);
-        let offered = core::mem::take(&mut peer.offered);
-        if let Some(handout) = &mut self.swarm.handout {
-            offered
-                .into_iter()
-                .for_each(|piece| handout.take_back(piece));
-        }
-        let starting = peer.is_starting(self.content.layout.piece_length());
-        let allowed = core::mem::take(&mut peer.allowed_to_it);
-        let dropped = peer
-            .uploads
-            .retain(|block| starting && allowed.contains(&block.piece));
-        peer.allowed_to_it = allowed;
-        if peer.fast {
-            for block in dropped {
-                peer.send(&mut ctx.out(), &Message::Reject(block));
-            }
-        }
-    }
-
-    fn unchoke(&mut self, ctx: &mut Shared, conn: ConnId) {
-        let Some(peer) = self.swarm.peers.get_mut(&conn) else {
-            return;
-        };
-        if !peer.am_choking {
-            return;
-        }
-        peer.am_choking = false;
-        self.swarm.unchoked += 1;
-        peer.last_unchoked = Some(ctx.now);
-        peer.uploaded_before = peer.uploaded;
-        peer.send(&mut ctx.out(), &Message::Unchoke);
-        self.offer_piece(ctx, conn);
-    }
-
     /// Suggests pieces that nobody else is fetching to a peer that we serve, unless enough were offered
     /// to it that it has not asked for yet.
-    fn offer_piece(&mut self, ctx: &mut Shared, conn: ConnId) {
+    pub(super) fn offer_piece(&mut self, ctx: &mut Shared, conn: ConnId) {
         // Without its pieces known, a torrent is full of none.
         if self.content.unjudged || !self.content.have().is_full() {
             return;
@@ -361,19 +243,5 @@ impl Transfer<'_> {
             peer.offered.push(piece);
             peer.send(&mut ctx.out(), &Message::Suggest(piece));
         }
-    }
-}
-
-fn facts_of(peer: &Peer, now: Instant) -> PeerFacts {
-    PeerFacts {
-        conn: peer.conn,
-        interested: peer.peer_interested,
-        snubbed: peer.snubbed,
-        rate_to_us: peer.down.per_second(now),
-        rate_from_us: peer.up.per_second(now),
-        unchoked_since: peer.last_unchoked.filter(|_| !peer.am_choking),
-        last_unchoked: peer.last_unchoked,
-        sent_since_unchoked: peer.uploaded - peer.uploaded_before,
-        connected_at: peer.connected_at,
     }
 }

@@ -42,10 +42,15 @@ impl Rig {
 
     /// The same with another configuration.
     pub(crate) fn with(config: Config, have: bool) -> Self {
+        Self::of(config, have, PIECES)
+    }
+
+    /// The same with so many pieces.
+    pub(crate) fn of(config: Config, have: bool, pieces: u32) -> Self {
         let creator =
-            Creator::single_file("data", u64::from(PIECES * PIECE)).with_piece_length(PIECE);
+            Creator::single_file("data", u64::from(pieces * PIECE)).with_piece_length(PIECE);
         let creation = creator
-            .finish(&[7; 20 * PIECES as usize])
+            .finish(&vec![7; 20 * pieces as usize])
             .expect("a torrent");
         let engine = Engine::new(config, Seed([1; 32]), Instant::ZERO, UnixTime(0));
         let mut rig = Self {
@@ -73,13 +78,13 @@ impl Rig {
             _ => None,
         });
         let trusted = if have {
-            Bitfield::full(PIECES)
+            Bitfield::full(pieces)
         } else {
-            Bitfield::new(PIECES)
+            Bitfield::new(pieces)
         };
         let opened = Opened {
             trusted,
-            doubtful: Bitfield::new(PIECES),
+            doubtful: Bitfield::new(pieces),
             ..Opened::default()
         };
         let result = OpResult::Disk(Ok(DiskDone::Opened(Box::new(opened))));
