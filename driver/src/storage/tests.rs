@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, FileTimes, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anabranch_core::event::LongerFile;
 use anabranch_core::metainfo::{FileIndex, FileKind};

@@ -75,10 +75,10 @@ fn named(files: &[&str]) -> Torrent {
 
 /// A file system in a process of its own may hear a moment later that a file was closed, and keeps it until then.
 fn remove_records(dir: &TempDir) {
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     while let Err(error) = fs::remove_dir_all(dir.path().join(RESUME_FOLDER)) {
-        let is_late = error.kind() == std::io::ErrorKind::DirectoryNotEmpty;
-        let is_patient = began.elapsed() < std::time::Duration::from_secs(60);
+        let is_late = error.kind() == io::ErrorKind::DirectoryNotEmpty;
+        let is_patient = began.elapsed() < Duration::from_secs(60);
         assert!(is_late && is_patient, "{error}");
         std::thread::yield_now();
     }
