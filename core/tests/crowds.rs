@@ -7,11 +7,11 @@
 mod rig;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anabranch_core::id::ConnId;
-use anabranch_core::wire::{BlockRequest, Message, PeerId, Reserved};
+use anabranch_core::wire::{BlockRequest, Message, PeerId, PexFlags, PexMessage, Reserved};
 use anabranch_core::{Action, Config, Event};
 use rig::{PIECE, Rig};
 
@@ -395,14 +395,24 @@ struct Crowd {
     /// How many networks it has.
     networks: u32,
     returns: Return,
+    /// Whether these are /48s, and each member has a /64; and not /24s.
+    ipv6: bool,
+    /// Whether the engine's places are what it fills, and not those of the torrent.
+    everywhere: bool,
 }
 
 impl Crowd {
     /// The address of one of its members.
     fn address(self, number: u32) -> SocketAddr {
-        let [high, low] = ((number % self.networks) as u16).to_be_bytes();
-        let host = (number / self.networks % 250) as u8;
+        let network = (number % self.networks) as u16;
+        let [high, low] = network.to_be_bytes();
         let port = 1_000 + (number % 50_000) as u16;
+        if self.ipv6 {
+            let subnet = (number / self.networks) as u16;
+            let ip = Ipv6Addr::new(0x2001, 0xdb8, network, subnet, 0, 0, 0, 7);
+            return SocketAddr::new(ip.into(), port);
+        }
+        let host = (number / self.networks % 250) as u8;
         SocketAddr::new([20, high, low, host].into(), port)
     }
 
@@ -452,6 +462,10 @@ impl Crowd {
 /// has a place. How many seconds after that it has been served, if it is within `limit`.
 fn served_after(crowd: Crowd, places: u32, first: u32, limit: u32) -> Option<u32> {
     let mut config = config(places);
+    if crowd.everywhere {
+        config.max_connections = places;
+        config.max_connections_per_torrent = 10 * places;
+    }
     config.max_connections_per_address = 4;
     let mut rig = Rig::with(config, true);
     let mut members: BTreeMap<ConnId, (u32, u32)> = BTreeMap::new();
@@ -515,9 +529,9 @@ fn served_after(crowd: Crowd, places: u32, first: u32, limit: u32) -> Option<u32
 /// places does.
 const SERVED_WITHIN: u32 = 120;
 
-#[test]
-fn whatever_the_crowd_does_somebody_honest_is_served() {
-    let mut late: Vec<(Crowd, Option<u32>)> = Vec::new();
+/// Those of the crowds that keep somebody honest waiting for longer, and for how long.
+fn too_long(ipv6: bool, everywhere: bool) -> Vec<(Crowd, Option<u32>)> {
+    let mut late = Vec::new();
     for manner in MANNERS {
         for networks in [1, 1_000] {
             for returns in [Return::Never, Return::Others, Return::Same] {
@@ -525,6 +539,8 @@ fn whatever_the_crowd_does_somebody_honest_is_served() {
                     manner,
                     networks,
                     returns,
+                    ipv6,
+                    everywhere,
                 };
                 let served = served_after(crowd, 100, 90, 600);
                 if served.is_none_or(|seconds| seconds > SERVED_WITHIN) {
@@ -533,5 +549,105 @@ fn whatever_the_crowd_does_somebody_honest_is_served() {
             }
         }
     }
+    late
+}
+
+#[test]
+fn whatever_the_crowd_does_somebody_honest_is_served() {
+    let late = too_long(false, false);
     assert!(late.is_empty(), "{late:#?}");
+}
+
+#[test]
+fn whatever_an_ipv6_crowd_does_that_hops_from_subnet_to_subnet_somebody_honest_is_served() {
+    let late = too_long(true, false);
+    assert!(late.is_empty(), "{late:#?}");
+}
+
+#[test]
+fn whatever_a_crowd_does_that_has_all_places_of_the_engine_somebody_honest_is_served() {
+    let late = too_long(false, true);
+    assert!(late.is_empty(), "{late:#?}");
+}
+
+#[test]
+fn who_downloads_fast_and_gives_nothing_keeps_its_place_at_a_seed() {
+    let mut config = config(16);
+    config.unchoke_slots = 16;
+    let mut rig = Rig::with(config, true);
+    let mut takers: Vec<ConnId> = (0..16)
+        .filter_map(|number| join(&mut rig, afar(number)))
+        .collect();
+    for taker in &takers {
+        rig.say(*taker, &Message::Interested);
+    }
+    // A silent crowd comes and comes, somebody every ten seconds for ten minutes.
+    for second in 0..600 {
+        for taker in &takers {
+            fetch(&mut rig, *taker);
+            fetch(&mut rig, *taker);
+        }
+        if second > 30 && second % 10 == 0 {
+            join(&mut rig, afar(1_000 + second));
+        }
+        rig.pass(SECOND);
+        let closed = obey(&mut rig);
+        takers.retain(|taker| !closed.contains(taker));
+        rig.actions.clear();
+    }
+    // Newcomers have some places for half a minute each, and take them from each other.
+    assert!(takers.len() >= 11, "{}", takers.len());
+    assert!(rig.engine.stats().replaced > 20);
+}
+
+#[test]
+fn a_crowd_that_we_dial_as_others_told_us_of_it_keeps_nobody_out() {
+    let mut rig = Rig::with(config(30), false);
+    let teller = join(&mut rig, afar(9_999)).expect("there is room");
+    let mut dialled = 0_u8;
+    let mut crowd: Vec<ConnId> = Vec::new();
+    for second in 0..180_u32 {
+        if second % 60 == 0 {
+            let flags = PexFlags::default();
+            let added = (0..50).map(|number| (afar(second * 10 + number), flags));
+            let told = PexMessage {
+                added: added.collect(),
+                dropped: Vec::new(),
+            };
+            let payload = told.encode().into();
+            rig.say(teller, &Message::Extended { id: 1, payload });
+        }
+        let connects = rig.take(|action| match action {
+            Action::Connect { conn, .. } => Some(*conn),
+            _ => None,
+        });
+        for conn in connects {
+            dialled += 1;
+            rig.feed(Event::Connected { conn });
+            let reserved = Reserved::default().with_fast(true);
+            rig.shake_hands(conn, reserved, PeerId([dialled; 20]));
+            // It claims to have everything, and gives nothing.
+            rig.say(conn, &Message::HaveAll);
+            rig.say(conn, &Message::Interested);
+            crowd.push(conn);
+        }
+        rig.pass(SECOND);
+        let closed = obey(&mut rig);
+        crowd.retain(|conn| !closed.contains(conn));
+        if crowd.len() >= 29 && second >= 60 {
+            break;
+        }
+    }
+    assert!(crowd.len() >= 20, "{} of {dialled}", crowd.len());
+    // Somebody honest tries every ten seconds.
+    let mut tries = 0..SERVED_WITHIN / 10;
+    let seed = tries.find_map(|number| {
+        rig.pass(10 * SECOND);
+        obey(&mut rig);
+        join(&mut rig, afar(20_000 + number))
+    });
+    let seed = seed.expect("there is a place");
+    rig.say(seed, &Message::HaveAll);
+    rig.say(seed, &Message::Unchoke);
+    assert!(rig.sent(seed).contains(&REQUEST));
 }
