@@ -117,7 +117,7 @@ impl Streams {
         self.by_conn.get(&conn).copied().flatten()
     }
 
-    /// Takes packets in, those of them that can be of a stream. Says how many were none.
+    /// Takes in one of the packets that came together. What it leads to is looked at when they are settled.
     pub(crate) fn arrive(&mut self, now: Instant, inbound: &Inbound, packet: &[u8]) {
         let at = inbound.at.unwrap_or(now);
         let way = (inbound.from, inbound.socket);
